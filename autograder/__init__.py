@@ -1,0 +1,1 @@
+"""The course's machinery: checks, examiner, sandbox, grading, handouts."""

@@ -1,0 +1,1 @@
+"""Reference implementation of the lectures: MDPs, policies, rollouts, training loops."""

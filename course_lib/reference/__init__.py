@@ -1,0 +1,1 @@
+"""The assigned answers, and only those. Never handed out."""
