@@ -1,0 +1,103 @@
+"""A check: how a student's function is called, what is right, and what known mistakes answer.
+
+Everything else follows from running one recipe on three kinds of function: the reference, each
+known mistake, and the student's.
+"""
+
+from __future__ import annotations
+
+import inspect
+import textwrap
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from autograder import wire
+from autograder.exam import Close, Exam, KnownWrong
+from autograder.probe import load_recipe
+from autograder.wire import Arrays
+
+Function = Callable[..., Any]
+Case = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Misconception:
+    """A mistake students really make, kept as the wrong function.
+
+    name: a few words, unique within its check, shown in tables ("ignores gamma").
+    function: does what the student would have written.
+    hint: one or two sentences to the student: what was done, and what to think about.
+    see: where it is cleared up, "<lecture stem>#<claim id>" such as "02_policy_gradient#C23".
+    """
+
+    name: str
+    function: Function
+    hint: str
+    see: str
+
+
+@dataclass(frozen=True)
+class Check:
+    """One question of a homework.
+
+    homework: "hw1". title: a few words for tables. points: all or nothing.
+    reference: the right function, from `course_lib.reference`; its name is the check's name.
+    recipe: recipe(function, case) -> named observations. Runs in the student's process: it holds no
+        secret, and its source stands alone (`torch`, `np` and its own imports).
+    public_cases: fixed inputs, printed in the handout. hidden_cases: drawn anew for a submission.
+    misconceptions: known mistakes, the most specific first. accepted: right answers by other means.
+    """
+
+    homework: str
+    title: str
+    points: int
+    reference: Function
+    recipe: Callable[[Function, Arrays], dict[str, Any]]
+    public_cases: Callable[[], list[Case]]
+    hidden_cases: Callable[[np.random.Generator], list[Case]]
+    misconceptions: tuple[Misconception, ...]
+    accepted: tuple[Function, ...] = ()
+    tolerance: Close = field(default_factory=Close)
+
+    @property
+    def name(self) -> str:
+        """The name of the function that is asked for."""
+        return self.reference.__name__
+
+    @property
+    def recipe_source(self) -> str:
+        """The recipe as text, the form in which it reaches a student's process."""
+        return textwrap.dedent(inspect.getsource(self.recipe))
+
+
+def observe(check: Check, function: Function, cases: Sequence[Arrays]) -> tuple[Arrays, ...]:
+    """Run the recipe on a trusted function, just as the probe does on a student's."""
+    recipe = load_recipe(check.recipe_source)
+    return tuple(
+        wire.decode(wire.encode(recipe(function, {k: v.copy() for k, v in case.items()})))
+        for case in cases
+    )
+
+
+def compile_exam(check: Check, rng: np.random.Generator | None = None) -> Exam:
+    """The check in numbers: its public cases, and with `rng` hidden ones after them."""
+    public = check.public_cases()
+    drawn = public + (check.hidden_cases(rng) if rng is not None else [])
+    cases = tuple(wire.decode(wire.encode(case)) for case in drawn)
+    return Exam(
+        check=check.name,
+        title=check.title,
+        points=check.points,
+        recipe=check.recipe_source,
+        cases=cases,
+        expected=observe(check, check.reference, cases),
+        known_wrong=tuple(
+            KnownWrong(m.name, m.hint, m.see, observe(check, m.function, cases))
+            for m in check.misconceptions
+        ),
+        tolerance=check.tolerance,
+        public=len(public),
+    )

@@ -1,0 +1,231 @@
+"""An exam is a question as a table of numbers; judging it is comparing tables.
+
+The same exam and the same judge serve the student's notebook (public cases, shipped as JSON) and
+the examiner (hidden cases, made for one submission and never leaving the grader).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from autograder import wire
+from autograder.wire import Arrays
+
+
+@dataclass(frozen=True)
+class Close:
+    """Two arrays agree: same shape and |observed - expected| <= atol + rtol |expected|.
+
+    Observations in single precision get `single_rtol` and the same `atol` scaled alike.
+    """
+
+    rtol: float = 1e-6
+    atol: float = 1e-8
+    single_rtol: float = 1e-4
+
+    def agrees(self, expected: wire.Array, observed: wire.Array) -> bool:
+        """Whether the observed array equals the expected one within the tolerance."""
+        if expected.shape != observed.shape:
+            return False
+        if expected.dtype == bool or observed.dtype == bool:
+            return expected.dtype == observed.dtype and bool(np.array_equal(expected, observed))
+        rtol, atol = self.rtol, self.atol
+        if observed.dtype == np.float32:
+            rtol, atol = max(rtol, self.single_rtol), max(atol, 1e-2 * self.single_rtol)
+        return bool(np.allclose(observed, expected, rtol=rtol, atol=atol, equal_nan=False))
+
+
+@dataclass(frozen=True)
+class KnownWrong:
+    """A known mistake, as the observations that it leads to."""
+
+    name: str
+    hint: str
+    see: str
+    observations: tuple[Arrays, ...]
+
+
+@dataclass(frozen=True)
+class Exam:
+    """One question in numbers: what is asked, what is right, and what known mistakes answer.
+
+    check: the name of the check, and of the function that is asked for.
+    recipe: source text of `recipe(function, case)`, which runs in the student's process.
+    cases, expected: one entry a case; the first `public` of them stand in the handout.
+    """
+
+    check: str
+    title: str
+    points: int
+    recipe: str
+    cases: tuple[Arrays, ...]
+    expected: tuple[Arrays, ...]
+    known_wrong: tuple[KnownWrong, ...]
+    tolerance: Close
+    public: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for the handout."""
+        return {
+            "check": self.check,
+            "title": self.title,
+            "points": self.points,
+            "recipe": self.recipe,
+            "cases": [wire.encode(case) for case in self.cases],
+            "expected": [wire.encode(table) for table in self.expected],
+            "known_wrong": [
+                {
+                    "name": wrong.name,
+                    "hint": wrong.hint,
+                    "see": wrong.see,
+                    "observations": [wire.encode(table) for table in wrong.observations],
+                }
+                for wrong in self.known_wrong
+            ],
+            "tolerance": asdict(self.tolerance),
+            "public": self.public,
+        }
+
+    @staticmethod
+    def from_json(data: dict[str, Any]) -> Exam:
+        """The inverse of `to_json`."""
+        return Exam(
+            check=data["check"],
+            title=data["title"],
+            points=data["points"],
+            recipe=data["recipe"],
+            cases=_tables(data["cases"]),
+            expected=_tables(data["expected"]),
+            known_wrong=tuple(
+                KnownWrong(w["name"], w["hint"], w["see"], _tables(w["observations"]))
+                for w in data["known_wrong"]
+            ),
+            tolerance=Close(**data["tolerance"]),
+            public=data["public"],
+        )
+
+
+def _tables(items: Sequence[Any]) -> tuple[Arrays, ...]:
+    return tuple(wire.decode(item) for item in items)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Instead of observations: why a case has none (`kind`), and the words that go with it.
+
+    kind: "missing" (no such function), "unwritten" (still the stub), "raised", "not numbers",
+    "timed out", "ended" (the process died). line: in the student's cell, if known.
+    """
+
+    kind: str
+    message: str = ""
+    line: int | None = None
+
+
+Answer = Arrays | Failure
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a check found.
+
+    outcome: "right", "known mistake", "wrong", or a `Failure` kind. mistake: the name of the known
+    mistake, else "". sentence: for the student. see: where in the lectures it is cleared up.
+    """
+
+    check: str
+    title: str
+    points: int
+    max_points: int
+    outcome: str
+    mistake: str
+    sentence: str
+    see: str
+
+
+def judge(exam: Exam, answers: Sequence[Answer]) -> Verdict:
+    """Compare one answer a case with the exam's tables. All or nothing."""
+
+    def verdict(outcome: str, sentence: str, mistake: str = "", see: str = "") -> Verdict:
+        points = exam.points if outcome == "right" else 0
+        return Verdict(exam.check, exam.title, points, exam.points, outcome, mistake, sentence, see)
+
+    if len(answers) != len(exam.cases):
+        return verdict("ended", f"{exam.check} gave no complete answer.")
+    for index, answer in enumerate(answers):
+        if isinstance(answer, Failure):
+            return verdict(answer.kind, _failure_sentence(exam, index, answer))
+    tables: list[Arrays] = [answer for answer in answers if not isinstance(answer, Failure)]
+    agreed = [_agree(exam, want, got) for want, got in zip(exam.expected, tables, strict=True)]
+    if all(agreed):
+        return verdict("right", f"{exam.check} is right.")
+    for wrong in exam.known_wrong:
+        if all(_agree(exam, w, got) for w, got in zip(wrong.observations, tables, strict=True)):
+            return verdict("known mistake", wrong.hint, mistake=wrong.name, see=wrong.see)
+    return verdict("wrong", _difference_sentence(exam, tables, agreed.index(False)))
+
+
+def _agree(exam: Exam, want: Arrays, got: Arrays) -> bool:
+    return want.keys() == got.keys() and all(
+        exam.tolerance.agrees(want[name], got[name]) for name in want
+    )
+
+
+def _failure_sentence(exam: Exam, index: int, failure: Failure) -> str:
+    name = exam.check
+    where = f" (line {failure.line} of its cell)" if failure.line else ""
+    if failure.kind == "missing":
+        return f"There is no function named {name}: was its cell deleted, renamed or not run?"
+    if failure.kind == "unwritten":
+        return f"{name} is not written yet."
+    if failure.kind == "raised":
+        return f"{name} stopped with {failure.message}{where}."
+    if failure.kind == "not numbers":
+        return f"{name} was called and gave no usable answer: {failure.message}"
+    if failure.kind == "timed out":
+        return f"{name} did not come back within the time limit {failure.message}.".replace(
+            " .", "."
+        )
+    return f"{name} ended the whole process: {failure.message or 'it exited or crashed'}."
+
+
+def _difference_sentence(exam: Exam, tables: Sequence[Arrays], index: int) -> str:
+    """Say what is off without giving hidden numbers away."""
+    name, want, got = exam.check, exam.expected[index], tables[index]
+    for key in want:
+        if key in got and want[key].shape != got[key].shape:
+            return f"{name}: `{key}` has shape {got[key].shape}, and {want[key].shape} was wanted."
+        if key in got and got[key].dtype.kind == "f" and not np.isfinite(got[key]).all():
+            return f"{name}: `{key}` holds nan or inf."
+    off = ", ".join(
+        f"`{key}`"
+        for key in want
+        if key not in got or not exam.tolerance.agrees(want[key], got[key])
+    )
+    if index >= exam.public:
+        return (
+            f"{name} is right on the notebook's examples and wrong on others ({off}): "
+            "does it lean on their length, sign or size?"
+        )
+    key = next(k for k in want if k not in got or not exam.tolerance.agrees(want[k], got[k]))
+    if key not in got:
+        return f"{name}: {off} is missing from the answer."
+    return (
+        f"{name} differs on example {index + 1}: {off} should be {show(want[key])} "
+        f"and came out as {show(got[key])}."
+    )
+
+
+def show(array: wire.Array, limit: int = 8) -> str:
+    """An array in a few characters, for a sentence."""
+    flat = array.reshape(-1)
+    numbers = ", ".join(
+        str(x.item()) if array.dtype.kind in "bi" else f"{x:.4g}" for x in flat[:limit]
+    )
+    if array.ndim == 0:
+        return numbers
+    return f"[{numbers}{', ...' if flat.size > limit else ''}]"

@@ -1,0 +1,289 @@
+"""The few lines that run in the student's process: run the cells, then answer questions.
+
+Nothing here is secret and nothing here judges: questions come in as arrays, answers go out as
+arrays. Whoever rewrites this file from inside gains nothing but other numbers.
+"""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import io
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO
+
+from autograder import wire
+
+MAX_TEXT = 20_000
+MAX_DISPLAYS = 20
+MAX_PNG = 1_000_000
+
+
+class TimeLimit(BaseException):
+    """A cell or an answer took too long. Not an Exception, so `except Exception` lets it pass."""
+
+
+def load_recipe(source: str) -> Callable[[Any, wire.Arrays], dict[str, Any]]:
+    """The function `recipe` from its source text, with `torch` and `np` at hand."""
+    import numpy as np
+    import torch
+
+    namespace: dict[str, Any] = {"torch": torch, "np": np}
+    exec(compile(source, "<recipe>", "exec"), namespace)
+    recipe: Callable[[Any, wire.Arrays], dict[str, Any]] = namespace["recipe"]
+    return recipe
+
+
+@contextlib.contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raise TimeLimit in the block after `seconds`, and once a second from then on.
+
+    Where the system has no interval timer (Windows) there is no limit.
+    """
+    if not seconds or not hasattr(signal, "setitimer"):
+        yield
+        return
+
+    def stop(*_: Any) -> None:
+        raise TimeLimit(f"of {seconds:g} s")
+
+    signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def answer(
+    function: Any, name: str, recipe_source: str, cases: list[wire.Arrays], seconds: float = 0
+) -> list[dict[str, Any]]:
+    """Run a recipe on every case: {"observations": ...} or {"failure": {kind, message, line}}.
+
+    Stops at the first failure, since one costs the question.
+    """
+    if not callable(function):
+        return [_failure("missing", "")]
+    recipe = load_recipe(recipe_source)
+    answers: list[dict[str, Any]] = []
+    for case in cases:
+        try:
+            with time_limit(seconds):
+                answers.append({"observations": wire.encode(recipe(function, case))})
+        except wire.WireError as error:
+            return [*answers, _failure("not numbers", str(error))]
+        except TimeLimit as error:
+            return [*answers, _failure("timed out", str(error))]
+        except BaseException as error:
+            if isinstance(error, NotImplementedError) and "your code here" in str(error):
+                return [*answers, _failure("unwritten", "")]
+            message = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+            return [*answers, _failure("raised", message, _line(function, error))]
+    return answers
+
+
+def _failure(kind: str, message: str, line: int | None = None) -> dict[str, Any]:
+    return {"failure": {"kind": kind, "message": message[:300], "line": line}}
+
+
+def _line(function: Any, error: BaseException) -> int | None:
+    """The last line of the student's own cell on the way to the error."""
+    filename = getattr(getattr(function, "__code__", None), "co_filename", None)
+    line, frame = None, error.__traceback__
+    while frame is not None:
+        if frame.tb_frame.f_code.co_filename == filename:
+            line = frame.tb_lineno
+        frame = frame.tb_next
+    return line
+
+
+class BoundedText(io.StringIO):
+    """Standard output that keeps the first MAX_TEXT characters and counts the rest."""
+
+    dropped = 0
+
+    def write(self, text: str) -> int:
+        """Keep what fits."""
+        room = max(0, MAX_TEXT - self.tell())
+        super().write(text[:room])
+        self.dropped += max(0, len(text) - room)
+        return len(text)
+
+    def text(self) -> str:
+        """What was kept, with a note on what was not."""
+        note = f"\n[{self.dropped} more characters not kept]" if self.dropped else ""
+        return self.getvalue() + note
+
+
+def make_shell() -> Any:
+    """An IPython shell without kernel, history or colours, that records what cells show."""
+    from IPython.core.displaypub import CapturingDisplayPublisher
+    from IPython.core.interactiveshell import InteractiveShell
+    from IPython.utils.capture import RichOutput
+    from traitlets.config import Config
+
+    class Shell(InteractiveShell):
+        """Runs one cell at a time into nbformat outputs."""
+
+        error: dict[str, Any] | None = None
+
+        def _showtraceback(self, etype: Any, evalue: Any, stb: Any) -> None:
+            self.error = {
+                "output_type": "error",
+                "ename": etype.__name__,
+                "evalue": str(evalue)[:MAX_TEXT],
+                "traceback": [str(line)[:MAX_TEXT] for line in stb][:50],
+            }
+
+        def enable_gui(self, gui: Any = None) -> None:
+            """A shell without screen has no window system to run."""
+
+    config = Config()
+    config.HistoryManager.enabled = False
+    config.InteractiveShell.colors = "nocolor"
+    config.InteractiveShell.xmode = "Context"
+    shell = Shell.instance(config=config)
+    publisher = CapturingDisplayPublisher()
+    shell.display_pub = publisher
+    results: list[Any] = []
+
+    def keep_result(value: Any) -> None:
+        if value is None:
+            return
+        builtins._ = value  # type: ignore[attr-defined]
+        data, metadata = shell.display_formatter.format(value)
+        results.append(RichOutput(data, metadata))
+
+    shell.display_trap.hook = keep_result
+    shell.captured = (publisher, results)
+    return shell
+
+
+def run_cell(shell: Any, source: str, seconds: float) -> list[dict[str, Any]]:
+    """Run one code cell; its outputs in nbformat's form, text and PNG only."""
+    publisher, results = shell.captured
+    shell.error = None
+    publisher.outputs.clear()
+    results.clear()
+    stdout, stderr = BoundedText(), BoundedText()
+    old = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = stdout, stderr
+    try:
+        with time_limit(seconds):
+            shell.run_cell(source, store_history=False)
+    except TimeLimit as error:  # arrived outside the cell's own code
+        shell.error = _time_error(error)
+    finally:
+        sys.stdout, sys.stderr = old
+    outputs: list[dict[str, Any]] = [
+        {"output_type": "stream", "name": name, "text": stream.text()}
+        for name, stream in (("stdout", stdout), ("stderr", stderr))
+        if stream.getvalue()
+    ]
+    shown = [rich if isinstance(rich, dict) else {"data": rich.data} for rich in publisher.outputs]
+    shown += [{"data": rich.data} for rich in results]
+    for display in shown[:MAX_DISPLAYS]:
+        if data := _safe_data(display.get("data") or {}):
+            outputs.append({"output_type": "display_data", "data": data, "metadata": {}})
+    if shell.error is not None:
+        outputs.append(shell.error)
+    return outputs
+
+
+def _time_error(error: BaseException) -> dict[str, Any]:
+    text = f"the cell was stopped at its time limit {error}"
+    return {
+        "output_type": "error",
+        "ename": "TimeLimit",
+        "evalue": text,
+        "traceback": [text],
+    }
+
+
+def _safe_data(data: dict[str, Any]) -> dict[str, str]:
+    """Of what a cell shows, keep plain text and PNG."""
+    kept = {}
+    text, png = data.get("text/plain"), data.get("image/png")
+    if isinstance(text, str):
+        kept["text/plain"] = text[:MAX_TEXT]
+    if isinstance(png, bytes):
+        import base64
+
+        png = base64.b64encode(png).decode()
+    if isinstance(png, str) and len(png) <= MAX_PNG:
+        kept["image/png"] = png
+    return kept
+
+
+def seed_everything() -> None:
+    """The same notebook gives the same numbers each time it is graded."""
+    import random
+
+    import numpy as np
+    import torch
+
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
+
+
+def serve(reader: BinaryIO, writer: BinaryIO) -> None:
+    """Run a notebook's cells, then answer questions until the other side closes.
+
+    In: {"cells": [source...], "cell_seconds", "answer_seconds"}, then any number of
+    {"check", "recipe", "cases"}. Out: {"cell": k} before a cell, {"cell": k, "outputs": [...]} after
+    it, {"ready": true}, then {"answers": [...]} a question.
+    """
+
+    def say(message: dict[str, Any]) -> None:
+        writer.write(wire.dumps(message))
+        writer.flush()
+
+    order = wire.loads(reader.readline())
+    seed_everything()
+    shell = make_shell()
+    builtins.input = _no_input
+    for index, source in enumerate(order["cells"]):
+        if source is None:
+            continue
+        say({"cell": index})
+        started = time.monotonic()
+        outputs = run_cell(shell, source, order["cell_seconds"])
+        say({"cell": index, "outputs": outputs, "seconds": time.monotonic() - started})
+    say({"ready": True})
+    while line := reader.readline():
+        question = wire.loads(line)
+        seed_everything()
+        say(
+            {
+                "answers": answer(
+                    shell.user_ns.get(question["check"]),
+                    question["check"],
+                    question["recipe"],
+                    [wire.decode(case) for case in question["cases"]],
+                    order["answer_seconds"],
+                )
+            }
+        )
+
+
+def _no_input(prompt: object = "") -> str:
+    raise RuntimeError("input() has nobody to answer it here: put the value into the cell")
+
+
+def main() -> None:
+    """Serve over standard input and output, which the notebook itself does not get to see."""
+    reader = os.fdopen(os.dup(0), "rb")
+    writer = os.fdopen(os.dup(1), "wb")
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    os.dup2(null, 1)
+    serve(reader, writer)
+
+
+if __name__ == "__main__":
+    main()

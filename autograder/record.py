@@ -1,0 +1,82 @@
+"""What grading found out about one submission: the run record that reports and reruns read."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from autograder.exam import Verdict
+
+STATES = ("graded", "cells failed", "unreadable", "timed out", "out of memory", "killed")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One submission, graded.
+
+    state: one of STATES; the last three when the process had to be stopped or died on the way, even
+    if the rest was graded afterwards. for_student, for_staff: a sentence each ("" if nothing to say).
+    verdicts: one a check, in the homework's order. repairs: what was put back before running
+    (locked cells, kernel name). notices: what a person should look at (tampering, escape attempts).
+    failed_cells: numbers (from 1) of code cells that raised. seconds: from start to verdicts.
+    fingerprint: of the submitted file, the checks and the release; equal means nothing to do again.
+    """
+
+    homework: str
+    student: str
+    state: str
+    for_student: str = ""
+    for_staff: str = ""
+    verdicts: tuple[Verdict, ...] = ()
+    repairs: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
+    failed_cells: tuple[int, ...] = ()
+    seconds: float = 0.0
+    fingerprint: str = field(default="")
+
+    @property
+    def points(self) -> int:
+        """Points of the checks, written answers not counted."""
+        return sum(verdict.points for verdict in self.verdicts)
+
+    @property
+    def max_points(self) -> int:
+        """The most that the checks can give."""
+        return sum(verdict.max_points for verdict in self.verdicts)
+
+
+def record_path(course: Path, homework: str, student: str) -> Path:
+    """Where the record of one submission lies in the class folder."""
+    return course / ".course" / "records" / homework / f"{student}.json"
+
+
+def save(course: Path, record: Record) -> Path:
+    """Write a record whole or not at all."""
+    path = record_path(course, record.homework, record.student)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_suffix(".tmp")
+    draft.write_text(json.dumps(asdict(record), indent=1), encoding="utf-8")
+    os.replace(draft, path)
+    return path
+
+
+def load(path: Path) -> Record:
+    """Read a record back. Raises ValueError if the file is not one."""
+    try:
+        data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        data["verdicts"] = tuple(Verdict(**verdict) for verdict in data["verdicts"])
+        for name in ("repairs", "notices", "failed_cells"):
+            data[name] = tuple(data[name])
+        return Record(**data)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path.name} is not a run record ({error}): grade it again") from None
+
+
+def load_all(course: Path, homework: str) -> Iterator[Record]:
+    """Every record of a homework, by student."""
+    for path in sorted((course / ".course" / "records" / homework).glob("*.json")):
+        yield load(path)
