@@ -1,0 +1,73 @@
+"""Homework answers: how REINFORCE and PPO move theta."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from course_lib import validate
+
+
+def reinforce(
+    theta: Tensor,
+    sample_episodes: Callable[[Tensor], Sequence[Any]],
+    estimate_gradient: Callable[[Tensor, Any], Tensor],
+    learning_rate: float,
+    iterations: int,
+) -> Tensor:
+    """REINFORCE: theta <- theta + learning_rate * mean over episodes of the estimated gradient.
+
+    In each iteration the episodes are sampled anew from the policy of the current theta.
+    theta: (S, A), left as it is. sample_episodes: theta -> list of episodes.
+    estimate_gradient: (theta, episode) -> (S, A).
+    Returns the last theta (S, A). [slide 30, note Algorithm 1]
+    Raises ValueError if theta is not (S, A), is empty or holds nan.
+    """
+    validate.shapes("S A", theta=theta)
+    theta = theta.detach().clone()
+    for _ in range(iterations):
+        episodes = sample_episodes(theta)
+        gradients = [estimate_gradient(theta, episode) for episode in episodes]
+        theta = theta + learning_rate * torch.stack(gradients).mean(dim=0)
+    return theta
+
+
+def ppo_update(
+    theta: Tensor,
+    states: Tensor,
+    actions: Tensor,
+    advantages: Tensor,
+    minibatches: Tensor,
+    objective: Callable[[Tensor, Tensor, Tensor], Tensor],
+    learning_rate: float,
+) -> Tensor:
+    """PPO's steps on one batch: for each row of indices, one ascent step on the objective.
+
+    The old log-probabilities are those of theta as it came in, computed once before any step.
+    theta: (S, A) logits of a tabular softmax policy, left as it is.
+    states, actions: (B,) whole numbers. advantages: (B,). minibatches: (K, M) whole numbers, row k
+    the steps of the batch that minibatch k uses.
+    objective: (log_probs (M,), old_log_probs (M,), advantages (M,)) -> scalar, to be made large.
+    Returns the last theta (S, A), without a graph. [slide 63, note Algorithm 2]
+    Raises ValueError if a shape is off, or a tensor is empty or holds nan.
+    """
+    validate.shapes(
+        "S A, B, B, B, K M",
+        theta=theta,
+        states=states,
+        actions=actions,
+        advantages=advantages,
+        minibatches=minibatches,
+    )
+    theta = theta.detach().clone()
+    old_log_probs = torch.log_softmax(theta, dim=-1)[states, actions]  # (B,)
+    for rows in minibatches:  # (M,)
+        theta.requires_grad_()
+        log_probs = torch.log_softmax(theta, dim=-1)[states[rows], actions[rows]]  # (M,)
+        gain = objective(log_probs, old_log_probs[rows], advantages[rows])
+        (gradient,) = torch.autograd.grad(gain, theta)
+        theta = (theta + learning_rate * gradient).detach()
+    return theta

@@ -1,0 +1,52 @@
+"""Shapes and ranges checked where data enters, before broadcasting hides a mistake."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+
+def shapes(pattern: str, **tensors: Tensor) -> None:
+    """Check that tensors have the shapes of `pattern`, hold something, and hold no nan.
+
+    pattern: one entry a tensor, in order, such as "S A, T, T": the same letter is the same length.
+    Raises ValueError naming the tensor, what came and what was wanted.
+    """
+    sizes: dict[str, tuple[int, str]] = {}
+    for entry, (name, tensor) in zip(pattern.split(","), tensors.items(), strict=True):
+        letters = entry.split()
+        wanted = f"({', '.join(letters)}{',' if len(letters) == 1 else ''})"
+        if not isinstance(tensor, Tensor):
+            raise ValueError(
+                f"{name} must be a tensor {wanted}, got {type(tensor).__name__}: "
+                "call torch.as_tensor"
+            )
+        got = tuple(tensor.shape)
+        if len(got) != len(letters):
+            columns = len(got) == len(letters) + 1 and got[-1] == 1
+            advice = "call .squeeze(-1)" if columns else "check what it is made from"
+            raise ValueError(f"{name} must be {wanted}, got {got}: {advice}")
+        for letter, size in zip(letters, got, strict=True):
+            first_size, first_name = sizes.setdefault(letter, (size, name))
+            if size != first_size:
+                raise ValueError(
+                    f"{name} must be {wanted} with {letter} = {first_size} as in {first_name}, "
+                    f"got {got}: both must come from the same steps"
+                )
+        if tensor.numel() == 0:
+            raise ValueError(f"{name} is empty {got}: at least one entry is needed")
+        if tensor.isnan().any():
+            raise ValueError(f"{name} holds nan: look at the step that made it")
+
+
+def fractions(**numbers: float) -> None:
+    """Check that numbers such as gamma and lam lie in [0, 1]. Raises ValueError if one does not."""
+    for name, number in numbers.items():
+        if not 0.0 <= number <= 1.0:
+            raise ValueError(f"{name} must lie in [0, 1], got {number}")
+
+
+def positive(**numbers: float) -> None:
+    """Check that numbers such as delta are finite and > 0. Raises ValueError if one is not."""
+    for name, number in numbers.items():
+        if not 0.0 < number < float("inf"):
+            raise ValueError(f"{name} must be a finite number above 0, got {number}")
