@@ -187,9 +187,7 @@ def _failure_sentence(exam: Exam, index: int, failure: Failure) -> str:
     if failure.kind == "not numbers":
         return f"{name} was called and gave no usable answer: {failure.message}"
     if failure.kind == "timed out":
-        return f"{name} did not come back within the time limit {failure.message}.".replace(
-            " .", "."
-        )
+        return f"{name} did not come back: {failure.message}."
     return f"{name} ended the whole process: {failure.message or 'it exited or crashed'}."
 
 

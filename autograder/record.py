@@ -18,10 +18,10 @@ STATES = ("graded", "cells failed", "unreadable", "timed out", "out of memory", 
 class Record:
     """One submission, graded.
 
-    state: one of STATES; the last three when the process had to be stopped or died on the way, even
-    if the rest was graded afterwards. for_student, for_staff: a sentence each ("" if nothing to say).
+    state: one of STATES; the last three when the process had to be stopped or died on the way,
+    even if the rest was graded afterwards. for_student, for_staff: a sentence each, or "".
     verdicts: one a check, in the homework's order. repairs: what was put back before running
-    (locked cells, kernel name). notices: what a person should look at (tampering, escape attempts).
+    (locked cells, kernel name). notices: what a person should look at (tampering, escapes).
     failed_cells: numbers (from 1) of code cells that raised. seconds: from start to verdicts.
     fingerprint: of the submitted file, the checks and the release; equal means nothing to do again.
     """

@@ -1,0 +1,378 @@
+"""Reading what students hand in: find it, read it whatever state it is in, put it back into order.
+
+The submitted file itself is never changed. What comes out is a notebook that has every graded cell
+of the release exactly once, with the release's metadata, or a reason why there is none.
+"""
+
+from __future__ import annotations
+
+import base64
+import copy
+import hashlib
+import json
+import os
+import re
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from nbformat import NotebookNode
+
+MAX_BYTES = 50_000_000
+MAX_FILE_BYTES = 1_000_000
+MAX_FILES = 20
+
+
+class Unreadable(Exception):
+    """There is no notebook to grade. for_student and for_staff say why and what to do."""
+
+    def __init__(self, for_student: str, for_staff: str) -> None:
+        super().__init__(for_staff)
+        self.for_student, self.for_staff = for_student, for_staff
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A folder <course>/submitted/<student>/<homework>."""
+
+    student: str
+    homework: str
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Intake:
+    """A submission that can be graded.
+
+    notebook: repaired, nbformat 4, outputs cleared. repairs: sentences on what was put back.
+    notices: sentences for staff on what looks like tampering. files: what lay beside it, base64.
+    """
+
+    notebook: NotebookNode
+    repairs: tuple[str, ...]
+    notices: tuple[str, ...]
+    files: dict[str, str]
+
+
+def find_submissions(course: Path, homework: str) -> list[Submission]:
+    """Every student's folder for a homework, by student.
+
+    Raises ValueError if there is no submitted folder at all, saying where notebooks are expected.
+    """
+    submitted = course / "submitted"
+    if not submitted.is_dir():
+        raise ValueError(
+            f"There is no folder {submitted}: put notebooks at "
+            f"submitted/<student>/{homework}/{homework}.ipynb, nbgrader's layout."
+        )
+    folders = [path for path in submitted.iterdir() if not path.name.startswith(".")]
+    return [
+        Submission(path.name, homework, path / homework)
+        for path in sorted(folders)
+        if os.path.lexists(path / homework)
+    ]
+
+
+def fingerprint(submission: Submission) -> str:
+    """A hash of the submitted files, to know whether there is anything new to grade."""
+    digest = hashlib.sha256()
+    for path in sorted(submission.folder.glob("*")):
+        digest.update(path.name.encode(errors="surrogateescape") + b"\0")
+        if path.is_symlink():
+            digest.update(os.readlink(path).encode(errors="surrogateescape"))
+        elif path.is_file():
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+def take_in(submission: Submission, release: NotebookNode, functions: Sequence[str]) -> Intake:
+    """Read and repair one submission.
+
+    functions: the names that the homework asks for. Raises Unreadable, and nothing else, whatever
+    the folder holds.
+    """
+    try:
+        path, renamed = _find_notebook(submission, release)
+        notebook = _read(path)
+        _refuse_other_homework(notebook, release, functions, submission.homework)
+        repairs, notices = repair(notebook, release)
+        return Intake(notebook, (*renamed, *repairs), notices, _other_files(submission.folder))
+    except Unreadable:
+        raise
+    except Exception as error:  # whatever else a file can hold: a row with a reason, never a stop
+        raise Unreadable(
+            "Your file could not be read as a notebook. Download it again from Jupyter "
+            "(File > Download) and hand it in anew.",
+            f"reading it failed with {type(error).__name__}: {str(error)[:200]}",
+        ) from error
+
+
+def _find_notebook(submission: Submission, release: NotebookNode) -> tuple[Path, tuple[str, ...]]:
+    """The notebook of a folder, and a sentence if it does not have the name it should have."""
+    folder, name = submission.folder, f"{submission.homework}.ipynb"
+    if folder.is_symlink() or folder.parent.is_symlink():
+        raise Unreadable(
+            "Your submission is a link, not a folder.", "the folder is a symbolic link"
+        )
+    if not folder.is_dir():
+        raise Unreadable("Your submission holds no notebook.", "it is not a folder")
+    wanted = folder / name
+    if os.path.lexists(wanted):
+        _refuse_link(wanted)
+        return wanted, ()
+    others = sorted(p for p in folder.iterdir() if p.suffix.lower() == ".ipynb")
+    if not others:
+        found = ", ".join(sorted(p.name for p in folder.iterdir())[:5]) or "nothing"
+        raise Unreadable(
+            f"No notebook was found: {name} was expected, and the folder holds {found}.",
+            f"no .ipynb file; the folder holds {found}",
+        )
+    for path in others:
+        _refuse_link(path)
+
+    def likeness(path: Path) -> int:
+        try:
+            return len(_ids(_read(path)) & _ids(release))
+        except Unreadable:
+            return -1
+
+    best = max(others, key=likeness)
+    return best, (f"The notebook was handed in as {best.name} and read as {name}.",)
+
+
+def _refuse_link(path: Path) -> None:
+    if path.is_symlink() or not path.is_file():
+        raise Unreadable(
+            "Your notebook is a link or a special file: hand in the notebook itself.",
+            f"{path.name} is a symbolic link or not a regular file",
+        )
+
+
+def _read(path: Path) -> NotebookNode:
+    """A notebook of any format version, in any common encoding, as nbformat 4."""
+    size = path.stat().st_size
+    if size > MAX_BYTES:
+        raise Unreadable(
+            f"Your notebook has {size / 1e6:.0f} MB; clear its outputs and hand it in again.",
+            f"{size / 1e6:.0f} MB, more than {MAX_BYTES / 1e6:.0f} MB",
+        )
+    data = path.read_bytes()
+    again = "Download it again from Jupyter (File > Download) and hand it in anew."
+    if not data.strip():
+        raise Unreadable(f"Your file is empty. {again}", "the file is empty")
+    for magic, what in ((b"%PDF", "a PDF"), (b"PK\x03\x04", "a zip file"), (b"<!", "a web page")):
+        if data.lstrip().startswith(magic):
+            raise Unreadable(
+                f"Your file is {what} with the name of a notebook. {again}", f"it is {what}"
+            )
+    text = _decode(data)
+    try:
+        parsed = json.loads(text)
+    except RecursionError:
+        raise Unreadable(f"Your file is not a notebook. {again}", "JSON nested too deep") from None
+    except ValueError as error:
+        cut = getattr(error, "pos", 0) >= len(text.rstrip()) - 2
+        words = "ends in the middle" if cut else "is damaged"
+        raise Unreadable(f"Your notebook file {words}. {again}", f"not JSON: {error}") from None
+    if not isinstance(parsed, dict) or not ({"cells", "worksheets"} & parsed.keys()):
+        raise Unreadable(f"Your file is not a notebook. {again}", "JSON, but no cells in it")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        notebook = nbformat.reads(_readable(parsed), as_version=4)
+        _, notebook = nbformat.validator.normalize(notebook)
+    notebook.cells = [cell for cell in notebook.cells if isinstance(cell, dict)]
+    for cell in notebook.cells:
+        if not isinstance(cell.get("source"), str):
+            cell.source = ""
+        cell.source = cell.source.replace("\r\n", "\n").replace("\r", "\n")
+        if not isinstance(cell.get("metadata"), dict):
+            cell.metadata = NotebookNode()
+        cell.pop("attachments", None)
+        if cell.get("cell_type") == "code":
+            cell.outputs, cell.execution_count = [], None
+        elif cell.get("cell_type") not in ("markdown", "raw"):
+            cell.cell_type = "raw"
+            cell.pop("outputs", None)
+            cell.pop("execution_count", None)
+    return notebook
+
+
+def _readable(parsed: dict[str, Any]) -> str:
+    """The notebook's JSON without outputs, which are not needed and can be malformed."""
+    for cell in parsed.get("cells") or []:
+        if isinstance(cell, dict) and cell.get("cell_type") == "code":
+            cell["outputs"] = []
+            cell["execution_count"] = None
+    return json.dumps(parsed)
+
+
+def _decode(data: bytes) -> str:
+    for encoding in ("utf-8-sig", "utf-16"):
+        if encoding == "utf-16" and data[:2] not in (b"\xff\xfe", b"\xfe\xff"):
+            continue
+        try:
+            return data.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    return data.decode("latin-1")
+
+
+def _grade_id(cell: NotebookNode) -> str | None:
+    metadata = cell.metadata.get("nbgrader")
+    grade_id = metadata.get("grade_id") if isinstance(metadata, dict) else None
+    return grade_id if isinstance(grade_id, str) and grade_id else None
+
+
+def _ids(notebook: NotebookNode) -> set[str]:
+    return {grade_id for cell in notebook.cells if (grade_id := _grade_id(cell))}
+
+
+def _refuse_other_homework(
+    notebook: NotebookNode, release: NotebookNode, functions: Sequence[str], homework: str
+) -> None:
+    """A notebook that shares no graded cell with the homework and defines none of its functions."""
+    if _ids(notebook) & _ids(release):
+        return
+    code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
+    if any(re.search(rf"\b{name}\b", code) for name in functions):
+        return
+    raise Unreadable(
+        f"This is not {homework}: none of its questions is in the notebook. "
+        "Did you hand in another one?",
+        f"no cell of {homework} in it: probably another notebook",
+    )
+
+
+def repair(
+    notebook: NotebookNode, release: NotebookNode
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Put the release's graded cells back, in place. Returns (repairs, notices).
+
+    Each grade id of the release ends up on exactly one cell, with the release's metadata; locked
+    cells get the release's text; what is missing is put back after its predecessor. A missing
+    answer cell comes back empty, so that a function moved to another cell is not overwritten.
+    """
+    repairs: list[str] = []
+    notices: list[str] = []
+    originals = {grade_id: cell for cell in release.cells if (grade_id := _grade_id(cell))}
+    seen: dict[str, NotebookNode] = {}
+    for cell in notebook.cells:
+        grade_id = _grade_id(cell)
+        if grade_id is None or grade_id not in originals or grade_id in seen:
+            if grade_id in seen:
+                repairs.append(f"A copy of the cell {grade_id} was treated as an ordinary cell.")
+            elif "nbgrader" in cell.metadata and grade_id is not None:
+                repairs.append(f"The cell {grade_id[:60]!r} is not part of this homework.")
+            cell.metadata.pop("nbgrader", None)
+            continue
+        seen[grade_id] = cell
+        notices += _restore(cell, originals[grade_id], grade_id)
+    previous: NotebookNode | None = None
+    for grade_id, original in originals.items():
+        if grade_id not in seen:
+            cell = copy.deepcopy(original)
+            if _is_answer(original):
+                cell.source = "# This answer cell was missing from the submission."
+            where = 0
+            if previous is not None:
+                where = 1 + next(i for i, c in enumerate(notebook.cells) if c is previous)
+            notebook.cells.insert(where, cell)
+            seen[grade_id] = cell
+            repairs.append(f"The cell {grade_id} was missing and was put back.")
+        previous = seen[grade_id]
+    for index, cell in enumerate(notebook.cells):
+        cell.id = f"cell-{index}"
+    kernel = release.metadata.get("kernelspec", {})
+    if notebook.metadata.get("kernelspec", {}).get("name") != kernel.get("name"):
+        repairs.append(f"The notebook's kernel was set to {kernel.get('name')}.")
+    notebook.metadata = NotebookNode(copy.deepcopy(release.metadata))
+    notebook.nbformat, notebook.nbformat_minor = 4, 5
+    return tuple(repairs), tuple(notices)
+
+
+def _is_answer(cell: NotebookNode) -> bool:
+    metadata = cell.metadata.nbgrader
+    return bool(cell.cell_type == "code" and metadata.get("solution"))
+
+
+def _restore(cell: NotebookNode, original: NotebookNode, grade_id: str) -> list[str]:
+    """Give a cell the release's type and metadata, and its text if it is locked."""
+    notices = []
+    before, after = cell.metadata.nbgrader, original.metadata.nbgrader
+    for key in ("points", "grade", "solution", "locked"):
+        if before.get(key) != after.get(key):
+            notices.append(
+                f"The metadata of the cell {grade_id} was changed: {key} said "
+                f"{str(before.get(key))[:40]}, the homework says {after.get(key)}."
+            )
+    if cell.cell_type != original.cell_type:
+        notices.append(f"The cell {grade_id} was turned into a {cell.cell_type} cell.")
+        cell.cell_type = original.cell_type
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+        else:
+            cell.pop("outputs", None)
+            cell.pop("execution_count", None)
+    if after.get("locked") and cell.source.strip() != original.source.strip():
+        notices.append(f"The locked cell {grade_id} was edited; the original was put back.")
+    if after.get("locked"):
+        cell.source = original.source
+    cell.metadata = copy.deepcopy(original.metadata)
+    return notices
+
+
+def _other_files(folder: Path) -> dict[str, str]:
+    """Small regular files beside the notebook (a helper module, data), base64 by name."""
+    files = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix == ".ipynb" or path.name == "timestamp.txt" or path.is_symlink():
+            continue
+        if path.is_file() and path.stat().st_size <= MAX_FILE_BYTES and len(files) < MAX_FILES:
+            files[path.name] = base64.b64encode(path.read_bytes()).decode()
+    return files
+
+
+SUSPICIOUS = (
+    (r"\bNodeTransformer\b|\bast_transformers\b", "rewrites code before it runs"),
+    (r"\b_exit\b|\babort\s*\(|\bkill(pg)?\s*\(", "ends or signals processes"),
+    (r"\bfork\s*\(|\bPopen\b|\bsubprocess\b|\bos\.system\b|\bdaemon", "starts processes"),
+    (r"\bctypes\b|\bcffi\b", "calls into C"),
+    (r"\bsocket\b|\burllib\b|\brequests\b|\bhttp\.", "uses the network"),
+    (r"/proc/|\bptrace\b|_getframe|\bget_objects\b|\bsettrace\b", "looks into processes"),
+    (r"gradebook|sqlite3|\bnbgrader\b", "touches the gradebook"),
+    (r"course_lib[./]reference|autograder[./](checks|examiner)|\.\./", "looks for answers"),
+    (
+        r"\brun_(cell|code)\b|displayhook|\b(torch|np|numpy)\.(allclose|testing)[\w.]*\s*=[^=]",
+        "replaces what a test would use",
+    ),
+    (r"def\s+__(eq|ne|array__|torch_function)__", "defines what equality means"),
+    (
+        r"autograder\.(local|exam|probe|wire)\.?\w*\s*=[^=]|\bos\.(write|dup2?)\s*\(",
+        "writes to the grader",
+    ),
+    (r"sitecustomize|usercustomize|\.ipython|startup/|\.jupyter", "writes start-up files"),
+    (
+        r"(?i)<\s*(script|iframe|svg|object|embed)|javascript:|onerror\s*=",
+        "carries active web content",
+    ),
+)
+
+
+def suspicions(notebook: NotebookNode) -> list[str]:
+    """What in the text of a notebook a person should look at, a sentence each.
+
+    A pointer for the reader, not a verdict: no mark depends on it.
+    """
+    found = []
+    for index, cell in enumerate(notebook.cells):
+        if (cell.metadata.get("nbgrader") or {}).get("locked"):
+            continue
+        for pattern, what in SUSPICIOUS:
+            if match := re.search(pattern, cell.source):
+                line = cell.source[: match.start()].count("\n") + 1
+                found.append(f"Cell {index + 1}, line {line} {what}: {match.group(0)[:40]!r}.")
+    return found[:20]

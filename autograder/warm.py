@@ -1,0 +1,212 @@
+"""The warm parent: has imported everything a student may use, and forks itself for each submission.
+
+Runs inside the sandbox, knows nothing private. For every job it is handed two file descriptors: the
+channel, over which the fork serves `autograder.probe`, and the leash: when its other end closes, by
+the examiner's will or the examiner's death, the whole job is killed.
+
+A job is three processes. The keeper stays in the warm parent's namespaces and holds the leash. The
+init is process 1 of new user, process, mount and IPC namespaces; when it goes, everything the
+student started goes. The third runs the student's cells, without capabilities and under limits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import importlib
+import json
+import os
+import pkgutil
+import resource
+import select
+import signal
+import socket
+import sys
+from typing import Any
+
+from autograder import probe, wire
+
+CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWPID = (
+    0x00020000,
+    0x08000000,
+    0x10000000,
+    0x20000000,
+)
+MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REC, MS_PRIVATE = 2, 4, 8, 0x4000, 0x40000
+CAPABILITY_VERSION_3 = 0x20080522
+SCRATCH = "/tmp/work"
+
+
+def main() -> None:
+    """Warm up, say so, then serve jobs until the control socket closes."""
+    control = socket.socket(fileno=int(sys.argv[1]))
+    confined = sys.argv[2] == "confined"
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # keepers are reaped by the kernel
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the grader's to handle
+    warm_up()
+    control.sendall(b"ready\n")
+    while True:
+        message, descriptors, _, _ = socket.recv_fds(control, 65536, 2)
+        if not message:
+            return
+        if os.fork() == 0:
+            control.close()
+            keep(json.loads(message), descriptors[0], descriptors[1], confined)
+            os._exit(0)
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def warm_up() -> None:
+    """Import and use once whatever is slow the first time."""
+    import gymnasium
+    import torch
+
+    import course_lib
+
+    for module in pkgutil.iter_modules(course_lib.__path__, "course_lib."):
+        importlib.import_module(module.name)
+    torch.set_num_threads(1)
+    model = torch.nn.Linear(2, 2)
+    optimizer = torch.optim.Adam(model.parameters())
+    torch.distributions.Categorical(logits=model(torch.ones(1, 2))).log_prob(
+        torch.zeros(1)
+    ).mean().backward()
+    optimizer.step()
+    gymnasium.make("CartPole-v1").reset(seed=0)
+    probe.make_shell()
+    probe.run_cell(
+        probe.make_shell(),
+        "import matplotlib.pyplot\nmatplotlib.pyplot.plot([0])\nmatplotlib.pyplot.show()\n"
+        "del matplotlib\n1 + 1",
+        0,
+    )
+
+
+def keep(job: dict[str, Any], channel: int, leash: int, confined: bool) -> None:
+    """Start the job, wait for its end or the leash's, and report how it ended on the channel."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    alive, end_of_life = os.pipe()
+    if confined:
+        enter_namespaces()
+    else:
+        os.setsid()
+    first = os.fork()
+    if first == 0:
+        os.close(alive)
+        os.close(leash)
+        try:
+            init(job, channel, confined)
+        finally:
+            os._exit(1)
+    os.close(end_of_life)
+    ready, _, _ = select.select([alive, leash], [], [])
+    by_leash = alive not in ready
+    if by_leash:
+        if not confined:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(first, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(first, signal.SIGKILL)
+    _, status = os.waitpid(first, 0)
+    ended = {"leash": by_leash, "status": os.waitstatus_to_exitcode(status)}
+    with contextlib.suppress(OSError):
+        os.write(channel, wire.dumps({"ended": ended}))
+
+
+def enter_namespaces() -> None:
+    """New user, process, mount and IPC namespaces; the same user id inside as outside."""
+    user, group = os.getuid(), os.getgid()
+    _call("unshare", CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC)
+    _write("/proc/self/setgroups", "deny")
+    _write("/proc/self/uid_map", f"{user} {user} 1")
+    _write("/proc/self/gid_map", f"{group} {group} 1")
+
+
+def init(job: dict[str, Any], channel: int, confined: bool) -> None:
+    """Process 1: private /proc and /tmp, then the student's process, whose end is everybody's."""
+    if confined:
+        size = f"size={job['scratch_bytes']},mode=1777".encode()
+        _call("mount", b"none", b"/", None, MS_REC | MS_PRIVATE, None)
+        _call("mount", b"proc", b"/proc", b"proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, None)
+        _call("mount", b"tmpfs", b"/tmp", b"tmpfs", MS_NOSUID | MS_NODEV, size)
+        _call("mount", b"tmpfs", b"/dev/shm", b"tmpfs", MS_NOSUID | MS_NODEV, size)
+        with contextlib.suppress(OSError):  # no further namespaces: no way back to a capability
+            _write("/proc/sys/user/max_user_namespaces", "0")
+        drop_capabilities()
+    else:
+        os.setsid()
+    child = os.fork()
+    if child == 0:
+        try:
+            student(job, channel, confined)
+        finally:
+            os._exit(70)
+    os.close(channel)
+    while True:
+        pid, status = os.wait()  # also reaps what the student left behind
+        if pid == child:
+            code = os.waitstatus_to_exitcode(status)
+            os._exit(code if code >= 0 else 128 - code)
+
+
+def student(job: dict[str, Any], channel: int, confined: bool) -> None:
+    """The student's process: limits, an empty scratch folder, nothing open but the channel."""
+    null = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(null, descriptor)
+    reader, writer = os.fdopen(os.dup(channel), "rb"), os.fdopen(os.dup(channel), "wb")
+    keep_open = {0, 1, 2, reader.fileno(), writer.fileno()}
+    for descriptor in set(range(256)) - keep_open:
+        with contextlib.suppress(OSError):
+            os.close(descriptor)
+    with contextlib.suppress(OSError):  # if memory runs out, this goes first
+        _write("/proc/self/oom_score_adj", "1000")
+    scratch = SCRATCH if confined else job["scratch_folder"]
+    os.makedirs(scratch, exist_ok=True)
+    os.chdir(scratch)
+    os.environ["HOME"] = scratch
+    for name, limit in (
+        ("RLIMIT_AS", virtual_memory() + job["memory_bytes"]),
+        ("RLIMIT_CPU", job["cpu_seconds"]),
+        ("RLIMIT_FSIZE", job["scratch_bytes"]),
+        ("RLIMIT_NPROC", job["processes"]),
+        ("RLIMIT_NOFILE", 256),
+        ("RLIMIT_CORE", 0),
+    ):
+        if confined or name not in ("RLIMIT_NPROC",):
+            resource.setrlimit(getattr(resource, name), (limit, limit))
+    probe.serve(reader, writer)
+    os._exit(0)
+
+
+def virtual_memory() -> int:
+    """Address space in use, in bytes: what the warm parent has is not the student's to pay for."""
+    try:
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[0]) * os.sysconf("SC_PAGESIZE")
+    except OSError:
+        return 1 << 33
+
+
+def drop_capabilities() -> None:
+    """Give up every capability, also those that the new user namespace brought."""
+    header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION_3, 0)
+    _call("capset", header, (ctypes.c_uint32 * 6)())
+
+
+def _call(name: str, *arguments: Any) -> None:
+    """A system call of the C library. Raises OSError with its name."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if getattr(libc, name)(*arguments) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, f"{name}: {os.strerror(code)}")
+
+
+def _write(path: str, text: str) -> None:
+    with open(path, "w") as file:
+        file.write(text)
+
+
+if __name__ == "__main__":
+    main()
