@@ -1,0 +1,186 @@
+"""Homeworks as nbgrader assignments: source and release, made by nbgrader's own converter."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import nbformat
+import nbgrader
+from nbformat.notebooknode import NotebookNode
+from nbgrader.api import Gradebook, MissingEntry
+from nbgrader.converters import GenerateAssignment
+from nbgrader.converters.base import NbGraderException
+from nbgrader.coursedir import CourseDirectory
+from traitlets.config.loader import Config, PyFileConfigLoader
+
+from autograder.check import Check
+from autograder.sources import HandoutError, homework_notebook, notebook_bytes
+
+ROOT = Path(__file__).resolve().parents[1]
+SETTINGS = "nbgrader_config.py"
+
+
+def settings(root: Path = ROOT) -> Config:
+    """The settings that `nbgrader` itself would use from here."""
+    return PyFileConfigLoader(SETTINGS, path=str(root)).load_config()
+
+
+def homework_path(root: Path, homework: str) -> Path:
+    """Where the source of a homework lies."""
+    return root / "notebooks" / "src" / "homework" / f"{homework}.py"
+
+
+def gradebook_url(course: Path, config: Config) -> str:
+    """The class's gradebook: as in the settings, else SQLite in the class folder."""
+    configured = config.CourseDirectory.get("db_url")
+    return str(configured) if configured else f"sqlite:///{course.resolve() / 'gradebook.db'}"
+
+
+def release_notebook(homework: str, source: bytes, config: Config) -> bytes:
+    """What students get of a source notebook. Touches no class folder and no gradebook."""
+    return _generate(homework, source, config, None)
+
+
+def release_assignment(
+    course: Path, homework: str, checks: Sequence[Check] | None = None, root: Path = ROOT
+) -> list[Path]:
+    """Put a homework into the class folder and register it in the class's gradebook.
+
+    Writes source/, release/ and the gradebook, and returns the files written: none if nothing has
+    changed since the last call. The old ones stay if anything goes wrong. Texts, points and answers
+    may change after students were graded, the set of questions may not.
+    Raises HandoutError if it would, or if the source has a mistake.
+    """
+    if checks is None:
+        checks = _checks(homework)
+    config = settings(root)
+    database = gradebook_url(course, config)
+    course_id = config.CourseDirectory.course_id
+    notebook = homework_notebook(homework_path(root, homework), checks)
+    source = notebook_bytes(notebook)
+    source_path = course / "source" / homework / f"{homework}.ipynb"
+    release_path = course / "release" / homework / f"{homework}.ipynb"
+    state_path = course / ".course" / "releases" / f"{homework}.json"
+    made_from = [source, (root / SETTINGS).read_bytes(), nbgrader.__version__.encode(), database]
+
+    course.mkdir(parents=True, exist_ok=True)
+    with Gradebook(database, course_id) as gradebook:
+        registered = _require_same_questions(gradebook, homework, notebook)
+    if registered and state_path.exists():
+        on_disk = [_read(source_path), _read(release_path)]
+        if state_path.read_text() == _fingerprint([*made_from, *on_disk]):
+            return []
+    release = _generate(homework, source, config, database)
+    replace(source_path, source)
+    replace(release_path, release)
+    replace(state_path, _fingerprint([*made_from, source, release]).encode())
+    return [source_path, release_path]
+
+
+def replace(path: Path, content: bytes) -> bool:
+    """Write a file whole or not at all, and only if it changes. Whether it did."""
+    if _read(path) == content:
+        return False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    draft.write_bytes(content)
+    os.replace(draft, path)
+    return True
+
+
+def _checks(homework: str) -> Sequence[Check]:
+    from autograder.checks import HOMEWORKS
+
+    if homework not in HOMEWORKS:
+        raise HandoutError(f"there is no homework {homework!r}: use {', '.join(HOMEWORKS)}")
+    checks: Sequence[Check] = HOMEWORKS[homework]
+    return checks
+
+
+def _read(path: Path) -> bytes:
+    return path.read_bytes() if path.is_file() else b""
+
+
+def _fingerprint(parts: Sequence[bytes | str]) -> str:
+    digests = [hashlib.sha256(p.encode() if isinstance(p, str) else p).hexdigest() for p in parts]
+    return json.dumps(digests)
+
+
+def _require_same_questions(gradebook: Gradebook, homework: str, notebook: NotebookNode) -> bool:
+    """Whether the homework is registered; HandoutError if graded and its questions differ now."""
+    try:
+        old = gradebook.find_notebook(homework, homework)
+    except MissingEntry:
+        return False
+    graded = len(old.submissions)
+    if not graded:
+        return True
+    tags = [cell.metadata.nbgrader for cell in notebook.cells if "nbgrader" in cell.metadata]
+    new_names = {tag.grade_id for tag in tags}
+    old_names = {cell.name for cell in old.source_cells}
+    changes = [f"{name} added" for name in sorted(new_names - old_names)]
+    changes += [f"{name} removed" for name in sorted(old_names - new_names)]
+    for flag, cells in (("grade", old.grade_cells), ("solution", old.solution_cells)):
+        before = {cell.name for cell in cells}
+        changes += [
+            f"{tag.grade_id} changed its kind"
+            for tag in tags
+            if tag.grade_id in old_names and tag[flag] != (tag.grade_id in before)
+        ]
+    if changes:
+        raise HandoutError(
+            f"{homework} has {graded} graded submissions, so its questions are fixed and only "
+            f"their texts, answers and points can change ({', '.join(changes)}): put new questions "
+            "into another homework, or start a new class folder"
+        )
+    return True
+
+
+def _generate(homework: str, source: bytes, config: Config, database: str | None) -> bytes:
+    """Run nbgrader's converter in a folder of its own, on the given gradebook or on none."""
+    with tempfile.TemporaryDirectory(prefix="course-release-") as name:
+        folder = Path(name).resolve()
+        replace(folder / "source" / homework / f"{homework}.ipynb", source)
+        own = Config()
+        own.merge(config)
+        own.CourseDirectory.root = str(folder)
+        own.CourseDirectory.assignment_id = homework
+        if database is None:
+            own.GenerateAssignment.no_database = True
+            own.SaveCells.enabled = False
+        else:
+            own.CourseDirectory.db_url = database
+        converter = GenerateAssignment(coursedir=CourseDirectory(config=own), config=own)
+        with _captured(converter.log) as log:
+            try:
+                converter.start()
+            except NbGraderException:
+                raise HandoutError(
+                    f"nbgrader could not convert {homework}:\n{log.getvalue().strip()}"
+                ) from None
+        release = (folder / "release" / homework / f"{homework}.ipynb").read_bytes()
+    nbformat.validate(nbformat.reads(release.decode(), as_version=4))
+    return release
+
+
+@contextlib.contextmanager
+def _captured(log: logging.Logger) -> Iterator[io.StringIO]:
+    """Keep nbgrader's log to ourselves: it is shown when something went wrong."""
+    text = io.StringIO()
+    handler = logging.StreamHandler(text)
+    handlers, propagate, level = log.handlers, log.propagate, log.level
+    log.handlers, log.propagate = [handler], False
+    log.setLevel(logging.WARNING)
+    try:
+        yield text
+    finally:
+        log.handlers, log.propagate = handlers, propagate
+        log.setLevel(level)

@@ -1,0 +1,356 @@
+"""Percent sources to notebooks, one way: what an instructor edits becomes what people open.
+
+Homework sources name the answers instead of holding them (the shorthand of `homework_notebook`);
+here they are expanded into nbgrader's own cells.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import hashlib
+import inspect
+import re
+import symtable
+import textwrap
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jupytext
+import nbformat
+from IPython.core.inputtransformer2 import TransformerManager
+from nbformat.notebooknode import NotebookNode
+
+from autograder.check import Check, Function
+
+METADATA = {
+    "kernelspec": {
+        "display_name": "Python 3 (ipykernel)",
+        "language": "python",
+        "name": "python3",
+    },
+    "language_info": {
+        "file_extension": ".py",
+        "mimetype": "text/x-python",
+        "name": "python",
+        "pygments_lexer": "ipython3",
+    },
+}
+ANSWER_IMPORT = "from autograder.local import check"
+# What jupytext notes for the way back, which is never gone here.
+JUPYTEXT_NOTES = {"lines_to_next_cell", "lines_to_end_of_cell_marker", "cell_marker", "title"}
+
+
+class HandoutError(ValueError):
+    """A handout cannot be built from its source as it stands; the message says where and why."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell of a percent source. number: from 1, in order. kind: "code", "markdown" or "raw"."""
+
+    file: str
+    number: int
+    kind: str
+    source: str
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    def error(self, message: str) -> HandoutError:
+        """An error that says which cell it is about."""
+        first = next((line for line in self.source.splitlines() if line.strip()), "empty")
+        return HandoutError(f"{self.file}, cell {self.number} ({first.strip()[:60]}): {message}")
+
+
+def read_cells(path: Path, allowed: Collection[str]) -> list[Cell]:
+    """The cells of a percent source, with metadata keys from `allowed` only.
+
+    Raises HandoutError if the file cannot be read or metadata does not parse.
+    """
+    try:
+        notebook = jupytext.reads(path.read_text(encoding="utf-8"), fmt="py:percent")
+    except (OSError, UnicodeDecodeError) as error:
+        raise HandoutError(f"{path.name} cannot be read as UTF-8 text: {error}") from None
+    cells = []
+    for number, node in enumerate(notebook.cells, start=1):
+        metadata = dict(node.metadata)
+        cell = Cell(path.name, number, node.cell_type, node.source.strip("\n"))
+        broken = metadata.get("incorrectly_encoded_metadata")
+        if broken is None and re.search("[={]", metadata.get("title", "")):
+            broken = metadata["title"]
+        if broken is not None:
+            raise cell.error(
+                f"its metadata does not parse: {broken}. Write key=value with values as in JSON, "
+                'such as answer="returns_to_go" points=3 tags=["C14"]'
+            )
+        metadata = {key: value for key, value in metadata.items() if key not in JUPYTEXT_NOTES}
+        for key in metadata:
+            if key not in allowed:
+                raise cell.error(f"`{key}` is not known here: use {', '.join(sorted(allowed))}")
+        cells.append(Cell(cell.file, number, cell.kind, cell.source, metadata))
+    if not cells:
+        raise HandoutError(f"{path.name} is empty: a cell begins with a line `# %%`")
+    return cells
+
+
+def lecture_notebook(path: Path) -> NotebookNode:
+    """A lecture as a notebook without outputs. Every code cell must compile."""
+    cells = read_cells(path, {"id", "tags"})
+    for cell in cells:
+        if cell.kind == "code":
+            _python(cell)
+    return _notebook((cell, cell.source, _plain(cell)) for cell in cells)
+
+
+def homework_notebook(path: Path, checks: Sequence[Check]) -> NotebookNode:
+    """A homework as nbgrader's source notebook, answers included. Private.
+
+    Shorthand: `answer="f"` is replaced by the reference `f`, its body between nbgrader's solution
+    marks; `check="f"` by the locked test `check(f)` with the points of the Check;
+    `[markdown] written="name" points=3` holds a model answer and a mark scheme. The mark scheme
+    goes into a locked cell above the answer, where nbgrader gives it back to whoever grades.
+    Every check must be asked, after its answer. Raises HandoutError if the source says otherwise.
+    """
+    cells = read_cells(path, {"id", "tags", "answer", "check", "written", "points"})
+    by_name = {check.name: check for check in checks}
+    expanded: list[tuple[Cell, str, dict[str, Any]]] = []
+    answered: dict[str, Cell] = {}
+    asked: set[str] = set()
+    grade_ids: dict[str, int] = {}
+    known: set[str] = set(dir(builtins))
+
+    def add(cell: Cell, source: str, **nbgrader: Any) -> None:
+        grade_id = nbgrader["grade_id"]
+        if grade_id in grade_ids:
+            raise cell.error(
+                f"the grade id {grade_id} is taken by cell {grade_ids[grade_id]}: rename one"
+            )
+        grade_ids[grade_id] = cell.number
+        flags = {"grade": False, "locked": False, "solution": False, "task": False}
+        metadata = {"nbgrader": flags | {"schema_version": 3} | nbgrader}
+        expanded.append((cell, source, _plain(cell) | metadata))
+
+    for cell in cells:
+        kinds = [key for key in ("answer", "check", "written") if key in cell.metadata]
+        if len(kinds) > 1:
+            raise cell.error(f"it is marked as {' and '.join(kinds)}: make it one of them")
+        kind = kinds[0] if kinds else ""
+        if "points" in cell.metadata and kind != "written":
+            raise cell.error("points belong to written cells; those of a check stand in its Check")
+        if kind == "answer":
+            check = _find(cell, by_name)
+            source = solution_source(check.reference)
+            _require_names(cell, source, known)
+            known |= _assigned(_python(cell, source))
+            answered[check.name] = cell
+            add(cell, source, grade_id=f"answer_{check.name}", solution=True)
+        elif kind == "check":
+            check = _find(cell, by_name)
+            if check.name not in answered:
+                raise cell.error(f'there is no cell answer="{check.name}" above it: add one')
+            if "check" not in known:
+                raise cell.error(f"`{ANSWER_IMPORT}` is missing: put it into the first code cell")
+            asked.add(check.name)
+            locked = {"grade": True, "locked": True, "points": check.points}
+            add(cell, f"check({check.name})", grade_id=check.name, **locked)
+        elif kind == "written":
+            name, points = _written(cell)
+            model, scheme = _split_written(cell)
+            unit = "point" if points == 1 else "points"
+            rubric = f"*Marked by hand, {points:g} {unit}.*\n\n{scheme}"
+            add(cell, rubric, grade_id=f"rubric_{name}", locked=True)
+            manual = {"grade": True, "solution": True, "points": points}
+            add(cell, model, grade_id=f"written_{name}", **manual)
+        else:
+            if re.search("(BEGIN|END) (SOLUTION|HIDDEN TESTS|MARK SCHEME)", cell.source):
+                raise cell.error("solution marks belong to answer= and written= cells only")
+            if cell.kind == "code":
+                known |= _assigned(_python(cell))
+            expanded.append((cell, cell.source, _plain(cell)))
+    for name, cell in answered.items():
+        if name not in asked:
+            raise cell.error(f'there is no cell check="{name}" after it: add one')
+    if missing := [name for name in by_name if name not in asked]:
+        raise HandoutError(f"{path.name} does not ask for {', '.join(missing)}: add their cells")
+    return _notebook(expanded)
+
+
+def solution_source(function: Function) -> str:
+    """A reference function as an nbgrader solution cell.
+
+    Signature, docstring and the `validate` lines at the top are given; the rest stands between the
+    solution marks. The line after them is what is left for students once the marks are cleared, so
+    that an unwritten answer says its own name; in the source nothing reaches it.
+    """
+    source = textwrap.dedent(inspect.getsource(function)).rstrip("\n")
+    lines = source.split("\n")
+    definition = ast.parse(source).body[0]
+    name = function.__name__
+    if not isinstance(definition, ast.FunctionDef) or ast.get_docstring(definition) is None:
+        raise HandoutError(f"reference {name} must be a function with a docstring: write one")
+    given = 1
+    while given < len(definition.body) and is_validation(definition.body[given]):
+        given += 1
+    if given == len(definition.body):
+        raise HandoutError(f"reference {name} has no body: write the answer")
+    if not _always_leaves(definition.body):
+        raise HandoutError(f"reference {name} can reach its end: finish it with a return")
+    last = definition.body[given - 1].end_lineno
+    assert last is not None
+    indent = " " * definition.body[given].col_offset
+    return "\n".join(
+        [
+            *lines[:last],
+            f"{indent}### BEGIN SOLUTION",
+            *lines[last:],
+            f"{indent}### END SOLUTION",
+            f'{indent}raise NotImplementedError("{name}: your code here")',
+        ]
+    )
+
+
+def is_validation(statement: ast.stmt) -> bool:
+    """Whether a statement is a call such as `validate.shapes(...)`."""
+    if not isinstance(statement, ast.Expr) or not isinstance(statement.value, ast.Call):
+        return False
+    called = statement.value.func
+    return (
+        isinstance(called, ast.Attribute)
+        and isinstance(called.value, ast.Name)
+        and called.value.id == "validate"
+    )
+
+
+def notebook_bytes(notebook: NotebookNode) -> bytes:
+    """A notebook as the bytes of its file: the same on any machine."""
+    text: str = nbformat.writes(notebook, version=4)
+    return (text.rstrip("\n") + "\n").encode()
+
+
+def _always_leaves(body: Sequence[ast.stmt]) -> bool:
+    last = body[-1]
+    if isinstance(last, ast.If):
+        return bool(last.orelse) and _always_leaves(last.body) and _always_leaves(last.orelse)
+    if isinstance(last, ast.With):
+        return _always_leaves(last.body)
+    return isinstance(last, ast.Return | ast.Raise)
+
+
+def _find(cell: Cell, by_name: dict[str, Check]) -> Check:
+    name = cell.metadata.get("answer", cell.metadata.get("check"))
+    if cell.kind != "code":
+        raise cell.error("answers and checks are code cells: leave out [markdown]")
+    if name not in by_name:
+        raise cell.error(f"there is no check {name!r} in this homework: use {', '.join(by_name)}")
+    if any(line.strip() and not line.startswith("#") for line in cell.source.splitlines()):
+        raise cell.error("the build writes this cell: leave it empty but for a comment")
+    return by_name[name]
+
+
+def _written(cell: Cell) -> tuple[str, float]:
+    name, points = cell.metadata["written"], cell.metadata.get("points")
+    if cell.kind != "markdown":
+        raise cell.error(f'write [markdown] before written="{name}"')
+    if not isinstance(points, int | float) or isinstance(points, bool) or points <= 0:
+        raise cell.error(f"points must be a number above 0, got {points!r}: add points=3")
+    return str(name), points
+
+
+def _split_written(cell: Cell) -> tuple[str, str]:
+    """The model answer between solution marks, and the mark scheme between its own."""
+    model: list[str] = []
+    scheme: list[str] = []
+    inside, schemes = False, 0
+    for line in cell.source.splitlines():
+        if "BEGIN MARK SCHEME" in line:
+            inside, schemes = True, schemes + 1
+        elif "END MARK SCHEME" in line:
+            inside = False
+        elif inside:
+            scheme.append(line)
+        elif "BEGIN SOLUTION" not in line and "END SOLUTION" not in line:
+            model.append(line)
+    scheme_text, model_text = "\n".join(scheme).strip("\n"), "\n".join(model).strip("\n")
+    if schemes != 1 or inside or not scheme_text:
+        raise cell.error(
+            "it needs one mark scheme between the lines === BEGIN MARK SCHEME === and "
+            "=== END MARK SCHEME ==="
+        )
+    if not model_text:
+        raise cell.error("it has no model answer: write one beside the mark scheme")
+    return (
+        f"### BEGIN SOLUTION\n{model_text}\n### END SOLUTION",
+        f"=== BEGIN MARK SCHEME ===\n{scheme_text}\n=== END MARK SCHEME ===",
+    )
+
+
+def _python(cell: Cell, source: str | None = None) -> str:
+    """The cell as plain Python, magics expanded. Raises HandoutError if it does not compile."""
+    text: str = TransformerManager().transform_cell(cell.source if source is None else source)
+    try:
+        compile(text, cell.file, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    except SyntaxError as error:
+        raise cell.error(f"line {error.lineno} does not compile: {error.msg}") from None
+    return text
+
+
+def _assigned(python: str) -> set[str]:
+    """Names that running a cell defines."""
+    try:
+        symbols = symtable.symtable(python, "cell", "exec").get_symbols()
+    except SyntaxError:  # a top-level await
+        return set()
+    return {s.get_name() for s in symbols if s.is_assigned() or s.is_imported()}
+
+
+def _require_names(cell: Cell, source: str, known: set[str]) -> None:
+    """Whatever an answer names must have been imported or defined by a cell above it."""
+    top = symtable.symtable(source, "cell", "exec")
+    needed = {s.get_name() for s in top.get_symbols() if s.is_referenced()}
+    tables = list(top.get_children())
+    while tables:
+        table = tables.pop()
+        needed |= {s.get_name() for s in table.get_symbols() if s.is_global()}
+        tables += table.get_children()
+    if missing := sorted(needed - known - _assigned(source)):
+        raise cell.error(
+            f"{cell.metadata['answer']} uses {', '.join(missing)}, which no cell above imports: "
+            "add the import to the first code cell"
+        )
+
+
+def _plain(cell: Cell) -> dict[str, Any]:
+    return {"tags": cell.metadata["tags"]} if "tags" in cell.metadata else {}
+
+
+def _notebook(expanded: Iterable[tuple[Cell, str, dict[str, Any]]]) -> NotebookNode:
+    nodes: list[NotebookNode] = []
+    taken: set[str] = set()
+    for cell, source, metadata in expanded:
+        text = source.rstrip("\n")
+        new = getattr(nbformat.v4, f"new_{cell.kind}_cell")
+        cell_id = _cell_id(cell, text, metadata, taken)
+        nodes.append(new(source=text, metadata=metadata, id=cell_id))
+    notebook = nbformat.v4.new_notebook(metadata=METADATA, cells=nodes)
+    notebook.nbformat_minor = 5
+    nbformat.validate(notebook)
+    return notebook
+
+
+def _cell_id(cell: Cell, text: str, metadata: dict[str, Any], taken: set[str]) -> str:
+    """From the grade id, the author or the text: nothing that differs between two builds."""
+    if "nbgrader" in metadata:
+        wanted = re.sub("[^A-Za-z0-9_-]", "-", metadata["nbgrader"]["grade_id"])[:64]
+    elif "id" in cell.metadata:
+        wanted = str(cell.metadata["id"])
+        if not re.fullmatch("[A-Za-z0-9_-]{1,64}", wanted) or wanted in taken:
+            raise cell.error(f"id {wanted!r} is taken or has other signs than letters, digits, -_")
+    else:
+        wanted = hashlib.sha256(f"{cell.kind}\n{text}".encode()).hexdigest()[:12]
+    cell_id, occurrence = wanted, 1
+    while cell_id in taken:
+        occurrence += 1
+        cell_id = f"{wanted[:58]}-{occurrence}"
+    taken.add(cell_id)
+    return cell_id
