@@ -1,0 +1,364 @@
+"""The pages people read after grading: the class report for staff, one feedback page a student.
+
+Everything that comes from a submission is text to these pages: escaped, cut to length, and with
+control characters and direction marks made visible. The pages load nothing and run nothing.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import re
+import unicodedata
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import jinja2
+from markupsafe import Markup
+
+from autograder import standing
+from autograder.standing import ClassStanding, Mark, Standing, class_standing, points
+
+MAX_TEXT = 600
+MAX_CODE = 20_000
+
+# outcome -> (symbol, words, CSS class); the symbols are in the fonts that every system has.
+OUTCOMES = {
+    "right": ("\u2713", "right", "right"),
+    "known mistake": ("\u2260", "known mistake", "known"),
+    "wrong": ("\u2717", "wrong", "wrong"),
+    "unwritten": ("\u25cb", "not written", "open"),
+    "missing": ("?", "not found", "open"),
+    "raised": ("!", "stopped with an error", "wrong"),
+    "not numbers": ("!", "no usable answer", "wrong"),
+    "timed out": ("!", "out of time", "wrong"),
+    "ended": ("!", "ended the process", "wrong"),
+    "waiting": ("\u2026", "waits for a person", "waiting"),
+    "marked": ("\u2713", "marked by a person", "marked"),
+    "": ("\u2013", "nothing", "none"),
+}
+STATE_SYMBOLS = {
+    "graded": "\u2713",
+    standing.NOT_GRADED: "\u2026",
+    standing.NOT_HANDED_IN: "\u2013",
+}
+BARS = (
+    ("right", "right", ("right",)),
+    ("known", "known mistake", ("known mistake",)),
+    ("wrong", "wrong", ("wrong", "raised", "not numbers", "timed out", "ended")),
+    ("open", "not there", ("unwritten", "missing", "")),
+)
+FOR_STUDENT = {
+    "graded": "",
+    "cells failed": "Some cells stopped with an error; the rest was graded.",
+    "unreadable": "The file could not be read as a notebook, so nothing in it could be graded.",
+    "timed out": "The notebook ran past its time limit; what was there by then was graded.",
+    "out of memory": "The notebook needed more memory than it may have.",
+    "killed": "The notebook's process ended before it had run through.",
+    standing.NOT_GRADED: "Your submission is here and has not been graded yet.",
+    standing.NOT_HANDED_IN: "There is no submission of yours for this homework.",
+}
+
+
+def visible(text: object, limit: int = MAX_TEXT) -> str:
+    """Text that hides nothing: control, format and direction characters shown as [U+202E], cut.
+
+    Line ends and tabs stay. Escaping for HTML is left to the template.
+    """
+    raw = str(text).replace("\r\n", "\n")
+    cut = f" [{len(raw) - limit} more characters]" if len(raw) > limit else ""
+    return "".join(_visible_character(c) for c in raw[:limit]) + cut
+
+
+def _visible_character(character: str) -> str:
+    if character in "\n\t" or (character.isascii() and character.isprintable()):
+        return character
+    if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"):
+        return f"[U+{ord(character):04X}]"
+    return character
+
+
+def code(text: str) -> Markup:
+    """Python source as highlighted HTML: pygments escapes it, and adds only classes."""
+    from pygments import highlight
+    from pygments.formatters import HtmlFormatter
+    from pygments.lexers import PythonLexer
+
+    return Markup(highlight(visible(text, MAX_CODE), PythonLexer(), HtmlFormatter(nowrap=True)))
+
+
+def where(see: str) -> tuple[str, str]:
+    """A pointer such as "02_policy_gradient#C23" as (notebook, place)."""
+    lecture, _, place = see.partition("#")
+    return (f"{lecture}.ipynb" if lecture else "", place)
+
+
+@cache
+def _templates() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("autograder"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"visible": visible, "points": points, "code": code, "where": where}
+    environment.globals |= {"OUTCOMES": OUTCOMES, "STATE_SYMBOLS": STATE_SYMBOLS, "BARS": BARS}
+    return environment
+
+
+def write_report(course: Path, homework: str) -> Path:
+    """Write the class report of one homework, and its JSON and CSV; returns the page's path."""
+    return _write_report(class_standing(course, homework))
+
+
+def write_feedback(course: Path, homework: str, student: str) -> Path:
+    """Write one student's feedback page in nbgrader's place; returns its path.
+
+    Raises ValueError if the class has no such student.
+    """
+    group = class_standing(course, homework)
+    return _write_feedback(group, group.find(student))
+
+
+def write_all(
+    course: Path, homework: str, progress: Callable[[int, int], None] | None = None
+) -> Path:
+    """Feedback for everyone who handed in, then the report; progress(done, total) after each."""
+    group = class_standing(course, homework)
+    total = len(group.submissions)
+    for done, one in enumerate(group.submissions, start=1):
+        if standing.is_folder_name(one.student):
+            _write_feedback(group, one)
+        if progress is not None:
+            progress(done, total)
+    return _write_report(group)
+
+
+def feedback_path(course: Path, homework: str, student: str) -> Path:
+    """Where a feedback page lies. Raises ValueError for a name that is no folder's."""
+    if not standing.is_folder_name(student):
+        raise ValueError(f"a student is one folder name, got {student!r}")
+    return course / "feedback" / student / homework / f"{homework}.html"
+
+
+def _write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.tmp")
+    draft.write_text(text, encoding="utf-8", newline="")
+    os.replace(draft, path)
+    return path
+
+
+def _write_report(group: ClassStanding) -> Path:
+    folder = group.course / "report"
+    _write(folder / f"{group.homework}.json", json.dumps(facts(group), indent=1) + "\n")
+    _write(folder / f"{group.homework}.csv", table(group))
+    looks = [one for one in group.students if one.needs_a_look]
+    looks.sort(key=lambda one: (not (one.record and one.record.notices), one.student))
+    page = _templates().get_template("report.html.j2")
+    text = page.render(
+        group=group,
+        looks=looks,
+        links={one.student: _links(group, one) for one in group.students},
+        bars={question.name: _bar(group, question) for question in group.coded},
+        waiting=sum(one.waiting for one in group.students),
+        tiles=_tiles(group),
+    )
+    return _write(folder / f"{group.homework}.html", text)
+
+
+def _tiles(group: ClassStanding) -> list[tuple[str, str, str]]:
+    """The figures of the first screen: (number, what it is, a word more)."""
+    whole = f"of {points(group.max_coded)}, coded questions"
+    tiles = [
+        (str(len(group.submissions)), "submissions", f"{len(group.run)} could be run"),
+        (_one_decimal(group.mean), "mean mark", whole),
+        (_one_decimal(group.median), "median mark", whole),
+    ]
+    looks = sum(one.needs_a_look for one in group.students)
+    tiles.append((str(looks), "need a look", "state, notices or repairs" if looks else "all plain"))
+    if group.written:
+        waiting = sum(one.waiting for one in group.students)
+        tiles.append((str(waiting), "written answers to grade", "in nbgrader's formgrader"))
+    return tiles
+
+
+def _one_decimal(value: float | None) -> str:
+    return "\u2013" if value is None else f"{value:.1f}"
+
+
+def _bar(group: ClassStanding, question: standing.Question) -> list[tuple[str, str, int, float]]:
+    """One question as parts of a bar: (CSS class, words, how many, per cent)."""
+    counts, total = group.outcomes(question), len(group.run)
+    parts = []
+    for css, words, outcomes in BARS:
+        number = sum(counts[outcome] for outcome in outcomes)
+        if number:
+            parts.append((css, words, number, 100 * number / total))
+    return parts
+
+
+def _links(group: ClassStanding, one: Standing) -> dict[str, str]:
+    """Relative addresses from the report to what is there of one student."""
+    if not standing.is_folder_name(one.student):
+        return {}
+    tail = f"{quote(one.student)}/{quote(group.homework)}/{quote(group.homework)}"
+    links = {}
+    if feedback_path(group.course, group.homework, one.student).is_file():
+        links["feedback"] = f"../feedback/{tail}.html"
+    for step in ("submitted", "autograded"):
+        if standing.notebook_path(group.course, step, one.student, group.homework):
+            links[step] = f"../{step}/{tail}.ipynb"
+    return links
+
+
+def facts(group: ClassStanding) -> dict[str, Any]:
+    """The report as plain data."""
+    return {
+        "homework": group.homework,
+        "submissions": len(group.submissions),
+        "states": group.states,
+        "coded": {
+            "max": group.max_coded,
+            "ran": len(group.run),
+            "mean": group.mean,
+            "median": group.median,
+            "histogram": [{"points": label, "students": n} for label, n in group.histogram()],
+        },
+        "questions": [
+            {"name": q.name, "title": q.title, "kind": q.kind, "max_points": q.max_points}
+            for q in group.questions
+        ],
+        "mistakes": [
+            {
+                "check": m.check,
+                "mistake": m.name,
+                "count": len(m.students),
+                "students": list(m.students),
+                "hint": m.hint,
+                "see": m.see,
+            }
+            for m in group.mistakes()
+        ],
+        "students": [_student_facts(group, one) for one in group.students],
+    }
+
+
+def _student_facts(group: ClassStanding, one: Standing) -> dict[str, Any]:
+    record = one.record
+    return {
+        "student": one.student,
+        "name": one.full_name,
+        "state": one.state,
+        "score": one.score,
+        "max_score": group.max_score,
+        "coded": one.coded_points,
+        "penalty": one.penalty,
+        "waiting": one.waiting,
+        "marks": {m.question.name: _mark_facts(m) for m in one.marks},
+        "notices": list(record.notices) if record else [],
+        "repairs": list(record.repairs) if record else [],
+        "failed_cells": list(record.failed_cells) if record else [],
+        "seconds": record.seconds if record else None,
+        "remarks": list(one.remarks),
+    }
+
+
+def _mark_facts(mark: Mark) -> dict[str, Any]:
+    return {
+        "score": mark.score,
+        "max_points": mark.question.max_points,
+        "outcome": mark.outcome,
+        "mistake": mark.verdict.mistake if mark.verdict else "",
+        "sentence": mark.verdict.sentence if mark.verdict else "",
+        "by_hand": mark.by_hand,
+        "comment": mark.comment,
+    }
+
+
+def table(group: ClassStanding) -> str:
+    """The same as CSV, a row a student; no text starts as a spreadsheet's formula does."""
+    head = ["student", "name", "state", "score", "max_score", "coded", "penalty", "waiting"]
+    for question in group.questions:
+        head += [question.name, f"{question.name}: outcome", f"{question.name}: mistake"]
+    head.append("remarks")
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(head)
+    for one in group.students:
+        row: list[Any] = [_cell(one.student), _cell(one.full_name), one.state]
+        row += [one.score, group.max_score, one.coded_points, one.penalty, one.waiting]
+        for mark in one.marks:
+            mistake = mark.verdict.mistake if mark.verdict else ""
+            row += ["" if mark.score is None else mark.score, mark.outcome, _cell(mistake)]
+        writer.writerow([*row, _cell(" / ".join(one.remarks))])
+    return text.getvalue()
+
+
+def _cell(text: str) -> str:
+    shown = re.sub(r"[\n\t]+", " ", visible(text, 5 * MAX_TEXT))
+    return f"'{shown}" if shown.lstrip()[:1] in ("=", "+", "-", "@") else shown
+
+
+def _write_feedback(group: ClassStanding, one: Standing) -> Path:
+    path = feedback_path(group.course, group.homework, one.student)
+    cells = _cells_of(group, one.student)
+    page = _templates().get_template("feedback.html.j2")
+    text = page.render(
+        group=group,
+        one=one,
+        said=(one.record.for_student if one.record else "") or FOR_STUDENT[one.state],
+        sources={mark.question.name: _own_source(cells, mark) for mark in one.marks},
+        errors=_errors(cells, one),
+        failed_cells=standing.failed_cells,
+    )
+    return _write(path, text)
+
+
+def _cells_of(group: ClassStanding, student: str) -> list[dict[str, Any]]:
+    for step in ("autograded", "submitted"):
+        cells = standing.read_cells(
+            standing.notebook_path(group.course, step, student, group.homework)
+        )
+        if cells:
+            return cells
+    return []
+
+
+def _own_source(cells: list[dict[str, Any]], mark: Mark) -> str:
+    """What the student wrote for a question: its cell, or else one that defines the function."""
+    name = mark.question.name
+    wanted = f"answer_{name}" if mark.question.kind == "coded" else name
+    for cell in cells:
+        if standing.grade_id_of(cell) == wanted:
+            return standing.source_of(cell)
+    if mark.question.kind == "coded":
+        for cell in cells:
+            source = standing.source_of(cell)
+            if cell.get("cell_type") == "code" and re.search(
+                rf"^def {re.escape(name)}\b", source, re.M
+            ):
+                return source
+    return ""
+
+
+def _errors(cells: list[dict[str, Any]], one: Standing) -> list[tuple[int, str]]:
+    """(number of the code cell, what it stopped with) for the first few failed cells."""
+    if one.record is None:
+        return []
+    coded = [cell for cell in cells if cell.get("cell_type") == "code"]
+    found = []
+    for number in one.record.failed_cells[:8]:
+        outputs = coded[number - 1].get("outputs") if 0 < number <= len(coded) else None
+        for output in outputs if isinstance(outputs, list) else []:
+            if isinstance(output, dict) and output.get("output_type") == "error":
+                words = f"{output.get('ename', '')}: {output.get('evalue', '')}"
+                found.append((number, visible(words, 200)))
+                break
+    return found

@@ -1,0 +1,378 @@
+"""The report and the feedback pages say what the records and the gradebook say, and run nothing."""
+
+import csv
+import json
+import os
+import re
+import shutil
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from nbgrader.api import Gradebook
+
+from autograder import report
+from autograder.exam import Verdict
+from autograder.record import Record, save
+from autograder.standing import class_standing
+
+# nbgrader makes submissions in a way that SQLAlchemy remarks upon.
+pytestmark = pytest.mark.filterwarnings("ignore:Object of type")
+
+HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\u202egnp.exe\x1b[31m \"'&"
+CHECKS = {"returns_to_go": 2, "reinforce_1": 3, "baseline_loss": 4}
+
+
+def verdict(check: str, outcome: str = "right", mistake: str = "", sentence: str = "") -> Verdict:
+    top = CHECKS[check]
+    return Verdict(
+        check=check,
+        title=check.replace("_", " ").capitalize(),
+        points=top if outcome == "right" else 0,
+        max_points=top,
+        outcome=outcome,
+        mistake=mistake,
+        sentence=sentence or f"{check} is {outcome}.",
+        see="02_policy_gradient#C23" if mistake else "",
+    )
+
+
+def notebook(cells: list[dict]) -> str:
+    return json.dumps({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
+
+
+def answer_cell(check: str, source: str, **more: object) -> dict:
+    return {
+        "cell_type": "code",
+        "metadata": {"nbgrader": {"grade_id": f"answer_{check}"}},
+        "source": source,
+        "outputs": [],
+        **more,
+    }
+
+
+def hand_in(course: Path, student: str, text: str, step: str = "submitted") -> None:
+    path = course / step / student / "hw1" / "hw1.ipynb"
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+
+
+def class_records() -> list[Record]:
+    """Ada all right, Ben a known mistake and forging, Cem hostile text everywhere, Dee a PDF."""
+    gamma = verdict("returns_to_go", "known mistake", "gamma ignored", "Gamma is not used.")
+    return [
+        Record("hw1", "ada", "graded", verdicts=tuple(verdict(c) for c in CHECKS)),
+        Record(
+            "hw1",
+            "ben",
+            "cells failed",
+            verdicts=(gamma, verdict("reinforce_1"), verdict("baseline_loss", "unwritten")),
+            notices=("A cell tried to change its points.",),
+            repairs=("the cell reinforce_1",),
+            failed_cells=(2,),
+        ),
+        Record(
+            "hw1",
+            "cem",
+            "killed",
+            for_student=HOSTILE,
+            for_staff=HOSTILE,
+            verdicts=(
+                gamma,
+                verdict("reinforce_1", "raised", sentence=f"stopped with {HOSTILE}"),
+                verdict("baseline_loss"),
+            ),
+            notices=(HOSTILE,),
+        ),
+        Record("hw1", "dee", "unreadable", for_staff="It is a PDF."),
+    ]
+
+
+def write_gradebook(path: Path) -> None:
+    """The same class in nbgrader's gradebook: three checks, one written answer."""
+    with Gradebook(f"sqlite:///{path}") as gradebook:
+        gradebook.add_assignment("hw1")
+        gradebook.add_notebook("hw1", "hw1")
+        for check, top in CHECKS.items():
+            gradebook.add_grade_cell(check, "hw1", "hw1", max_score=top, cell_type="code")
+        gradebook.add_grade_cell("written_why", "hw1", "hw1", max_score=5, cell_type="markdown")
+        gradebook.add_solution_cell("written_why", "hw1", "hw1")
+        gradebook.add_student("ada", first_name="Ada", last_name="Ng")
+        gradebook.add_student("fay")
+        for record in class_records():
+            gradebook.update_or_create_student(record.student)
+            gradebook.add_submission("hw1", record.student)
+            for v in record.verdicts:
+                grade = gradebook.find_grade(v.check, "hw1", "hw1", record.student)
+                grade.auto_score, grade.needs_manual_grade = v.points, False
+        grade = gradebook.find_grade("written_why", "hw1", "hw1", "ada")
+        grade.manual_score, grade.needs_manual_grade = 4.5, False
+        note = gradebook.find_comment("written_why", "hw1", "hw1", "ada")
+        note.manual_comment = f"Well said. {HOSTILE}"
+        gradebook.db.commit()
+
+
+@pytest.fixture(scope="module")
+def gradebook_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Made once: nbgrader takes a second to make one, calling `alembic`, which lies beside Python."""
+    path = tmp_path_factory.mktemp("books") / "gradebook.db"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+        write_gradebook(path)
+    return path
+
+
+@pytest.fixture
+def course(tmp_path: Path, gradebook_file: Path) -> Path:
+    """The class above, Eva handed in but not graded, Fay in the gradebook only."""
+    for record in class_records():
+        save(tmp_path, record)
+    failed = {"output_type": "error", "ename": "NameError", "evalue": HOSTILE, "traceback": []}
+    cells = [
+        answer_cell("returns_to_go", f"x = '''{HOSTILE}'''\n"),
+        answer_cell("reinforce_1", "def reinforce_1(): ...", outputs=[failed]),
+    ]
+    hand_in(tmp_path, "ada", notebook([answer_cell("returns_to_go", "def returns_to_go(): ...")]))
+    hand_in(tmp_path, "ben", notebook([]))
+    hand_in(tmp_path, "ben", notebook(cells), "autograded")
+    hand_in(tmp_path, "cem", notebook(cells))
+    hand_in(tmp_path, "dee", "%PDF-1.4")
+    hand_in(tmp_path, "eva", notebook([]))
+    shutil.copy(gradebook_file, tmp_path / "gradebook.db")
+    return tmp_path
+
+
+class Tags(HTMLParser):
+    """Every tag with its attributes, and the text between."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def pages(course: Path) -> dict[str, str]:
+    """The report as "report", feedback by student."""
+    found = {"report": report.write_all(course, "hw1").read_text()}
+    for path in course.glob("feedback/*/hw1/hw1.html"):
+        found[path.parts[-3]] = path.read_text()
+    return found
+
+
+def feedback(course: Path, student: str) -> str:
+    return " ".join(Tags(report.write_feedback(course, "hw1", student).read_text()).text.split())
+
+
+def test_hostile_text_reaches_no_page_as_markup(course: Path) -> None:
+    found = pages(course)
+    assert set(found) == {"report", "ada", "ben", "cem", "dee", "eva"}
+    for name, page in found.items():
+        tags = Tags(page).tags
+        active = {"script", "img", "iframe", "object", "embed", "link", "form", "base"}
+        assert not active & {tag for tag, _ in tags}, name
+        assert not [a for _, attrs in tags for a in attrs if a.startswith("on")], name
+        assert not re.search("[\u202a-\u202e\u2066-\u2069\x00-\x08\x0b-\x1f\x7f]", page), name
+    for name in ("report", "ada", "cem"):
+        assert "<script>alert(1)</script>" in Tags(found[name]).text
+        assert "[U+202E]gnp.exe[U+001B]" in Tags(found[name]).text
+
+
+def test_pages_load_nothing(course: Path) -> None:
+    for name, page in pages(course).items():
+        tags = Tags(page).tags
+        policy = next(a["content"] for t, a in tags if t == "meta" and "http-equiv" in a)
+        assert str(policy).startswith("default-src 'none'"), name
+        targets = [v for _, a in tags for k, v in a.items() if k in ("href", "src", "srcset")]
+        assert not [v for v in targets if v is None or ":" in v or v.startswith("//")], name
+        assert "@import" not in page, name
+        assert "url(" not in page, name
+
+
+def test_links_of_the_report_lead_to_files(course: Path) -> None:
+    path = report.write_all(course, "hw1")
+    links = {str(a["href"]) for t, a in Tags(path.read_text()).tags if t == "a"}
+    assert {"hw1.csv", "hw1.json", "../feedback/ben/hw1/hw1.html"} <= links
+    assert "../autograded/ben/hw1/hw1.ipynb" in links
+    assert [link for link in links if not (path.parent / link).is_file()] == []
+
+
+def test_counts_and_marks(course: Path) -> None:
+    group = class_standing(course, "hw1")
+    assert {s.student: (s.state, s.score, s.waiting) for s in group.students} == {
+        "ada": ("graded", 13.5, 0),
+        "ben": ("cells failed", 3, 1),
+        "cem": ("killed", 4, 1),
+        "dee": ("unreadable", 0, 0),
+        "eva": ("not graded", 0, 0),
+        "fay": ("not handed in", 0, 0),
+    }
+    assert group.max_score == 14
+    assert len(group.submissions) == 5
+    assert group.mean == pytest.approx((9 + 3 + 4) / 3)
+    assert group.median == 4
+    assert [(label, n) for label, n in group.histogram() if n] == [("3", 1), ("4", 1), ("9", 1)]
+    (mistake,) = group.mistakes()
+    assert (mistake.check, mistake.name) == ("returns_to_go", "gamma ignored")
+    assert mistake.students == ("ben", "cem")
+
+
+def test_histogram_puts_full_marks_in_the_last_bin(tmp_path: Path) -> None:
+    for student, right in (("a", True), ("b", False)):
+        v = Verdict("f", "F", 25 if right else 0, 25, "right" if right else "wrong", "", ".", "")
+        save(tmp_path, Record("hw1", student, "graded", verdicts=(v,)))
+    bins = class_standing(tmp_path, "hw1").histogram()
+    assert bins[0] == ("0-2", 1)
+    assert bins[-1] == ("24-25", 1)
+    assert sum(n for _, n in bins) == 2
+
+
+def test_needs_a_look_is_everything_not_plain(course: Path) -> None:
+    group = class_standing(course, "hw1")
+    assert [s.student for s in group.students if s.needs_a_look] == ["ben", "cem", "dee", "eva"]
+    assert "A cell tried to change its points." in group.find("ben").remarks
+    assert "Put back before running: the cell reinforce_1" in group.find("ben").remarks
+    assert group.find("dee").remarks == ("It is a PDF.",)
+    assert group.find("ada").remarks == ()
+
+
+def test_a_gradebook_that_differs_from_the_run_is_named(course: Path) -> None:
+    with Gradebook(f"sqlite:///{course}/gradebook.db") as gradebook:
+        gradebook.find_grade("reinforce_1", "hw1", "hw1", "ada").auto_score = 0
+        gradebook.db.commit()
+    ada = class_standing(course, "hw1").find("ada")
+    assert ada.remarks == ("reinforce_1: the gradebook has 0 and the run gave 3: grade it again.",)
+
+
+def test_a_mark_set_by_hand_counts(course: Path) -> None:
+    with Gradebook(f"sqlite:///{course}/gradebook.db") as gradebook:
+        gradebook.find_grade("returns_to_go", "hw1", "hw1", "ben").manual_score = 1.5
+        gradebook.db.commit()
+    assert class_standing(course, "hw1").find("ben").score == 4.5
+    assert "A person has set this mark." in feedback(course, "ben")
+
+
+def test_a_late_penalty_is_taken_off_and_said(course: Path) -> None:
+    with Gradebook(f"sqlite:///{course}/gradebook.db") as gradebook:
+        gradebook.find_submission_notebook("hw1", "hw1", "ben").late_submission_penalty = 1
+        gradebook.db.commit()
+    assert class_standing(course, "hw1").find("ben").score == 2
+    assert "1 taken off for handing in late" in feedback(course, "ben")
+
+
+def test_csv_and_json_agree(course: Path) -> None:
+    report.write_report(course, "hw1")
+    data = json.loads((course / "report" / "hw1.json").read_text())
+    with (course / "report" / "hw1.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(data["students"]) == 6
+    for row, student in zip(rows, data["students"], strict=True):
+        assert row["student"] == student["student"]
+        assert row["state"] == student["state"]
+        assert float(row["score"]) == student["score"]
+        assert float(row["coded"]) == student["coded"]
+        for name, mark in student["marks"].items():
+            assert (float(row[name]) if row[name] else None) == mark["score"]
+            assert row[f"{name}: outcome"] == mark["outcome"]
+            assert row[f"{name}: mistake"] == mark["mistake"]
+    assert data["states"] == {
+        "graded": 1,
+        "cells failed": 1,
+        "unreadable": 1,
+        "killed": 1,
+        "not graded": 1,
+        "not handed in": 1,
+    }
+    assert data["mistakes"][0]["count"] == 2
+
+
+def test_csv_has_no_formula(tmp_path: Path) -> None:
+    save(tmp_path, Record("hw1", "=1+1", "unreadable", for_staff='=HYPERLINK("http://x")'))
+    report.write_report(tmp_path, "hw1")
+    with (tmp_path / "report" / "hw1.csv").open(newline="") as file:
+        cells = [cell for row in csv.reader(file) for cell in row]
+    assert "'=1+1" in cells
+    assert not [cell for cell in cells if cell.startswith("=")]
+
+
+def test_feedback_names_the_mistake_and_where_to_read(course: Path) -> None:
+    said = feedback(course, "ben")
+    assert "Gamma is not used." in said
+    assert "Read: 02_policy_gradient.ipynb, at C23" in said
+    assert "3 of 14 points so far" in said
+    assert "Code cell 2 stopped with NameError" in said
+    assert "Put back before running: the cell reinforce_1" in said
+    assert "not graded yet" in said
+    assert "def reinforce_1(): ..." in said
+    assert "tried to change its points" not in said  # that is for the staff
+
+
+def test_feedback_shows_the_marked_answer_with_its_comment(course: Path) -> None:
+    said = feedback(course, "ada")
+    assert "13.5 of 14 points" in said
+    assert "so far" not in said
+    assert "Well said. <script>alert(1)" in said
+    assert "not graded yet" not in said
+
+
+def test_feedback_of_one_who_was_not_graded_says_so(course: Path) -> None:
+    assert "has not been graded yet" in feedback(course, "eva")
+    with pytest.raises(ValueError, match="has no submission of hw1"):
+        report.write_feedback(course, "hw1", "nobody")
+
+
+@pytest.mark.parametrize("student", ["..", "a/b", "", "."])
+def test_a_student_that_is_no_folder_gets_no_page(course: Path, student: str) -> None:
+    with pytest.raises(ValueError, match="folder name"):
+        report.feedback_path(course, "hw1", student)
+
+
+def test_a_symbolic_link_is_not_read(course: Path) -> None:
+    secret = course / "secret.ipynb"
+    secret.write_text(notebook([answer_cell("returns_to_go", "the secret")]))
+    own = course / "submitted" / "ada" / "hw1" / "hw1.ipynb"
+    assert "def returns_to_go" in feedback(course, "ada")
+    own.unlink()
+    own.symlink_to(secret)
+    assert "the secret" not in feedback(course, "ada")
+
+
+def test_empty_class_is_a_sentence(tmp_path: Path) -> None:
+    page = report.write_all(tmp_path, "hw1").read_text()
+    assert "No submission of hw1 yet" in page
+    assert "course grade hw1" in page
+    assert json.loads((tmp_path / "report" / "hw1.json").read_text())["submissions"] == 0
+    assert not (tmp_path / "gradebook.db").exists()
+
+
+def test_progress_counts_everyone_once(course: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    report.write_all(course, "hw1", progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(n, 5) for n in range(1, 6)]
+
+
+def test_writing_twice_changes_nothing(course: Path) -> None:
+    first = pages(course)
+    assert pages(course) == first
+
+
+@pytest.mark.parametrize(
+    ("raw", "shown"),
+    [
+        ("a\u200bb", "a[U+200B]b"),
+        ("\ud800", "[U+D800]"),
+        ("\x00", "[U+0000]"),
+        ("\u0645\u2067", "\u0645[U+2067]"),
+        ("two\r\nlines", "two\nlines"),
+        ("x" * 700, "x" * 600 + " [100 more characters]"),
+    ],
+)
+def test_visible_text_hides_nothing(raw: str, shown: str) -> None:
+    assert report.visible(raw) == shown
