@@ -1,0 +1,579 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # The policy gradient, one line at a time
+#
+# **Lecture 2** of the policy-gradient course. Reading time: about 15 minutes. It runs in a few seconds.
+#
+# We want the gradient of an average, and the thing we average over moves when the parameters move. That is the whole difficulty. This lecture derives the answer in small steps. After every step we compute both sides on a world so small that nothing needs to be taken on trust.
+#
+# | | |
+# |---|---|
+# | **Covers** | slides 15 to 28; note, section 2.1, equations (2) and (3), and the form of equation (6) |
+# | **Assumes** | the objective and the probability of a trajectory (slides 9 to 11), softmax, the chain rule, what a standard error is |
+# | **Prepares** | homework 1: `reinforce_1`, `returns_to_go`, `reinforce_2` |
+#
+# Headings carry the claim they establish, such as C14. A hint from the homework's checker that says `02_policy_gradient#C23` means the section here with that number.
+
+# %%
+import matplotlib.pyplot as plt
+import torch
+from torch.autograd.functional import jacobian
+
+from course_lib import lecture_figures as figures
+from course_lib.mdp import TabularMDP, finite_difference_gradient, trajectories
+from course_lib.policies import softmax_policy
+from course_lib.rollout import sample_episodes
+
+torch.set_default_dtype(torch.float64)  # identities below are checked to 1e-10
+
+
+def same(left, right):
+    return left.shape == right.shape and torch.allclose(left, right, rtol=0, atol=1e-10)
+
+# %% [markdown]
+# ## A world small enough to write out
+#
+# A courier takes three decisions, each time *steady* (action 0) or *hasty* (action 1), then is home.
+#
+# ```text
+#  step 0        step 1        step 2       over
+#
+#            +-> 1 street -+-> 3 bridge --+
+#  0 depot --+             X              +--> 5 home
+#            +-> 2 park   -+-> 4 ferry  --+
+# ```
+#
+# The choice shifts the odds of the next place but does not settle them. Rewards are discounted by $\gamma = 0.8$. There are $2^3$ action sequences and $2^2$ routes, so 32 trajectories in all: we can list them.
+
+# %%
+gamma, T = 0.8, 3
+transitions = torch.zeros(6, 2, 6)  # (S, A, S)
+transitions[0, :, 1:3] = torch.tensor([[0.8, 0.2], [0.3, 0.7]])  # depot to street, park
+transitions[1, :, 3:5] = torch.tensor([[0.9, 0.1], [0.4, 0.6]])  # street to bridge, ferry
+transitions[2, :, 3:5] = torch.tensor([[0.6, 0.4], [0.1, 0.9]])  # park to bridge, ferry
+transitions[3:, :, 5] = 1.0
+rewards = torch.tensor([[1, 2], [0, 1], [3, -1], [2, 4], [0, 5], [0, 0]]).double()  # (S, A)
+start, home = torch.eye(6)[0], torch.eye(6)[5].bool()
+courier = TabularMDP(transitions, rewards, gamma, start, home)
+
+theta = torch.tensor([[0.3, -0.2], [0.5, 0.1], [-0.4, 0.4], [0.2, -0.6], [0.7, 0.0], [0.0, 0.0]])
+
+# %% [markdown]
+# The policy is a softmax of a table $\theta$ with one row a state: $\pi_\theta(a\mid s) = e^{\theta_{s,a}} / \sum_b e^{\theta_{s,b}}$.
+#
+# | symbol | meaning | in code, shape |
+# |---|---|---|
+# | $\tau = (s_0, a_0, \dots, s_{T-1}, a_{T-1}, s_T)$ | a trajectory of $T = 3$ steps, $t = 0, \dots, T-1$ | one row of `paths`, $N = 32$ rows |
+# | $\pi_\theta(\tau)$ | its probability | `probabilities` (N,) |
+# | $R(\tau) = \sum_t \gamma^t r_t$ | its discounted return | `returns` (N,) |
+# | $J(\theta) = \sum_\tau \pi_\theta(\tau)\, R(\tau)$ | what we want to raise | `probabilities @ returns` |
+#
+# The slides let $t$ run to $T$ inclusive. We count $T$ steps, as the note does.
+
+# %%
+paths = trajectories(courier, softmax_policy(theta), T)
+probabilities, states, actions = paths.probabilities, paths.states[:, :T], paths.actions
+discounts = gamma ** torch.arange(T)
+discounted = discounts * paths.rewards  # (N, T): gamma^t r_t
+returns = discounted.sum(1)  # (N,): R(tau)
+
+J = probabilities @ returns
+assert len(returns) == 32 and same(probabilities.sum(), torch.tensor(1.0))
+assert same(J, courier.expected_return(softmax_policy(theta)))
+print(f"J by listing all trajectories: {J:.6f}")
+
+# %% [markdown]
+# Everything below is held against a gradient that comes from elsewhere. `policy_gradient` solves linear equations for values and visits, and never looks at a trajectory. A second opinion nudges each parameter by a millionth and watches $J$. If the two agree, we may trust them as judges.
+
+# %%
+exact = courier.policy_gradient(theta)  # (S, A)
+nudged = finite_difference_gradient(
+    lambda theta: courier.expected_return(softmax_policy(theta)), theta
+)
+assert torch.allclose(exact, nudged, rtol=0, atol=1e-8)
+assert exact.norm() > 0.5  # far from zero, so agreeing with it means something
+print(exact)
+
+# %% [markdown]
+# The last row belongs to *home*, where nothing is at stake: its gradient is zero. In the other rows the two entries cancel, because adding a constant to both logits changes no probability.
+
+# %% [markdown]
+# ## The tempting mistake (C14)
+#
+# It looks harmless to take the gradient inside the average:
+#
+# $$\nabla_\theta\, \mathbb{E}_{\tau\sim\pi_\theta}[R(\tau)] \;\overset{?}{=}\; \mathbb{E}_{\tau\sim\pi_\theta}[\nabla_\theta R(\tau)].$$
+#
+# But look at $R(\tau)$: once the trajectory is on paper, its return is a number. No $\theta$ is left in it, so the right-hand side is zero, always. If that were the gradient, no policy could ever be improved.
+
+# %% tags=["C14"]
+def path_returns(theta):
+    return trajectories(courier, softmax_policy(theta), T).rewards @ discounts  # (N,)
+
+
+gradient_of_each_return = jacobian(path_returns, theta)  # (N, S, A)
+inside = torch.einsum("n,nsa->sa", probabilities, gradient_of_each_return)
+
+assert inside.abs().max() == 0  # what the mistake claims
+assert not same(inside, exact)  # control: the true gradient is not zero
+print(f"gradient inside the average: {inside.norm():.3f}   true gradient: {exact.norm():.3f}")
+
+# %% [markdown]
+# The swap is fine in supervised learning, and it is worth seeing why. There the data come from a fixed distribution $q$, and $\theta$ stands only inside the average. Below, the same swap passes. What breaks it is not the average but a distribution that depends on $\theta$.
+
+# %% tags=["C14"]
+def path_log_probs(theta):
+    return trajectories(courier, softmax_policy(theta), T).probabilities.log()  # (N,)
+
+
+q = torch.full_like(probabilities, 1 / len(probabilities))  # a data set: it does not move
+outside = jacobian(lambda theta: q @ path_log_probs(theta), theta)
+inside = torch.einsum("n,nsa->sa", q, jacobian(path_log_probs, theta))
+assert same(outside, inside) and outside.norm() > 0.1  # control: a fixed q lets the swap through
+
+# %% [markdown]
+# ## Write the average out, then differentiate (C15)
+#
+# To see all of the $\theta$, write the expectation as what it is: an integral, here a sum.
+#
+# $$\nabla_\theta J(\theta) = \nabla_\theta \sum_\tau R(\tau)\, \pi_\theta(\tau) = \sum_\tau R(\tau)\, \nabla_\theta \pi_\theta(\tau).$$
+#
+# Now the gradient reaches the one factor that moves. A good trajectory pulls its own probability up, a bad one less so. For a finite sum, exchanging gradient and sum is plain linearity.
+
+# %% tags=["C15"]
+def path_probabilities(theta):
+    return trajectories(courier, softmax_policy(theta), T).probabilities  # (N,)
+
+
+slopes = jacobian(path_probabilities, theta)  # (N, S, A): grad pi(tau), for every tau
+gradient_of_sum = jacobian(lambda theta: path_probabilities(theta) @ returns, theta)
+sum_of_gradients = torch.einsum("n,nsa->sa", returns, slopes)
+
+assert same(sum_of_gradients, gradient_of_sum)
+assert same(sum_of_gradients, exact)
+one_missing = torch.einsum("n,nsa->sa", returns[1:], slopes[1:])
+assert not same(one_missing, exact)  # control: one trajectory of 32 left out is noticed
+
+# %% [markdown]
+# > **Erratum E16 (slide 16).**
+# >
+# > - **The lecture says:** the gradient may go inside the integral because the bounds do not depend on $\theta$.
+# > - **Right is:** fixed bounds are not enough. One needs, for instance, that $|\partial_\theta$ integrand$|$ stays below one integrable function for all $\theta$ nearby (dominated convergence).
+# > - **The number:** for $f(\theta, x) = \frac{\theta^3}{x^2}\, e^{-\theta^2/x}$ on the fixed interval $0 < x \le 1$ the integral is $\theta e^{-\theta^2}$, with slope **1** at $\theta = 0$. But $\partial_\theta f(0, x) = 0$ for every $x$, so the other order gives **0**.
+# >
+# > For us no harm is done. A finite sum always allows the exchange, and so do a smooth policy and bounded rewards over finitely many steps, under mild conditions on the policy.
+
+# %% tags=["C15", "E16"]
+x = torch.logspace(-14, 0, 200_001)  # (0, 1], crowded near 0 where f hides its mass
+
+
+def area(theta):
+    return torch.trapezoid(theta**3 / x**2 * torch.exp(-(theta**2) / x), x)
+
+
+at = torch.tensor(0.5)
+assert torch.isclose(area(at), at * torch.exp(-(at**2)), atol=1e-6)  # the closed form
+zero, step = torch.tensor(0.0), 1e-3
+slope_of_area = (area(zero + step) - area(zero - step)) / (2 * step)
+area_of_slope = (3 * zero**2 / x**2 * torch.exp(-(zero**2) / x)).sum()
+assert abs(slope_of_area - 1) < 1e-4 and area_of_slope == 0
+print(f"slope of the integral {slope_of_area:.5f}, integral of the slope {area_of_slope:.0f}")
+
+# %% [markdown]
+# ## The log-derivative trick (C16)
+#
+# We have a sum, but not an average: $R\,\nabla\pi_\theta(\tau)$ is not weighted by $\pi_\theta(\tau)$, so we cannot sample it. The chain rule for the logarithm puts the weight back:
+#
+# $$\nabla_\theta \log \pi_\theta(\tau) = \frac{\nabla_\theta \pi_\theta(\tau)}{\pi_\theta(\tau)} \quad\Longleftrightarrow\quad \nabla_\theta \pi_\theta(\tau) = \pi_\theta(\tau)\, \nabla_\theta \log \pi_\theta(\tau).$$
+#
+# It needs $\pi_\theta(\tau) > 0$, which a softmax grants wherever the dynamics do. The vector $\nabla_\theta \log \pi_\theta(\tau)$ is called the **score**. It says which way to turn $\theta$ to make this trajectory more likely, in relative terms.
+
+# %% tags=["C16"]
+scores = jacobian(path_log_probs, theta)  # (N, S, A)
+
+assert same(slopes, probabilities[:, None, None] * scores)
+assert not same(slopes, scores)  # control: the factor pi(tau) is not optional
+print(f"largest score {scores.abs().max():.3f}, largest slope {slopes.abs().max():.3f}")
+
+# %% [markdown]
+# ## Now it is an average, so sample it (C17)
+#
+# Put the trick into the sum:
+#
+# $$\nabla_\theta J = \sum_\tau \pi_\theta(\tau)\, R(\tau)\, \nabla_\theta \log\pi_\theta(\tau) = \mathbb{E}_{\tau\sim\pi_\theta}\big[R(\tau)\, \nabla_\theta \log\pi_\theta(\tau)\big] \approx \frac1K \sum_{k=1}^{K} R(\tau_k)\, \nabla_\theta\log\pi_\theta(\tau_k).$$
+#
+# First the honest way: let the courier ride 4,000 times, look each ride up in our table, and average. We ask that every component lies within 4 standard errors of the exact gradient. For ten correct components that fails less than once in a thousand seeds.
+
+# %% tags=["C17"]
+rides = sample_episodes(courier, softmax_policy(theta), 4000, torch.Generator().manual_seed(0))
+row_of = {key: n for n, key in enumerate(map(str, torch.cat([states, actions], 1).tolist()))}
+rows = torch.tensor([row_of[str(torch.cat([r.states, r.actions]).tolist())] for r in rides])
+
+
+def mean_and_error(table):  # (N, S, A) -> mean over the rides and its standard error, (5, A)
+    seen = table[rows, :5]
+    return seen.mean(0), seen.std(0) / len(rows) ** 0.5
+
+
+score_form = returns[:, None, None] * scores  # (N, S, A): R(tau) grad log pi(tau)
+mean, error = mean_and_error(score_form)
+assert ((mean - exact[:5]).abs() < 4 * error).all()
+assert ((mean - 1.5 * exact[:5]).abs() > 4 * error).any()  # control: 50 % too long is noticed
+
+# %% [markdown]
+# How fast does the error fall? The variance of a mean of $K$ independent terms is the variance of one term divided by $K$, so the root-mean-square error is $\sqrt{\operatorname{tr}\operatorname{Cov}/K}$. In a log-log plot this is a line with slope $-\tfrac12$: **four times the trajectories buy one half of the error.**
+#
+# To measure it we need many estimates at many sizes, so we draw rows of the table directly.
+
+# %%
+sizes = 2 ** torch.arange(4, 15)  # 16 ... 16,384 trajectories
+generator = torch.Generator().manual_seed(1)
+
+
+def errors_of(table, repeats=200):  # RMS distance of means of K draws from the exact gradient
+    errors = []
+    for K in sizes.tolist():
+        draws = torch.multinomial(probabilities, repeats * K, True, generator=generator)
+        counts = torch.zeros(repeats, len(table))
+        counts.scatter_add_(1, draws.view(repeats, K), torch.ones(repeats, K))
+        means = torch.einsum("kn,nsa->ksa", counts / K, table)
+        errors.append((means - exact).pow(2).sum((1, 2)).mean().sqrt())
+    return torch.stack(errors)
+
+# %% [markdown]
+# With 200 repeats a size, the fitted slope has a standard error of about 0.007. We allow 0.03, a little over four of them.
+
+# %% tags=["C17"]
+def log_log_slope(errors):
+    x, y = sizes.log(), errors.log()
+    return ((x - x.mean()) * (y - y.mean())).sum() / (x - x.mean()).pow(2).sum()
+
+
+errors = errors_of(score_form)
+variance = torch.einsum("n,nsa->", probabilities, (score_form - exact) ** 2)
+predicted = (variance / sizes).sqrt()
+
+assert abs(log_log_slope(errors) + 0.5) < 0.03
+assert abs(log_log_slope(errors.square()) + 0.5) > 0.3  # control: the variance falls as 1/K
+assert (errors / predicted - 1).abs().max() < 0.2  # not only the slope, the height too
+print(f"fitted slope {log_log_slope(errors):.3f}")
+
+# %% [markdown]
+# ## What happens without the trick (C18)
+#
+# Suppose we skip the trick and average $R(\tau_k)\,\nabla_\theta\pi_\theta(\tau_k)$ over sampled trajectories. Sampling brings a weight $\pi_\theta(\tau)$ of its own, so that mean settles on
+#
+# $$\sum_\tau \pi_\theta(\tau)\, R(\tau)\, \nabla_\theta \pi_\theta(\tau) \;\neq\; \sum_\tau R(\tau)\, \nabla_\theta \pi_\theta(\tau).$$
+#
+# It does converge, with small and shrinking error bars, to the wrong vector. More data will not tell you.
+
+# %% tags=["C18"]
+naive = returns[:, None, None] * slopes  # (N, S, A): R(tau) grad pi(tau)
+settles_on = torch.einsum("n,nsa->sa", probabilities, naive)
+
+naive_mean, naive_error = mean_and_error(naive)
+standard_errors_off = ((naive_mean - exact[:5]) / naive_error).abs().max()
+assert standard_errors_off > 50  # misses the gradient by far
+assert ((naive_mean - settles_on[:5]).abs() < 4 * naive_error).all()  # and hits something else
+assert ((mean - exact[:5]) / error).abs().max() < 4  # control: with the trick the same test passes
+
+naive_errors = errors_of(naive)
+assert log_log_slope(naive_errors) > -0.1  # more samples do not help
+print(f"without pi(tau): {standard_errors_off:.0f} standard errors off")
+
+# %%
+figure, ax = figures.blank_panel()
+figures.plot_convergence(
+    ax, sizes, {"with the trick": errors, "without it": naive_errors}, predicted
+);
+
+# %% [markdown]
+# **What to notice.** The dots lie *on* the line and not merely parallel to it: theory gives the height as well as the slope. The squares stay level however many trajectories we pay for. Their distance is bias, and averaging removes only noise. At 16 rides the biased estimate is even the closer one, so a quick test on little data would have preferred it.
+
+# %%
+figure, ax = figures.blank_panel(7.0, 4.8)
+zeros = torch.zeros(5)
+estimates = {
+    "R(tau) grad log pi(tau), 4,000 rides": (mean[:, 1], error[:, 1]),
+    "R(tau) grad pi(tau), 4,000 rides: pi(tau) missing": (naive_mean[:, 1], naive_error[:, 1]),
+    "grad R(tau): gradient taken inside the average": (zeros, zeros),
+}
+places = ["depot", "street", "park", "bridge", "ferry"]
+figures.plot_gradient_estimates(ax, exact[:5, 1], estimates, places)
+ax.set_xlabel("logit of hasty at");
+
+# %% [markdown]
+# **What to notice.** Each bar is the slope of $J$ in the logit of *hasty* at that place. Only the circles reach the bars. The squares look precise, hug zero, and at three of the five places even have the wrong sign. The triangles are the mistake of C14: no slope at all.
+
+# %% [markdown]
+# ## The dynamics drop out of the score (C19)
+#
+# So far the score belongs to a whole trajectory. Its probability is a product, so its logarithm is a sum:
+#
+# $$\log\pi_\theta(\tau) = \log p(s_0) + \sum_{t=0}^{T-1}\Big(\log p(s_{t+1}\mid s_t,a_t) + \log\pi_\theta(a_t\mid s_t)\Big).$$
+#
+# Start and dynamics hold no $\theta$, and the gradient of what holds no $\theta$ is zero:
+#
+# $$\nabla_\theta\log\pi_\theta(\tau) = \sum_{t=0}^{T-1}\nabla_\theta\log\pi_\theta(a_t\mid s_t).$$
+
+# %%
+def world_log_probs(theta):  # (N,): log p(s_0) + sum of log p(s_{t+1} | s_t, a_t)
+    first = courier.start[paths.states[:, 0]].log()
+    return first + courier.transitions[states, actions, paths.states[:, 1:]].log().sum(1)
+
+
+def action_log_probs(theta):  # (N, T): log pi(a_t | s_t)
+    return softmax_policy(theta)[states, actions].log()
+
+# %% tags=["C19"]
+step_scores = jacobian(action_log_probs, theta)  # (N, T, S, A): grad log pi(a_t | s_t)
+
+assert same(path_log_probs(theta), world_log_probs(theta) + action_log_probs(theta).sum(1))
+assert jacobian(world_log_probs, theta).abs().max() == 0  # the world's terms vanish
+assert same(step_scores.sum(1), scores)
+assert not same(step_scores[:, :-1].sum(1), scores)  # control: the last step counts too
+
+# %% [markdown]
+# Be careful what this says. The dynamics vanish from the *score*, so we need no model to compute it. They do not vanish from the *expectation*: they still decide which trajectories we get to see. Send the courier out on an icy day, with other odds for the next place. Every score stays as it was. The gradient changes, because the frequencies do.
+
+# %% tags=["C19"]
+icy_transitions = courier.transitions.clone()
+icy_transitions[:3] = icy_transitions[:3].flip(1)  # haste now does what steadiness did
+icy = TabularMDP(icy_transitions, rewards, gamma, start, home)
+icy_paths = trajectories(icy, softmax_policy(theta), T)
+icy_scores = jacobian(
+    lambda theta: trajectories(icy, softmax_policy(theta), T).probabilities.log(), theta
+)
+assert torch.equal(icy_paths.states, paths.states)  # the same 32 rows in the same order
+assert torch.equal(icy_paths.actions, actions)
+assert same(icy_scores, scores)
+assert not same(icy_paths.probabilities, probabilities)  # control: the world did change
+assert not same(icy.policy_gradient(theta), exact)
+
+# %% [markdown]
+# ## The derivation in one go, every line computed (C20)
+#
+# Here are the steps together. Each line is evaluated over all 32 trajectories by its own formula and compared with the gradient from the linear solve.
+#
+# | line | $\nabla_\theta J(\theta) =$ | why |
+# |---|---|---|
+# | 1a | $\sum_\tau \nabla_\theta\pi_\theta(\tau)\; R(\tau)$ | gradient inside the sum (C15) |
+# | 1b | $\sum_\tau \pi_\theta(\tau)\, \frac{\nabla_\theta\pi_\theta(\tau)}{\pi_\theta(\tau)}\; R(\tau)$ | multiply and divide |
+# | 2 | $\mathbb{E}_\tau\big[\nabla_\theta\log\pi_\theta(\tau)\; R(\tau)\big]$ | log-derivative trick (C16) |
+# | 3 | $\mathbb{E}_\tau\big[\nabla_\theta\log\big(p(s_0)\prod_t p(s_{t+1}\mid s_t,a_t)\,\pi_\theta(a_t\mid s_t)\big)\, R(\tau)\big]$ | expand the probability |
+# | 4 | $\mathbb{E}_\tau\big[\big(\sum_t\nabla_\theta\log\pi_\theta(a_t\mid s_t)\big)\, R(\tau)\big]$ | the dynamics drop out (C19) |
+#
+# Line 4 is the note's equation (2) and, read as an expectation to sample from, its equation (3): **REINFORCE-1**.
+
+# %%
+def log_of_product(theta):  # line 3, the product written out before the logarithm is taken
+    moves = courier.transitions[states, actions, paths.states[:, 1:]]  # (N, T)
+    chosen = softmax_policy(theta)[states, actions]  # (N, T)
+    return (courier.start[states[:, 0]] * (moves * chosen).prod(1)).log()
+
+
+def over_all(weights, table):  # sum over trajectories of weight times vector
+    return torch.einsum("n,nsa->sa", weights, table)
+
+# %% tags=["C20"]
+p = probabilities[:, None, None]
+lines = {
+    "1a": over_all(returns, slopes),
+    "1b": over_all(returns, p * (slopes / p)),
+    "2 ": over_all(probabilities * returns, scores),
+    "3 ": over_all(probabilities * returns, jacobian(log_of_product, theta)),
+    "4 ": over_all(probabilities * returns, step_scores.sum(1)),
+}
+for line, value in lines.items():
+    assert same(value, exact), line
+    print(f"line {line}: off by at most {(value - exact).abs().max():.1e}")
+pi_for_log_pi = jacobian(lambda theta: softmax_policy(theta)[states, actions], theta).sum(1)
+assert not same(over_all(probabilities * returns, pi_for_log_pi), exact)  # control: log forgotten
+
+# %% [markdown]
+# ## Two sums, two clocks (C21)
+#
+# Line 4 multiplies two sums over time, and they must not share an index. Let $t$ count actions and $t'$ rewards:
+#
+# $$\nabla_\theta J = \mathbb{E}_\tau\Big[\sum_{t=0}^{T-1}\nabla_\theta\log\pi_\theta(a_t\mid s_t)\;\sum_{t'=0}^{T-1}\gamma^{t'} r_{t'}\Big] = \sum_{t}\sum_{t'}\;\underbrace{\mathbb{E}_\tau\big[\nabla_\theta\log\pi_\theta(a_t\mid s_t)\,\gamma^{t'} r_{t'}\big]}_{B_{t,t'}}.$$
+#
+# So the gradient is a sum of $T\times T$ blocks. Block $B_{t,t'}$ answers: how does the reward at $t'$ speak to the action at $t$?
+
+# %% tags=["C21"]
+blocks = torch.einsum("n,ntsa,nu->tusa", probabilities, step_scores, discounted)  # (T, T, S, A)
+
+assert same(blocks.sum((0, 1)), exact)
+same_clock = torch.einsum("ttsa->sa", blocks)  # one index for both sums: only t = t'
+assert not same(same_clock, exact)  # control: each action paired with its own reward alone
+print(f"with one shared index the gradient is off by {(same_clock - exact).norm():.3f}")
+
+# %% [markdown]
+# ## Rewards of the past contribute nothing (C22)
+#
+# Take a block with $t' < t$: the reward was paid before the action was chosen. Stand at step $t$, with the past $h_t$ (which holds $s_t$ and $r_{t'}$) given, and average over the action alone:
+#
+# $$\mathbb{E}\big[\nabla_\theta\log\pi_\theta(a_t\mid s_t)\, r_{t'}\,\big|\,h_t\big] = r_{t'}\sum_a \pi_\theta(a\mid s_t)\,\nabla_\theta\log\pi_\theta(a\mid s_t) = r_{t'}\,\nabla_\theta\underbrace{\sum_a\pi_\theta(a\mid s_t)}_{=\,1} = 0.$$
+#
+# The middle step is the log-derivative trick read backwards. **A score has mean zero under its own policy**, whatever constant multiplies it, and given the past a past reward is a constant.
+
+# %% tags=["C22"]
+sizes_of_blocks = blocks.flatten(2).norm(dim=2)  # (T, T)
+past = torch.ones(T, T).tril(-1).bool()  # t' < t
+
+assert sizes_of_blocks[past].max() < 1e-12
+assert sizes_of_blocks[~past].min() > 0.01  # control: no other block vanishes
+mean_score = torch.einsum("n,ntsa->tsa", probabilities, step_scores)
+assert mean_score.abs().max() < 1e-12  # the reason: each step's score averages to zero
+
+# %%
+figure, ax = figures.blank_panel(4.6, 4.0)
+figures.plot_credit(ax, sizes_of_blocks);
+
+# %% [markdown]
+# **What to notice.** The number in row $t$, column $t'$ is the length of $B_{t,t'}$. Everything below the diagonal is zero: no action answers for what was paid before it. The diagonal is not the whole story either. The entries to its right are delayed consequences, which is why C21 needs two indices.
+
+# %% [markdown]
+# > **Erratum E7, first half (slide 28).**
+# >
+# > - **The lecture says:** past rewards may be dropped because they do not depend on the action $a_t$.
+# > - **Right is:** they may be dropped because $\mathbb{E}[\nabla_\theta\log\pi_\theta(a_t\mid s_t)\mid s_t] = 0$ when the actions come from $\pi_\theta$ itself. A past reward *can* be correlated with $a_t$, through the state. And where the score does not average to zero, the past does not drop out, although it still comes before the action.
+# > - **The numbers:** here the correlation of $r_0$ with "$a_1$ is hasty" is not 0 but +0.14. And if the rides come from a courier who tosses a coin for every action, the past blocks add up to a vector of length 0.45, while the gradient itself is 0.72 long.
+
+# %% tags=["C22", "E7"]
+def correlation(x, y):  # of two functions of the trajectory, under pi
+    x, y = x - probabilities @ x, y - probabilities @ y
+    return probabilities @ (x * y) / ((probabilities @ x**2) * (probabilities @ y**2)).sqrt()
+
+
+coin = trajectories(courier, torch.full((6, 2), 0.5), T).probabilities
+past_of_coin = torch.einsum("n,ntsa,nu,tu->sa", coin, step_scores, discounted, past.double())
+related = correlation(paths.rewards[:, 0], (actions[:, 1] == 1).double())
+assert abs(related) > 0.1  # a past reward and a later action are not independent
+assert past_of_coin.norm() > 0.3  # control: under another policy the past does not vanish
+print(f"correlation {related:+.2f}; past blocks under a coin {past_of_coin.norm():.2f} long")
+
+# %% [markdown]
+# ## Rewards-to-go (C23)
+#
+# Drop the zero blocks and each action keeps only what comes after it:
+#
+# $$\nabla_\theta J = \mathbb{E}_\tau\Big[\sum_{t=0}^{T-1}\nabla_\theta\log\pi_\theta(a_t\mid s_t)\sum_{t'=t}^{T-1}\gamma^{t'} r_{t'}\Big] = \mathbb{E}_\tau\Big[\sum_{t=0}^{T-1}\gamma^t\, G_t\,\nabla_\theta\log\pi_\theta(a_t\mid s_t)\Big], \qquad G_t = \sum_{t'=t}^{T-1}\gamma^{t'-t} r_{t'}.$$
+#
+# The two forms are equal, but mind the name: slide 28 calls the whole inner sum $G_t$, with $\gamma^{t'}$ inside. The note's equation (6) starts discounting afresh at $t$ and puts $\gamma^t$ in front. **The homework follows the note**: $G_t$ is discounted from step $t$ on. This is **REINFORCE-2**. (The last index in (6) should be $H-1$: after $H$ transitions no action is left.)
+
+# %% tags=["C23"]
+later = torch.ones(T, T).triu()  # 1 where t' >= t
+to_go_form = torch.einsum("ntsa,nu,tu->nsa", step_scores, discounted, later)  # (N, S, A)
+assert same(over_all(probabilities, to_go_form), exact)
+
+too_late = torch.ones(T, T).triu(1)  # t' > t: the action's own reward is lost
+off_by_one = torch.einsum("ntsa,nu,tu->nsa", step_scores, discounted, too_late)
+assert not same(over_all(probabilities, off_by_one), exact)  # control: starting a step late
+
+# %% [markdown]
+# The mean is the same. The noise is not: we removed terms that average to zero but were not zero on any single ride. We can compute the total variance (the trace of the covariance) without sampling.
+
+# %% tags=["C23"]
+def total_variance(table):  # of one trajectory's estimate, summed over the parameters
+    return torch.einsum("n,nsa->", probabilities, (table - over_all(probabilities, table)) ** 2)
+
+
+whole_form = torch.einsum("ntsa,nu->nsa", step_scores, discounted)  # R(tau) on every step
+assert same(over_all(probabilities, whole_form), over_all(probabilities, to_go_form))
+ratio = total_variance(to_go_form) / total_variance(whole_form)
+assert ratio < 0.6
+shrunk = to_go_form / 2  # control: small variance alone is no merit, the mean must be right
+assert total_variance(shrunk) < total_variance(to_go_form)
+assert not same(over_all(probabilities, shrunk), exact)
+print(f"rewards-to-go need {ratio:.0%} of the rides for the same accuracy")
+
+# %% [markdown]
+# > **Erratum E7, second half (slide 28; note, below (3)).**
+# >
+# > - **The lecture says:** dropping past rewards reduces the variance. (The note, more carefully: "usually".)
+# > - **Right is:** it often does, and it need not. Write whole return = to-go + past. Then the variance of the whole is $\operatorname{Var}(\text{to-go}) + \operatorname{Var}(\text{past}) + 2\operatorname{Cov}(\text{to-go},\text{past})$, and a negative covariance can outweigh the rest.
+# > - **The number:** let the courier leave a deposit of 4 at the depot, refunded with interest (divided by $\gamma^2$) at the last step. No trajectory's return changes, and neither does $J$ or its gradient. The whole-return estimator does not notice: its variance stays 20.3. Rewards-to-go drop the deposit but keep the refund, and go from 11.7 up to **41.7**.
+
+# %% tags=["C23", "E7"]
+def variances_with(advance):  # paid out at step 0, taken back at step 2 (below 0: a deposit)
+    moved = rewards.clone()
+    moved[0] += advance
+    moved[3:5] -= advance / gamma**2
+    paid = discounts * moved[states, actions]  # (N, T)
+    whole = torch.einsum("ntsa,nu->nsa", step_scores, paid)
+    to_go = torch.einsum("ntsa,nu,tu->nsa", step_scores, paid, later)
+    assert same(over_all(probabilities, whole), exact)  # the same gradient, all the same
+    assert same(over_all(probabilities, to_go), exact)
+    return torch.stack([total_variance(whole), total_variance(to_go)])
+
+# %% tags=["C23", "E7"]
+whole_variance, to_go_variance = variances_with(-4.0)
+assert same(whole_variance, total_variance(whole_form))  # blind to the deposit
+assert to_go_variance > 2 * whole_variance  # here rewards-to-go are the noisier estimator
+assert variances_with(0.0)[1] < variances_with(0.0)[0]  # control: without a deposit they are not
+print(f"deposit of 4: whole return {whole_variance:.1f}, rewards-to-go {to_go_variance:.1f}")
+
+# %%
+advances = torch.linspace(-5, 8, 131)
+curves = torch.stack([variances_with(advance) for advance in advances])
+figure, ax = figures.blank_panel()
+figures.plot_variance_of_shifted_pay(ax, advances, curves[:, 0], curves[:, 1]);
+
+# %% [markdown]
+# **What to notice.** At 0 stands our courier: rewards-to-go are much quieter. Move the same pay between first and last step, and their variance draws a parabola through a flat line: below it over a wide middle, above it at both ends. So rewards-to-go are a good default, and no theorem. What cures the ends is to subtract what one expects of the future: a *baseline*, next lecture.
+
+# %% [markdown]
+# > **E8, a convention to state (slide 28; note, equation (6)).**
+# >
+# > - **The lecture says:** the factor $\gamma^t$ stands before the score term. Both sources keep it.
+# > - **Much code does:** drop it, and use $\sum_t G_t\,\nabla_\theta\log\pi_\theta(a_t\mid s_t)$. For the discounted $J$ that is biased: late steps get too much weight.
+# > - **The number:** here every place belongs to one step, so the bias can be read off. The rows of step 1 come out $1/\gamma = 1.25$ times too long, those of step 2 $1/\gamma^2 = 1.5625$ times.
+# >
+# > This course keeps $\gamma^t$. Where a question wants the other form, it says so.
+
+# %% tags=["C23", "E8"]
+afresh = later * discounts / discounts[:, None]  # (T, T): gamma^(t'-t) where t' >= t
+dropped = torch.einsum("n,ntsa,nu,tu->sa", probabilities, step_scores, paths.rewards, afresh)
+kept = torch.einsum(
+    "n,ntsa,nu,tu->sa", probabilities, step_scores, paths.rewards, discounts[:, None] * afresh
+)
+assert same(dropped[0], exact[0])  # step 0: nothing to drop
+assert same(dropped[1:3], exact[1:3] / gamma)  # street, park
+assert same(dropped[3:5], exact[3:5] / gamma**2)  # bridge, ferry
+assert same(kept, exact) and not same(dropped, exact)  # control: put it back and all is well
+print((dropped / exact)[:5, 1])
+
+# %% [markdown]
+# ## What we have
+#
+# | estimator from one trajectory | mean | total variance here |
+# |---|---|---|
+# | $R(\tau)\,\nabla\log\pi_\theta(\tau)$, the same as $R(\tau)\sum_t\nabla\log\pi_\theta(a_t\mid s_t)$: REINFORCE-1 | the gradient | 20.3 |
+# | $\sum_t\gamma^t G_t\,\nabla\log\pi_\theta(a_t\mid s_t)$: REINFORCE-2 | the gradient | 11.7 |
+# | $\nabla R(\tau)$ | zero (C14) | 0 |
+# | $R(\tau)\,\nabla\pi_\theta(\tau)$ | something else (C18) | small |
+# | $\sum_t G_t\,\nabla\log\pi_\theta(a_t\mid s_t)$ | too heavy on late steps (E8) | |
+#
+# Nothing in the first two lines needs a model of the world. They need trajectories from the *current* policy and the derivative of its own log-probabilities.
+#
+# ## Exercises
+#
+# 1. Work out $\nabla_\theta\log\pi_\theta(a\mid s)$ for the softmax table by hand. What does each row sum to, and why? Compare with `step_scores`.
+# 2. (C14) Give the gradient of $\mathbb{E}_{x\sim\mathcal N(\theta,1)}[x^2]$ three ways: from its closed form, by the tempting mistake, and by the log-derivative trick.
+# 3. (C18) You draw trajectories uniformly from the 32 rows instead of from $\pi_\theta$. By what must $R(\tau)\,\nabla\pi_\theta(\tau)$ be multiplied so that the sample mean is right?
+# 4. (C22) Replace $r_{t'}$ by any function $b(s_t)$. Show that the block is still zero. Where does the proof break if $b$ may look at $a_t$?
+# 5. (C23) A game of two steps pays $+1$, then $-1$, whatever one does ($\gamma = 1$, two actions, uniform policy). Compute both variances by hand. Which estimator is perfect here?
+# 6. (E8) For which $\gamma$ does dropping $\gamma^t$ change nothing? If a place can be met at step 0 *and* at step 1, is the bias still a plain factor for each row?
+#
+# ## To the homework
+#
+# - **hw1, `reinforce_1`** is line 4 of C20 for a single trajectory, note (3).
+# - **hw1, `returns_to_go`** is the $G_t$ of C23, discounted from step $t$ on.
+# - **hw1, `reinforce_2`** is the last formula of C23, note (6), with $\gamma^t$ kept (E8).
