@@ -7,7 +7,6 @@ import hashlib
 import io
 import json
 import logging
-import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,9 +21,9 @@ from nbgrader.coursedir import CourseDirectory
 from traitlets.config.loader import Config, PyFileConfigLoader
 
 from autograder.check import Check
+from autograder.files import ROOT, read, replace
 from autograder.sources import HandoutError, homework_notebook, notebook_bytes
 
-ROOT = Path(__file__).resolve().parents[1]
 SETTINGS = "nbgrader_config.py"
 
 
@@ -75,7 +74,7 @@ def release_assignment(
     with Gradebook(database, course_id) as gradebook:
         registered = _require_same_questions(gradebook, homework, notebook)
     if registered and state_path.exists():
-        on_disk = [_read(source_path), _read(release_path)]
+        on_disk = [read(source_path), read(release_path)]
         if state_path.read_text() == _fingerprint([*made_from, *on_disk]):
             return []
     release = _generate(homework, source, config, database)
@@ -85,17 +84,6 @@ def release_assignment(
     return [source_path, release_path]
 
 
-def replace(path: Path, content: bytes) -> bool:
-    """Write a file whole or not at all, and only if it changes. Whether it did."""
-    if _read(path) == content:
-        return False
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    draft.write_bytes(content)
-    os.replace(draft, path)
-    return True
-
-
 def _checks(homework: str) -> Sequence[Check]:
     from autograder.checks import HOMEWORKS
 
@@ -103,10 +91,6 @@ def _checks(homework: str) -> Sequence[Check]:
         raise HandoutError(f"there is no homework {homework!r}: use {', '.join(HOMEWORKS)}")
     checks: Sequence[Check] = HOMEWORKS[homework]
     return checks
-
-
-def _read(path: Path) -> bytes:
-    return path.read_bytes() if path.is_file() else b""
 
 
 def _fingerprint(parts: Sequence[bytes | str]) -> str:

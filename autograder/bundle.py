@@ -1,0 +1,144 @@
+"""The student bundle: a zip of what students may have, by allowlist, the same bytes every time."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import tomllib
+import zipfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from autograder.files import ROOT, replace
+
+NAME = "policy-gradient-course"
+# One pattern a kind of file; `course_lib/reference` is held back by the first.
+ALLOWED = tuple(
+    re.compile(pattern)
+    for pattern in (
+        r"course_lib/(?!reference/)([a-z_0-9]+/)*[a-z_0-9]+\.py",
+        r"autograder/(__init__|exam|wire|probe|local)\.py",
+        r"autograder/public/[a-z_0-9]+\.json",
+        r"notebooks/(lectures|homework)/[A-Za-z_0-9]+\.ipynb",
+        r"pyproject\.toml|constraints\.txt|README\.md",
+    )
+)
+# Folders whose files are built: what `built` brings stands for all of them.
+BUILT = ("autograder/public/", "notebooks/lectures/", "notebooks/homework/")
+
+README = """\
+# Policy gradients: lectures and homework
+
+You need Python {python} and about 2 GB of disk. In this folder:
+
+| | Linux, macOS | Windows |
+|---|---|---|
+| 1 | `python3 -m venv .venv` | `py -m venv .venv` |
+| 2 | `.venv/bin/pip install -c constraints.txt -e .` | \
+`.venv\\Scripts\\pip install -c constraints.txt -e .` |
+
+Then open the lectures and the homework:
+
+| Linux, macOS | Windows |
+|---|---|
+| `.venv/bin/jupyter lab notebooks` | `.venv\\Scripts\\jupyter lab notebooks` |
+
+Homework: write your code where `YOUR CODE HERE` stands and run the cell under it. It says whether
+the answer is right and, for many mistakes, which one it is. To check a whole notebook before you
+hand it in:
+
+| Linux, macOS | Windows |
+|---|---|
+| `.venv/bin/course check notebooks/homework/{first}` | \
+`.venv\\Scripts\\course check notebooks\\homework\\{first}` |
+
+Hand in the notebook with its name unchanged. Leave the locked cells as they are: they are put back
+before grading, and your answers are tried on other numbers than the ones you see here.
+"""
+
+
+def is_allowed(name: str) -> bool:
+    """Whether a file of this name, relative to the root, may be in the bundle."""
+    return any(pattern.fullmatch(name) for pattern in ALLOWED)
+
+
+def bundle_files(root: Path = ROOT, built: Mapping[str, bytes] | None = None) -> dict[str, bytes]:
+    """The bundle's files by name. `built` stands for the built ones on disk, if given."""
+    found = [*root.glob("course_lib/**/*.py"), *root.glob("autograder/*.py")]
+    if built is None:
+        found += root.glob("autograder/public/*.json")
+        found += root.glob("notebooks/lectures/*.ipynb")
+        found += root.glob("notebooks/homework/*.ipynb")
+    files = {path.relative_to(root).as_posix(): path.read_bytes() for path in found}
+    files |= {name: text for name, text in (built or {}).items() if name.startswith(BUILT)}
+    files["constraints.txt"] = (root / "constraints.txt").read_bytes()
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    files["pyproject.toml"] = student_project(project).encode()
+    homeworks = sorted(n.rpartition("/")[2] for n in files if n.startswith("notebooks/homework/"))
+    python = project["requires-python"].removeprefix(">=") + " or later"
+    files["README.md"] = README.format(python=python, first=[*homeworks, "hw1.ipynb"][0]).encode()
+    return {name: files[name].replace(b"\r\n", b"\n") for name in sorted(files) if is_allowed(name)}
+
+
+def copy_packages(root: Path, target: Path) -> None:
+    """Put the bundle's two packages into a folder: what students have is what they are graded with.
+
+    Nothing is built and nothing is searched; this is for the sandbox.
+    """
+    for name, content in bundle_files(root).items():
+        if name.startswith(("course_lib/", "autograder/")):
+            replace(target / name, content)
+
+
+def build_bundle(root: Path, target: Path, built: Mapping[str, bytes] | None = None) -> Path:
+    """Write the bundle. Raises HandoutError, and writes nothing, if an answer is in it."""
+    from autograder.checks import HOMEWORKS
+    from autograder.leaks import require_no_leaks, secrets
+
+    files = bundle_files(root, built)
+    answers = [check.name for checks in HOMEWORKS.values() for check in checks]
+    require_no_leaks(files, secrets(root, answers))
+    replace(target, zip_bytes(files))
+    return target
+
+
+def zip_bytes(files: Mapping[str, bytes]) -> bytes:
+    """A zip with one folder in it: sorted, stored as is, of one date, readable by all."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name in sorted(files):
+            entry = zipfile.ZipInfo(f"{NAME}/{name}", date_time=(1980, 1, 1, 0, 0, 0))
+            entry.create_system = 3
+            entry.external_attr = 0o100644 << 16
+            archive.writestr(entry, files[name])
+    return buffer.getvalue()
+
+
+def student_project(project: Mapping[str, Any]) -> str:
+    """A pyproject.toml with what a student needs, pinned as in the project's own."""
+    wanted: Iterable[str] = [*project["dependencies"], *project["optional-dependencies"]["student"]]
+    dependencies = "".join(f"    {json.dumps(line)},\n" for line in wanted)
+    return f"""\
+[build-system]
+requires = ["setuptools>=77"]
+build-backend = "setuptools.build_meta"
+
+[project]
+name = "{NAME}"
+version = {json.dumps(project["version"])}
+description = "Lectures, homework and local checks of the course."
+requires-python = {json.dumps(project["requires-python"])}
+dependencies = [
+{dependencies}]
+
+[project.scripts]
+course = "autograder.local:main"
+
+[tool.setuptools.packages.find]
+include = ["course_lib*", "autograder*"]
+
+[tool.setuptools.package-data]
+autograder = ["public/*.json"]
+"""

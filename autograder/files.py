@@ -1,0 +1,24 @@
+"""Where the project lies, and writing files whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def read(path: Path) -> bytes:
+    """A file's content; nothing if there is none."""
+    return path.read_bytes() if path.is_file() else b""
+
+
+def replace(path: Path, content: bytes) -> bool:
+    """Write a file whole or not at all, and only if it changes. Whether it did."""
+    if path.is_file() and path.read_bytes() == content:
+        return False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    draft.write_bytes(content)
+    os.replace(draft, path)
+    return True
