@@ -72,7 +72,7 @@ class TabularMDP:
         Raises ValueError for a table that is no policy, and for gamma = 1 if an episode can go on
         for ever.
         """
-        _check_policy(self, policy)
+        check_policy(self, policy)
         transitions = self._transitions_under(policy)
         self._check_episodes_end(transitions)
         # Columns of terminal states are cut, which changes nothing (their value is 0) but keeps the
@@ -103,7 +103,7 @@ class TabularMDP:
         counts, for ever. That time is infinite at gamma = 1; there, terminal states get 0 and rho
         sums to the expected length of an episode. [slide 43, note (5)]
         """
-        _check_policy(self, policy)
+        check_policy(self, policy)
         transitions = self._transitions_under(policy)
         self._check_episodes_end(transitions)
         if self.gamma == 1:
@@ -206,7 +206,7 @@ def trajectories(
     steps hold as they stand. [slide 10]
     Raises ValueError if horizon < 1 or there would be more than limit trajectories.
     """
-    _check_policy(mdp, policy)
+    check_policy(mdp, policy)
     if horizon < 1:
         raise ValueError(f"horizon must be at least 1, got {horizon}")
     states = torch.nonzero(mdp.start > 0)  # (N, 1)
@@ -363,7 +363,7 @@ def cliff_walk(slip: float = 0.1) -> TabularMDP:
     right (11), cliff at 9 and 10, all three ends but the start terminal. Actions Up 0, Right 1,
     Down 2, Left 3; with probability slip the wind blows one Down instead. A step pays -1, falling
     -10, arriving +10; gamma = 0.95.
-    Without wind the best way runs along the edge (state 5); from slip = 0.15 on the top row is better.
+    Without wind the best way runs along the edge (state 5), from slip = 0.15 on by the top row.
     Good for: risk; steps too large, after which the policy no longer visits the goal.
     Raises ValueError if slip is outside [0, 1].
     """
@@ -500,7 +500,7 @@ def _check_mdp(mdp: TabularMDP) -> None:
             raise ValueError(
                 f"{name} must be {shape} to go with rewards {(states, actions)}, got {got}"
             )
-    _check_discount(mdp.gamma)
+    check_discount(mdp.gamma)
     for name in ("transitions", "start"):
         table = getattr(mdp, name)
         sums = table.sum(-1)
@@ -527,13 +527,15 @@ def _check_mdp(mdp: TabularMDP) -> None:
         )
 
 
-def _check_discount(gamma: float) -> None:
+def check_discount(gamma: float) -> None:
+    """Raise ValueError unless gamma is a number in [0, 1]."""
     number = isinstance(gamma, (int, float)) and not isinstance(gamma, bool)
     if not number or not math.isfinite(gamma) or not 0 <= gamma <= 1:
         raise ValueError(f"gamma must be a number in [0, 1], got {gamma!r}: a usual choice is 0.99")
 
 
-def _check_policy(mdp: TabularMDP, policy: Tensor) -> None:
+def check_policy(mdp: TabularMDP, policy: Tensor) -> None:
+    """Raise ValueError unless policy is a float64 (S, A) table whose rows are distributions."""
     wanted = (mdp.states, mdp.actions)
     if not isinstance(policy, Tensor):
         raise ValueError(

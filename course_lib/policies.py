@@ -1,8 +1,18 @@
-"""Policies: tabular softmax, categorical and diagonal Gaussian, behind one interface."""
+"""Policies: tabular softmax, categorical and diagonal Gaussian, behind one interface.
+
+Axes: S states, A actions (or action dimensions), B batch; a batch may have more axes than one.
+"""
 
 from __future__ import annotations
 
-from torch import Tensor
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Categorical, Distribution, Independent, Normal, kl_divergence
 
 
 def softmax_policy(theta: Tensor) -> Tensor:
@@ -18,7 +28,342 @@ def softmax_policy(theta: Tensor) -> Tensor:
             "column an action"
         )
     if not bool(theta.detach().isfinite().all()):
-        raise ValueError(
-            "theta holds NaN or infinite logits: the step before this one was too large"
-        )
+        raise ValueError("theta holds NaN or infinite logits: the last step was too large")
     return theta.softmax(-1)
+
+
+class Policy(nn.Module):
+    """What every policy can do; a policy is called on observations and gives a distribution.
+
+    observation_shape, action_shape: of one observation and one action; () is a whole number.
+    """
+
+    observation_shape: tuple[int, ...]
+    action_shape: tuple[int, ...]
+
+    def forward(self, observations: Tensor) -> Distribution:
+        """Distribution over actions for each observation."""
+        raise NotImplementedError
+
+    def distribution(self, observations: Tensor) -> Distribution:
+        """pi(. | s) for each of the observations (B, ...)."""
+        _check_observations(self, observations)
+        return self(observations)
+
+    def log_prob(self, observations: Tensor, actions: Tensor) -> Tensor:
+        """log pi(a | s): observations (B, ...), actions (B, ...). Returns (B,), with a graph.
+
+        Raises ValueError if actions do not go with observations one to one.
+        """
+        distribution = self.distribution(observations)
+        wanted = (*_batch_shape(self, observations), *self.action_shape)
+        if tuple(actions.shape) != wanted:
+            raise ValueError(
+                f"actions must be {wanted}, one for each observation, got {tuple(actions.shape)}: "
+                "call .squeeze(-1) on (B, 1), or look where the batches part"
+            )
+        if self.action_shape == () and actions.is_floating_point():
+            raise ValueError(
+                f"actions must be whole numbers, got {actions.dtype}: call .long(), and look where "
+                "they became floating"
+            )
+        return distribution.log_prob(actions)
+
+    def sample(self, observations: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Actions drawn from pi(. | s), and their log-probs (B,); no gradient flows through."""
+        raise NotImplementedError
+
+    def entropy(self, observations: Tensor) -> Tensor:
+        """Entropy of pi(. | s) in nats. Returns (B,)."""
+        return self.distribution(observations).entropy()
+
+    def kl(self, old: Distribution, observations: Tensor) -> Tensor:
+        """KL(old || pi(. | s)) in nats, old a distribution over the same batch. Returns (B,).
+
+        The old policy comes first [slide 56]; take it as policy.distribution(observations) under
+        torch.no_grad().
+        """
+        return kl_divergence(old, self.distribution(observations))
+
+
+class _DiscretePolicy(Policy):
+    """What the tabular softmax and the network have in common: a softmax over logits."""
+
+    action_shape = ()
+
+    def logits(self, observations: Tensor) -> Tensor:
+        """Logits (B, A)."""
+        raise NotImplementedError
+
+    def forward(self, observations: Tensor) -> Categorical:
+        """Softmax of the logits."""
+        return Categorical(logits=self.logits(observations), validate_args=False)
+
+    @torch.no_grad()
+    def sample(self, observations: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Actions (B,) long and their log-probs (B,).
+
+        Raises ValueError if the logits hold NaN.
+        """
+        _check_observations(self, observations)
+        log_probs = self.logits(observations).log_softmax(-1)
+        _check_finite("logits", log_probs)
+        flat = log_probs.reshape(-1, log_probs.shape[-1])
+        actions = torch.multinomial(flat.exp(), 1, generator=generator)  # (B, 1)
+        chosen = flat.gather(1, actions)
+        shape = _batch_shape(self, observations)
+        return actions.reshape(shape), chosen.reshape(shape)
+
+
+class TabularSoftmaxPolicy(_DiscretePolicy):
+    """theta (S, A), one row of logits a state: pi(a|s) = softmax(theta[s])[a]. [slide 68]
+
+    Starts uniform. Observations are whole numbers (B,) below `states`.
+    """
+
+    observation_shape = ()
+
+    def __init__(self, states: int, actions: int) -> None:
+        super().__init__()
+        self.actions = actions
+        self.theta = nn.Parameter(torch.zeros((states, actions), dtype=torch.float64))
+
+    def logits(self, observations: Tensor) -> Tensor:
+        """Rows of theta (B, A)."""
+        return self.theta[observations]
+
+
+class CategoricalPolicy(_DiscretePolicy):
+    """Network with a softmax over `actions` choices. Observations are (B, obs_dim). [slide 68]
+
+    hidden: widths of the tanh layers. generator: draws the first weights, on its own device.
+    """
+
+    def __init__(
+        self,
+        obs_dim: int,
+        actions: int,
+        hidden: Sequence[int] = (64, 64),
+        *,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        self.observation_shape = (obs_dim,)
+        self.actions = actions
+        self.net = _network([obs_dim, *hidden, actions], 0.01, generator)
+
+    def logits(self, observations: Tensor) -> Tensor:
+        """Output of the network (B, A)."""
+        return self.net(observations)
+
+
+class GaussianPolicy(Policy):
+    """Diagonal Gaussian: mean from a network, one learned log_std an action dimension. [slide 69]
+
+    log pi(a|s) = sum_i log N(a_i; mean_i(s), exp(log_std_i)^2), of the action as it was drawn: who
+    clips it to the environment's bounds does so after this, and the log-prob stays the unclipped
+    action's. Observations (B, obs_dim), actions (B, action_dim).
+    hidden: widths of the tanh layers. generator: draws the first weights, on its own device.
+    """
+
+    def __init__(
+        self,
+        obs_dim: int,
+        action_dim: int,
+        hidden: Sequence[int] = (64, 64),
+        log_std: float = 0.0,
+        *,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        self.observation_shape = (obs_dim,)
+        self.action_shape = (action_dim,)
+        self.net = _network([obs_dim, *hidden, action_dim], 0.01, generator)
+        self.log_std = nn.Parameter(torch.full((action_dim,), log_std, device=generator.device))
+
+    def forward(self, observations: Tensor) -> Independent:
+        """Independent normals, log-probs summed over the last axis."""
+        means = self.net(observations)
+        normal = Normal(means, self.log_std.exp().expand_as(means), validate_args=False)
+        return Independent(normal, 1, validate_args=False)
+
+    @torch.no_grad()
+    def sample(self, observations: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Actions (B, action_dim), not clipped, and their log-probs (B,).
+
+        Raises ValueError if the means hold NaN.
+        """
+        distribution = self.distribution(observations)
+        _check_finite("means", distribution.mean)
+        means = distribution.mean
+        noise = torch.randn(
+            means.shape, generator=generator, device=means.device, dtype=means.dtype
+        )
+        actions = means + distribution.stddev * noise
+        return actions, distribution.log_prob(actions)
+
+
+class TabularValues(nn.Module):
+    """A value for each of `states` states, from 0. Observations are whole numbers (B,)."""
+
+    def __init__(self, states: int) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.zeros(states, dtype=torch.float64))
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """V(s), (B,)."""
+        return self.table[observations]
+
+
+class ValueNetwork(nn.Module):
+    """V(s) from a network with tanh layers of widths `hidden`. Observations are (B, obs_dim).
+
+    The answer is (B,), not (B, 1): against targets (B,) that would broadcast to (B, B).
+    """
+
+    def __init__(
+        self, obs_dim: int, hidden: Sequence[int] = (64, 64), *, generator: torch.Generator
+    ) -> None:
+        super().__init__()
+        self.net = _network([obs_dim, *hidden, 1], 1.0, generator)
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """V(s), (B,)."""
+        return self.net(observations).squeeze(-1)
+
+
+def policy_for(
+    env: Any, hidden: Sequence[int] = (64, 64), *, generator: torch.Generator
+) -> TabularSoftmaxPolicy | CategoricalPolicy | GaussianPolicy:
+    """Policy that fits a gymnasium environment or vector environment, on the generator's device.
+
+    Discrete observations and actions: TabularSoftmaxPolicy. Box observations (obs_dim,): a
+    CategoricalPolicy for Discrete actions, a GaussianPolicy for Box actions (action_dim,).
+    Raises ValueError naming the space that fits none of these, and what to do.
+    """
+    observation_space, action_space = _spaces(env)
+    states = _discrete_size("observation", observation_space)
+    actions = _discrete_size("action", action_space)
+    if states is not None and actions is not None:
+        return TabularSoftmaxPolicy(states, actions).to(generator.device)
+    if states is not None:
+        raise ValueError(
+            f"action space {action_space} over the discrete observations {observation_space} has "
+            "no policy here: encode observations as a Box vector (one-hot) first"
+        )
+    obs_dim = _vector_size("observation", observation_space)
+    if actions is not None:
+        return CategoricalPolicy(obs_dim, actions, hidden, generator=generator)
+    return GaussianPolicy(
+        obs_dim, _vector_size("action", action_space), hidden, generator=generator
+    )
+
+
+def critic_for(
+    env: Any, hidden: Sequence[int] = (64, 64), *, generator: torch.Generator
+) -> TabularValues | ValueNetwork:
+    """Value function for an environment's observations, on the generator's device.
+
+    Raises ValueError if observations are neither Discrete nor a Box vector.
+    """
+    observation_space, _ = _spaces(env)
+    states = _discrete_size("observation", observation_space)
+    if states is not None:
+        return TabularValues(states).to(generator.device)
+    return ValueNetwork(_vector_size("observation", observation_space), hidden, generator=generator)
+
+
+def check_fits(policy: Policy, env: Any) -> None:
+    """Raise ValueError unless the policy takes the env's observations and gives its actions."""
+    observation_space, action_space = _spaces(env)
+    actions = _discrete_size("action", action_space)
+    shape = () if actions is not None else (_vector_size("action", action_space),)
+    if policy.action_shape != shape or getattr(policy, "actions", None) != actions:
+        raise ValueError(
+            f"{type(policy).__name__} does not fit action space {action_space}: make the policy "
+            "with policy_for(env)"
+        )
+    states = _discrete_size("observation", observation_space)
+    shape = () if states is not None else (_vector_size("observation", observation_space),)
+    if policy.observation_shape != shape:
+        raise ValueError(
+            f"{type(policy).__name__} takes observations of shape {policy.observation_shape}, the "
+            f"environment gives {observation_space}: make the policy with policy_for(env)"
+        )
+
+
+def _spaces(env: Any) -> tuple[Any, Any]:
+    if hasattr(env, "single_action_space"):
+        return env.single_observation_space, env.single_action_space
+    return env.observation_space, env.action_space
+
+
+def _discrete_size(kind: str, space: Any) -> int | None:
+    """Number of values of a Discrete space, None for any other."""
+    from gymnasium.spaces import Discrete
+
+    if not isinstance(space, Discrete):
+        return None
+    if space.start != 0:
+        raise ValueError(
+            f"{kind} space {space} counts from {space.start}, policies here count from 0: wrap the "
+            "environment so that it does too"
+        )
+    return int(space.n)
+
+
+def _vector_size(kind: str, space: Any) -> int:
+    """Length of a floating Box vector."""
+    from gymnasium.spaces import Box
+
+    advice = {
+        "observation": "wrap the environment in gymnasium.wrappers.FlattenObservation",
+        "action": "there are policies for Discrete(n) and for a Box of one axis",
+    }[kind]
+    if not isinstance(space, Box) or len(space.shape) != 1 or space.shape[0] == 0:
+        raise ValueError(f"{kind} space {space} is no Discrete and no vector Box: {advice}")
+    if kind == "action" and space.dtype.kind != "f":
+        raise ValueError(f"action space {space} is a Box of {space.dtype}, not floating: {advice}")
+    return int(space.shape[0])
+
+
+def _batch_shape(policy: Policy, observations: Tensor) -> tuple[int, ...]:
+    return tuple(observations.shape[: observations.ndim - len(policy.observation_shape)])
+
+
+def _check_observations(policy: Policy, observations: Tensor) -> None:
+    shape = policy.observation_shape
+    if observations.numel() == 0:
+        raise ValueError(f"observations are empty, {tuple(observations.shape)}: act at least once")
+    if shape == ():
+        if observations.is_floating_point():
+            raise ValueError(
+                f"observations must be whole numbers (B,), got {observations.dtype}: a tabular "
+                "policy needs states, call .long()"
+            )
+    elif tuple(observations.shape[-1:]) != shape or observations.ndim < 2:
+        raise ValueError(
+            f"observations must be (B, {shape[0]}), got {tuple(observations.shape)}: add the batch "
+            "axis with observation[None] where there is only one"
+        )
+
+
+def _check_finite(what: str, tensor: Tensor) -> None:
+    if not bool(tensor.isfinite().all()):
+        raise ValueError(
+            f"the policy's {what} hold NaN or infinite numbers: look for NaN in the observations, "
+            "or a last update that was too large"
+        )
+
+
+def _network(sizes: list[int], last_gain: float, generator: torch.Generator) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for index, (inputs, outputs) in enumerate(pairwise(sizes)):
+        last = index == len(sizes) - 2
+        # skip_init: the constructor of nn.Linear would draw from the global generator.
+        layer = nn.utils.skip_init(nn.Linear, inputs, outputs, device=generator.device)
+        gain = last_gain if last else math.sqrt(2)
+        nn.init.orthogonal_(layer.weight, gain, generator=generator)
+        nn.init.zeros_(layer.bias)
+        layers += [layer] if last else [layer, nn.Tanh()]
+    return nn.Sequential(*layers)

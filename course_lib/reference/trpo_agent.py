@@ -1,0 +1,116 @@
+"""TRPO on a gymnasium environment, from top to bottom. [slides 55 to 58]"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, kl_divergence
+from torch.func import functional_call
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
+
+from course_lib.policies import Policy, critic_for, policy_for
+from course_lib.reference import (
+    conjugate_gradient,
+    fisher_vector_product,
+    gae,
+    line_search,
+    surrogate,
+)
+from course_lib.rollout import make_envs
+from course_lib.training import (
+    Batch,
+    History,
+    Statistics,
+    TRPOConfig,
+    normalise,
+    train_on_steps,
+)
+
+
+def train_trpo(
+    env_id: str,
+    config: TRPOConfig,
+    *,
+    generator: torch.Generator,
+    device: torch.device | str = "cpu",
+) -> tuple[Policy, History]:
+    """Train a policy on env_id by TRPO: natural-gradient steps inside a trust region of mean KL.
+
+    generator draws everything and must be on device.
+    Returns the policy and what training saw. Raises ValueError if no policy fits the environment.
+    """
+    envs = make_envs(env_id, config.envs)
+    policy = policy_for(envs, config.hidden, generator=generator)
+    critic = critic_for(envs, config.hidden, generator=generator)
+    optimiser = torch.optim.Adam(critic.parameters(), lr=config.critic_learning_rate)
+
+    def update(batch: Batch) -> Statistics:
+        statistics = trust_region_step(policy, batch, config)
+        for _ in range(config.critic_epochs):
+            for part in batch.minibatches(config.minibatches, generator):
+                value_loss = ((critic(part.observations) - part.returns) ** 2).mean()
+                optimiser.zero_grad()
+                value_loss.backward()
+                optimiser.step()
+        return {**statistics, "value_loss": value_loss.item()}
+
+    history = train_on_steps(
+        envs,
+        policy,
+        critic,
+        config,
+        advantages=gae,
+        update=update,
+        generator=generator,
+        device=device,
+    )
+    envs.close()
+    return policy, history
+
+
+def trust_region_step(policy: Policy, batch: Batch, config: TRPOConfig) -> Statistics:
+    """One step: x solves F x = g, the step is sqrt(2 delta / x^T F x) x, then a line search.
+
+    g is the surrogate's gradient and F the mean KL's Hessian (damped), both at the old policy; the
+    policy is changed in place. Reports the KL used and the surrogate's gain. [slide 58]
+    """
+    theta = parameters_to_vector(policy.parameters()).detach()
+    advantages = normalise(batch.advantages)
+    old = distribution_at(policy, theta, batch.observations)
+
+    def objective(candidate: Tensor) -> Tensor:
+        log_probs = distribution_at(policy, candidate, batch.observations).log_prob(batch.actions)
+        return surrogate(log_probs, batch.log_probs, advantages)
+
+    def mean_kl(candidate: Tensor) -> Tensor:
+        return kl_divergence(old, distribution_at(policy, candidate, batch.observations)).mean()
+
+    def fisher_times(vector: Tensor) -> Tensor:
+        return fisher_vector_product(mean_kl, theta, vector, config.damping)
+
+    leaf = theta.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(objective(leaf), leaf)
+    direction = conjugate_gradient(fisher_times, gradient, config.cg_iterations)
+    curvature = (direction @ fisher_times(direction)).item()
+    if curvature <= 0:  # a gradient of zero: there is nowhere to go
+        return {"kl": 0.0, "gain": 0.0}
+    step = math.sqrt(2 * config.delta / curvature) * direction
+    with torch.no_grad():
+        accepted = line_search(objective, mean_kl, theta, step, config.delta)
+        gain = (objective(accepted) - objective(theta)).item()
+        used = mean_kl(accepted).item()
+    vector_to_parameters(accepted, policy.parameters())
+    return {"kl": used, "gain": gain}
+
+
+def distribution_at(policy: Policy, theta: Tensor, observations: Tensor) -> Distribution:
+    """The policy's distribution if its parameters were theta (P,), with a graph back to theta."""
+    pieces = {}
+    start = 0
+    for name, parameter in policy.named_parameters():
+        stop = start + parameter.numel()
+        pieces[name] = theta[start:stop].view_as(parameter)
+        start = stop
+    return functional_call(policy, pieces, (observations,))

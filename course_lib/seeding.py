@@ -1,0 +1,40 @@
+"""Seeds. Randomness is passed in everywhere, so nothing here or elsewhere touches a global seed."""
+
+from __future__ import annotations
+
+import torch
+
+
+def new_generator(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
+    """Generator on device, started from seed: the same seed draws the same numbers there.
+
+    Raises ValueError if seed is negative or device is CUDA and there is none.
+    """
+    if seed < 0:
+        raise ValueError(f"seed must be 0 or larger, got {seed}")
+    return torch.Generator(check_device(device)).manual_seed(seed)
+
+
+def draw_seed(generator: torch.Generator) -> int:
+    """Seed for something that has a random state of its own (an environment), drawn from ours."""
+    return int(torch.randint(2**31 - 1, (), generator=generator, device=generator.device))
+
+
+def check_device(device: torch.device | str) -> torch.device:
+    """Device by name. Raises ValueError if it is a CUDA device that is not there."""
+    wanted = torch.device(device)
+    if wanted.type == "cuda" and (wanted.index or 0) >= torch.cuda.device_count():
+        raise ValueError(
+            f"device {device} is wanted and torch sees {torch.cuda.device_count()} CUDA devices: "
+            "use device='cpu'"
+        )
+    return wanted
+
+
+def check_generator(generator: torch.Generator, device: torch.device | str) -> None:
+    """Raise ValueError unless the generator draws its numbers on device."""
+    if generator.device.type != torch.device(device).type:
+        raise ValueError(
+            f"generator is on {generator.device} and the numbers are wanted on {device}: make it "
+            f"with new_generator(seed, {str(device)!r})"
+        )

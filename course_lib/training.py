@@ -1,0 +1,352 @@
+"""Training loops that take the parts of an algorithm as arguments, and each algorithm's numbers.
+
+The loops own acting, masking and counting. Returns, advantages, losses and updates come from
+outside, so a student's own function trains a real agent and a wrong one shows what it breaks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from course_lib import validate
+from course_lib.mdp import check_discount
+from course_lib.policies import Policy
+from course_lib.rollout import Cursor, Rollout, collect, collect_episodes
+from course_lib.seeding import check_device, check_generator
+
+Statistics = dict[str, float]
+Advantages = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, float, float], Tensor]
+
+
+@dataclass(frozen=True)
+class ReinforceConfig:
+    """Numbers of REINFORCE with a baseline; the defaults solve CartPole-v1."""
+
+    envs: int = 32
+    """Environments side by side, and so episodes in one update."""
+    gamma: float = 1.0
+    """Discount; 1 suits episodes with a time limit, and gamma**t then costs late steps nothing."""
+    learning_rate: float = 2e-2
+    """Adam's step size for policy and critic."""
+    hidden: tuple[int, ...] = (64,)
+    """Widths of the tanh layers of policy and critic."""
+    max_steps: int = 1000
+    """Steps after which an episode is cut."""
+    total_steps: int = 200_000
+    """Environment steps after which training stops."""
+    stop_return: float | None = None
+    """Mean return of the last 100 training episodes at which training stops; None goes on."""
+
+    def __post_init__(self) -> None:
+        _check_config(self)
+
+
+@dataclass(frozen=True)
+class PPOConfig:
+    """Numbers of PPO; the defaults solve CartPole-v1."""
+
+    envs: int = 64
+    """Environments side by side."""
+    rollout_steps: int = 32
+    """Steps in each environment between updates."""
+    gamma: float = 0.98
+    """Discount."""
+    lam: float = 0.8
+    """Mixing of n-step estimates in the advantages: 0 is one step, 1 the whole return."""
+    epsilon: float = 0.2
+    """Clip range of the ratio."""
+    learning_rate: float = 1e-2
+    """Adam's step size for policy and critic."""
+    epochs: int = 4
+    """Passes over one batch."""
+    minibatches: int = 4
+    """Parts a batch is split into in each pass."""
+    value_weight: float = 0.5
+    """Weight of the critic's squared error in the loss."""
+    entropy_weight: float = 0.0
+    """Weight of the entropy bonus in the loss."""
+    max_grad_norm: float = 0.5
+    """Length to which a longer gradient is cut."""
+    hidden: tuple[int, ...] = (64, 64)
+    """Widths of the tanh layers of policy and critic."""
+    total_steps: int = 200_000
+    """Environment steps after which training stops."""
+    stop_return: float | None = None
+    """Mean return of the last 100 training episodes at which training stops; None goes on."""
+
+    def __post_init__(self) -> None:
+        _check_config(self)
+
+
+@dataclass(frozen=True)
+class TRPOConfig:
+    """Numbers of TRPO; the defaults learn CartPole-v1."""
+
+    envs: int = 64
+    """Environments side by side."""
+    rollout_steps: int = 32
+    """Steps in each environment between updates."""
+    gamma: float = 0.98
+    """Discount."""
+    lam: float = 0.9
+    """Mixing of n-step estimates in the advantages: 0 is one step, 1 the whole return."""
+    delta: float = 0.02
+    """Size of the trust region: mean KL from the old policy, in nats."""
+    damping: float = 0.1
+    """Added to the Fisher matrix's diagonal, which is singular without it."""
+    cg_iterations: int = 10
+    """Conjugate-gradient iterations for the natural direction."""
+    critic_learning_rate: float = 1e-2
+    """Adam's step size for the critic."""
+    critic_epochs: int = 10
+    """Passes of the critic over one batch."""
+    minibatches: int = 4
+    """Parts a batch is split into in each pass of the critic."""
+    hidden: tuple[int, ...] = (64, 64)
+    """Widths of the tanh layers of policy and critic."""
+    total_steps: int = 200_000
+    """Environment steps after which training stops."""
+    stop_return: float | None = None
+    """Mean return of the last 100 training episodes at which training stops; None goes on."""
+
+    def __post_init__(self) -> None:
+        _check_config(self)
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """B valid steps in one row: what an update may use.
+
+    observations (B, ...), actions (B, ...), log_probs (B,) of the policy that acted, advantages
+    (B,), returns (B,) targets for the critic.
+    """
+
+    observations: Tensor
+    actions: Tensor
+    log_probs: Tensor
+    advantages: Tensor
+    returns: Tensor
+
+    def __len__(self) -> int:
+        return len(self.advantages)
+
+    def rows(self, indices: Tensor) -> Batch:
+        """The steps at indices, all five columns by the same ones."""
+        return Batch(
+            self.observations[indices],
+            self.actions[indices],
+            self.log_probs[indices],
+            self.advantages[indices],
+            self.returns[indices],
+        )
+
+    def minibatches(self, count: int, generator: torch.Generator) -> Iterator[Batch]:
+        """One pass in shuffled order, in count parts that differ by at most one step.
+
+        Raises ValueError if there are fewer steps than parts.
+        """
+        if not 1 <= count <= len(self):
+            raise ValueError(
+                f"{count} minibatches of {len(self)} steps are wanted: choose 1 to {len(self)}"
+            )
+        order = torch.randperm(len(self), generator=generator, device=generator.device)
+        for indices in order.tensor_split(count):
+            yield self.rows(indices)
+
+
+@dataclass(frozen=True, eq=False)
+class History:
+    """What training saw, in order.
+
+    episode_returns: undiscounted return of each training episode. episode_steps: environment steps
+    taken by all environments when it ended. updates: the numbers each update reported.
+    steps: environment steps in all, resets included.
+    """
+
+    episode_returns: list[float] = field(default_factory=list)
+    episode_steps: list[int] = field(default_factory=list)
+    updates: list[Statistics] = field(default_factory=list)
+
+    @property
+    def steps(self) -> int:
+        """Environment steps taken so far, by all environments, resets included."""
+        return int(self.updates[-1]["steps"]) if self.updates else 0
+
+    def mean_return(self, count: int = 100) -> float:
+        """Mean return of the last `count` training episodes, NaN while there are fewer."""
+        recent = self.episode_returns[-count:]
+        return sum(recent) / count if len(recent) == count else float("nan")
+
+
+def train_on_episodes(
+    envs: Any,
+    policy: Policy,
+    critic: torch.nn.Module,
+    config: ReinforceConfig,
+    *,
+    returns: Callable[[Tensor, float], Tensor],
+    loss: Callable[[Tensor, Tensor, Tensor, float], Tensor],
+    update: Callable[[Tensor, Tensor], Statistics],
+    generator: torch.Generator,
+    device: torch.device | str = "cpu",
+) -> History:
+    """Loop of REINFORCE: whole episodes, one update for each batch of them. [slide 30]
+
+    returns: (rewards (T,), gamma) -> (T,), called on each episode alone.
+    loss: (log_probs (T,), returns (T,), values (T,), gamma) -> scalar of one episode.
+    update: (policy_loss, value_loss), the means over episodes and steps -> numbers to remember.
+    policy and critic are moved to device and trained in place; generator must be on device.
+    A time limit is the end here: the objective is the return up to it, and nothing bootstraps.
+    Raises ValueError for bad input, before the first step.
+    """
+    _check_device(policy, critic, generator, device)
+    history = History()
+    while not _done(history, config.total_steps, config.stop_return):
+        rollout = collect_episodes(envs, policy, generator, config.max_steps, device)
+        lengths = rollout.valid.sum(0).tolist()
+        policy_losses, value_errors = [], []
+        for n, length in enumerate(lengths):
+            observations = rollout.observations[:length, n]
+            log_probs = policy.log_prob(observations, rollout.actions[:length, n])
+            values = critic(observations)
+            targets = returns(rollout.rewards[:length, n], config.gamma)
+            _check_same("returns", targets, rollout.rewards[:length, n])
+            policy_losses.append(loss(log_probs, targets, values, config.gamma))
+            value_errors.append((values - targets) ** 2)
+        policy_loss = torch.stack(policy_losses).mean()
+        value_loss = torch.cat(value_errors).mean()
+        _remember(history, rollout, update(policy_loss, value_loss))
+    return history
+
+
+def train_on_steps(
+    envs: Any,
+    policy: Policy,
+    critic: torch.nn.Module,
+    config: PPOConfig | TRPOConfig,
+    *,
+    advantages: Advantages,
+    update: Callable[[Batch], Statistics],
+    generator: torch.Generator,
+    device: torch.device | str = "cpu",
+) -> History:
+    """Loop of PPO and TRPO: a fixed number of steps, advantages from a critic, one update.
+
+    advantages: (rewards, values, next_values, terminated, truncated, gamma, lam) -> (T, N), all
+    (T, N); next_values are those of the states really reached.
+    update: a Batch of the valid steps -> numbers to remember; it trains policy and critic.
+    policy and critic are moved to device and trained in place; generator must be on device.
+    Raises ValueError for bad input, before the first step. [slides 58 and 63]
+    """
+    _check_device(policy, critic, generator, device)
+    history = History()
+    cursor: Cursor | None = None
+    while not _done(history, config.total_steps, config.stop_return):
+        rollout, cursor = collect(envs, policy, config.rollout_steps, generator, cursor, device)
+        _remember(history, rollout, update(make_batch(rollout, critic, advantages, config)))
+    return history
+
+
+@torch.no_grad()
+def make_batch(
+    rollout: Rollout,
+    critic: torch.nn.Module,
+    advantages: Advantages,
+    config: PPOConfig | TRPOConfig,
+) -> Batch:
+    """The rollout's valid steps with their advantages, and returns = advantages + values.
+
+    Raises ValueError if advantages is not shaped like the rewards or holds NaN.
+    """
+    values = critic(rollout.observations)  # (T, N)
+    estimates = advantages(
+        rollout.rewards,
+        values,
+        critic(rollout.next_observations),
+        rollout.terminated,
+        rollout.truncated,
+        config.gamma,
+        config.lam,
+    )
+    _check_same("advantages", estimates, rollout.rewards)
+    valid = rollout.valid  # (T, N); indexing by it lays the steps in one row (B, ...)
+    return Batch(
+        rollout.observations[valid],
+        rollout.actions[valid],
+        rollout.log_probs[valid],
+        estimates[valid],
+        (estimates + values)[valid],
+    )
+
+
+def normalise(advantages: Tensor) -> Tensor:
+    """Advantages of a batch (B,), shifted to mean 0 and scaled to standard deviation 1.
+
+    Raises ValueError if there are fewer than two.
+    """
+    if advantages.ndim != 1 or len(advantages) < 2:
+        raise ValueError(
+            f"advantages must be (B,) with B at least 2, got {tuple(advantages.shape)}: one number "
+            "has no spread, collect more steps"
+        )
+    return (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+
+
+def _done(history: History, total_steps: int, stop_return: float | None) -> bool:
+    reached = stop_return is not None and history.mean_return() >= stop_return
+    return reached or history.steps >= total_steps
+
+
+def _remember(history: History, rollout: Rollout, statistics: Statistics) -> None:
+    before = history.steps
+    count = rollout.rewards.shape[1]
+    history.episode_returns.extend(rollout.episode_returns)
+    history.episode_steps.extend(before + (t + 1) * count for t in rollout.episode_ends)
+    steps = float(before + rollout.rewards.numel())
+    history.updates.append({"steps": steps, "mean_return": history.mean_return(), **statistics})
+
+
+def _check_device(
+    policy: Policy, critic: torch.nn.Module, generator: torch.Generator, device: torch.device | str
+) -> None:
+    check_generator(generator, check_device(device))
+    policy.to(device)
+    critic.to(device)
+
+
+def _check_same(name: str, tensor: Any, like: Tensor) -> None:
+    if not isinstance(tensor, Tensor) or tensor.shape != like.shape:
+        got = tuple(tensor.shape) if isinstance(tensor, Tensor) else type(tensor).__name__
+        raise ValueError(
+            f"{name} must give a tensor shaped like the rewards {tuple(like.shape)}, got {got}: "
+            "look at the function that was passed in"
+        )
+    if not bool(tensor.isfinite().all()):
+        raise ValueError(
+            f"{name} gave NaN or infinite numbers: look at the function that was passed in, or at "
+            "a critic that diverged"
+        )
+
+
+def _check_config(config: Any) -> None:
+    """Each field against what its name means, once, when the config is made."""
+    for name, value in vars(config).items():
+        if name == "gamma":
+            check_discount(value)
+        elif name in ("lam", "epsilon"):
+            validate.fractions(**{name: value})
+        elif name in ("learning_rate", "critic_learning_rate", "delta", "max_grad_norm"):
+            validate.positive(**{name: value})
+        elif name in ("damping", "value_weight", "entropy_weight"):
+            if not 0 <= value < float("inf"):
+                raise ValueError(f"{name} must be a finite number, 0 or above, got {value}")
+        elif name == "hidden":
+            if any(not isinstance(width, int) or width < 1 for width in value):
+                raise ValueError(f"hidden must be widths of at least 1, got {value}: try (64, 64)")
+        elif name != "stop_return" and (not isinstance(value, int) or value < 1):
+            raise ValueError(f"{name} must be a whole number of at least 1, got {value}")
