@@ -118,7 +118,8 @@ class Failure:
     """Instead of observations: why a case has none (`kind`), and the words that go with it.
 
     kind: "missing" (no such function), "unwritten" (still the stub), "raised", "not numbers",
-    "timed out", "ended" (the process died). line: in the student's cell, if known.
+    "timed out", "ended" (the process died), "unreadable" (no notebook to look at). line: in the
+    student's cell, if known.
     """
 
     kind: str
@@ -180,6 +181,8 @@ def _failure_sentence(exam: Exam, index: int, failure: Failure) -> str:
     where = f" (line {failure.line} of its cell)" if failure.line else ""
     if failure.kind == "missing":
         return f"There is no function named {name}: was its cell deleted, renamed or not run?"
+    if failure.kind == "unreadable":
+        return f"{name} could not be looked at, since the notebook could not be read."
     if failure.kind == "unwritten":
         return f"{name} is not written yet."
     if failure.kind == "raised":

@@ -265,7 +265,7 @@ def serve(reader: BinaryIO, writer: BinaryIO) -> None:
             file.write(base64.b64decode(content))
     sys.path.insert(0, os.getcwd())
     seed_everything()
-    shell = make_shell()
+    shell, process = make_shell(), os.getpid()
     builtins.input = _no_input
     for index, source in enumerate(order["cells"]):
         if source is None:
@@ -273,6 +273,8 @@ def serve(reader: BinaryIO, writer: BinaryIO) -> None:
         say({"cell": index})
         started = time.monotonic()
         outputs = run_cell(shell, source, order["cell_seconds"])
+        if os.getpid() != process:  # a fork that the cell left running: it has no say here
+            os._exit(0)
         say({"cell": index, "outputs": outputs, "seconds": time.monotonic() - started})
     say({"ready": True})
     while line := reader.readline():

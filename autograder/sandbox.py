@@ -21,6 +21,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from autograder.bundle import copy_packages
+
 INSIDE = "/course"  # where the student bundle's packages stand inside the sandbox
 NOBODY = 65534
 START_SECONDS = 120.0
@@ -71,18 +73,21 @@ class Sandbox:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._stop()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _stop(self) -> None:
         self._control.close()
-        with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
-            self._process.terminate()
-            self._process.wait(5)
         self._process.kill()
         self._process.wait()
-        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _start(self) -> None:
         packages = self._folder / "course"
-        copy_student_packages(self.root, packages)
+        shutil.rmtree(packages, ignore_errors=True)
+        copy_packages(self.root, packages)
         shutil.copy(Path(__file__).with_name("warm.py"), packages / "autograder" / "warm.py")
+        for path in [packages, *packages.rglob("*")]:  # for the user that it runs as
+            path.chmod(0o755 if path.is_dir() else 0o644)
         self._control, theirs = socket.socketpair()
         word = "confined" if self.confined else "open"
         inside = INSIDE if self.confined else str(packages)
@@ -133,37 +138,25 @@ class Sandbox:
             "scratch_folder": str(scratch),
         }
         try:
-            with self._lock:
-                socket.send_fds(
-                    self._control, [json.dumps(order).encode()], [theirs.fileno(), leash_theirs]
-                )
+            self._send(json.dumps(order).encode(), [theirs.fileno(), leash_theirs])
             theirs.close()
             os.close(leash_theirs)
             yield ours
-        except (BrokenPipeError, ConnectionResetError):
-            raise SandboxError(
-                "The sandbox's warm parent is gone: start the grading again."
-            ) from None
         finally:
             os.close(leash)
             ours.close()
             if not self.confined:
                 shutil.rmtree(scratch, ignore_errors=True)
 
-
-def copy_student_packages(root: Path, target: Path) -> None:
-    """TEMPORARY until the bundle lands."""
-    shutil.copytree(
-        root / "course_lib",
-        target / "course_lib",
-        ignore=shutil.ignore_patterns("reference", "__pycache__"),
-    )
-    (target / "autograder").mkdir()
-    for n in ("__init__", "exam", "wire", "probe", "local"):
-        p = root / "autograder" / f"{n}.py"
-        if p.exists():
-            shutil.copy(p, target / "autograder" / p.name)
-    shutil.copytree(root / "autograder" / "public", target / "autograder" / "public")
+    def _send(self, order: bytes, descriptors: list[int]) -> None:
+        """Hand a job to the warm parent; to a new one if something took the old one down."""
+        with self._lock:
+            try:
+                socket.send_fds(self._control, [order], descriptors)
+            except OSError:
+                self._stop()
+                self._start()
+                socket.send_fds(self._control, [order], descriptors)
 
 
 def find_bubblewrap() -> str:
@@ -199,7 +192,7 @@ def confine(
     limit on processes does not bind root.
     """
     bwrap = find_bubblewrap()
-    view = _view(root, packages, bwrap)
+    view = _view(root, packages)
     settings = [part for item in environment.items() for part in ("--setenv", *item)]
     inner = [bwrap, "--unshare-all", "--unshare-user", "--die-with-parent", "--new-session"]
     inner += [*view, "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]
@@ -216,10 +209,10 @@ def confine(
     return [*outer, *step_down, *inner]
 
 
-def _view(root: Path, packages: Path, bwrap: str) -> list[str]:
+def _view(root: Path, packages: Path) -> list[str]:
     """Bubblewrap's arguments for the files that are seen inside."""
     trees = [Path("/usr")]
-    for tree in (Path(sys.base_prefix), Path(sys.prefix), Path(bwrap).parents[2]):
+    for tree in (Path(sys.base_prefix), Path(sys.prefix)):
         if not any(tree.is_relative_to(seen) for seen in trees):
             trees.append(tree)
     arguments = ["--chmod", "0755", "/", *_parents(Path("/etc/any"))]

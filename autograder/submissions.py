@@ -327,7 +327,7 @@ def _restore(cell: NotebookNode, original: NotebookNode, grade_id: str) -> list[
 
 def _other_files(folder: Path) -> dict[str, str]:
     """Small regular files beside the notebook (a helper module, data), base64 by name."""
-    files = {}
+    files: dict[str, str] = {}
     for path in sorted(folder.iterdir()):
         if path.suffix == ".ipynb" or path.name == "timestamp.txt" or path.is_symlink():
             continue

@@ -1,0 +1,279 @@
+"""`course`: the one command of staff. Verbs; every one says what it wrote and where.
+
+Exit status 0: done. 1: the work failed. 2: the call was wrong.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from autograder import local
+from autograder.record import Record
+
+ROOT = Path(__file__).resolve().parents[1]
+app = typer.Typer(
+    help="Build handouts, grade homework, and report what was found.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.command("check")(local.check_notebook)
+console = Console()
+complain = Console(stderr=True)
+
+ClassOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--class", help="The class folder [default: $COURSE_CLASS, or class/ in the repository]."
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+def class_folder(given: Path | None) -> Path:
+    """The class folder that is meant."""
+    return (given or Path(os.environ.get("COURSE_CLASS") or ROOT / "class")).resolve()
+
+
+@app.command()
+def grade(
+    homework: Annotated[str, typer.Argument(help="hw1, hw2, ...")],
+    course: ClassOption = None,
+    workers: Annotated[int, typer.Option(min=1, help="Submissions side by side.")] = os.cpu_count()
+    or 1,
+    cell_seconds: Annotated[
+        float, typer.Option(min=0.1, help="Processor time of one cell.")
+    ] = 10.0,
+    again: Annotated[bool, typer.Option(help="Also what is graded and unchanged.")] = False,
+    no_sandbox: Annotated[
+        bool,
+        typer.Option("--no-sandbox", help="Run notebooks unconfined. Trust every one of them."),
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Grade every submission of a homework; write marks, feedback and the class report."""
+    from autograder.report import write_all
+
+    folder = class_folder(course)
+    records = _grade(folder, homework, workers, cell_seconds, again, not no_sandbox, not as_json)
+    written = write_all(folder, homework)
+    if as_json:
+        print(json.dumps([asdict(record) for record in records], indent=1))
+        return
+    print_records(homework, records)
+    print_paths(folder, homework, written)
+
+
+def _grade(
+    folder: Path,
+    homework: str,
+    workers: int,
+    cell_seconds: float,
+    again: bool,
+    confined: bool,
+    bar: bool,
+) -> list[Record]:
+    from autograder import grading
+    from autograder.sandbox import Limits
+
+    plan = grading.Plan(
+        root=ROOT,
+        course=folder,
+        homework=homework,
+        workers=workers,
+        limits=Limits(cell_seconds=cell_seconds),
+        confined=confined,
+        again=again,
+    )
+    with _progress(disable=not bar) as progress:
+        task = progress.add_task(f"grading {homework}", total=None)
+
+        def tick(record: Record, done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total)
+
+        return grading.grade(plan, tick)
+
+
+def _progress(disable: bool = False) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=complain,
+        disable=disable,
+    )
+
+
+def print_records(homework: str, records: Sequence[Record]) -> None:
+    """The class in a table: who, how many points, what was wrong in a few words."""
+    table = Table(title=f"{homework}: {len(records)} submissions", title_justify="left")
+    table.add_column("student", no_wrap=True)
+    table.add_column("points", justify="right", no_wrap=True)
+    table.add_column("what was found", ratio=1)
+    for record in records:
+        table.add_row(
+            escape(record.student), f"{record.points}/{record.max_points}", escape(in_short(record))
+        )
+    console.print(table)
+
+
+def in_short(record: Record) -> str:
+    """What was wrong with a submission, in a few words."""
+    if record.state == "unreadable":
+        return record.for_staff
+    parts = [
+        f"{verdict.check}: {verdict.mistake or verdict.outcome}"
+        for verdict in record.verdicts
+        if verdict.outcome != "right"
+    ]
+    if record.state not in ("graded", "cells failed"):
+        parts.insert(0, record.state)
+    if record.notices:
+        parts.append(f"look: {len(record.notices)} notices")
+    return "; ".join(parts) or "all right"
+
+
+def print_paths(folder: Path, homework: str, report: Path) -> None:
+    """Where everything lies."""
+    console.print(f"gradebook  {folder / 'gradebook.db'}", soft_wrap=True, highlight=False)
+    console.print(
+        f"feedback   {folder / 'feedback'}/<student>/{homework}/{homework}.html",
+        soft_wrap=True,
+        highlight=False,
+    )
+    console.print(f"report     {report}", soft_wrap=True, highlight=False)
+
+
+@app.command()
+def report(
+    homework: Annotated[str, typer.Argument(help="hw1, hw2, ...")], course: ClassOption = None
+) -> None:
+    """Write the class report and the feedback pages anew, with marks given by hand since."""
+    from autograder.report import write_all
+
+    folder = class_folder(course)
+    print_paths(folder, homework, write_all(folder, homework))
+
+
+@app.command()
+def handouts() -> None:
+    """Build lectures, homeworks and the student bundle from their sources."""
+    from autograder.handouts import build_handouts
+
+    with _progress() as progress:
+        task = progress.add_task("building", total=None)
+
+        def tick(what: str, done: int, total: int) -> None:
+            progress.update(task, description=what, completed=done, total=total)
+
+        written = build_handouts(ROOT, progress=tick)
+    for path in written:
+        console.print(f"wrote {path.relative_to(ROOT)}", soft_wrap=True, highlight=False)
+
+
+@app.command()
+def checks(as_json: JsonOption = False) -> None:
+    """List every check, its points, and the known mistakes it names."""
+    from autograder.checks import HOMEWORKS
+
+    rows = [
+        {
+            "homework": homework,
+            "check": check.name,
+            "points": check.points,
+            "mistakes": [mistake.name for mistake in check.misconceptions],
+        }
+        for homework, questions in HOMEWORKS.items()
+        for check in questions
+    ]
+    if as_json:
+        print(json.dumps(rows, indent=1))
+        return
+    table = Table()
+    for column in ("homework", "check", "points", "mistakes it names"):
+        table.add_column(column)
+    for row in rows:
+        names = "\n".join(str(name) for name in row["mistakes"])  # type: ignore[attr-defined]
+        table.add_row(str(row["homework"]), str(row["check"]), str(row["points"]), names)
+        table.add_section()
+    console.print(table)
+
+
+@app.command()
+def demo(
+    folder: Annotated[
+        Path, typer.Option(help="Where the made-up class goes; replaced if it exists.")
+    ] = ROOT / "build" / "demo",
+    workers: Annotated[int, typer.Option(min=1)] = os.cpu_count() or 1,
+) -> None:
+    """Build everything, make up a class, grade it, and show what came out."""
+    from autograder.assignments import release_assignment
+    from autograder.checks import HOMEWORKS
+    from autograder.demo import write_class
+    from autograder.report import write_all
+
+    started = time.monotonic()
+    handouts()
+    _remove(folder)
+    for homework in HOMEWORKS:
+        release_assignment(folder, homework)
+    write_class(folder, tuple(HOMEWORKS))
+    graded, reports = 0, []
+    for homework in HOMEWORKS:
+        records = _grade(folder, homework, workers, 2.0, False, True, True)
+        reports.append((homework, write_all(folder, homework)))
+        print_records(homework, records)
+        graded += len(records)
+    for homework, path in reports:
+        print_paths(folder, homework, path)
+    console.print(f"took {time.monotonic() - started:.1f} s", highlight=False)
+    console.print(f"graded {graded} submissions", highlight=False)
+
+
+def _remove(folder: Path) -> None:
+    """Remove an earlier made-up class, and only such a one."""
+    import shutil
+
+    if not folder.exists():
+        return
+    if not (folder / ".course").is_dir():
+        raise ValueError(f"{folder} exists and is no class folder: name another with --folder.")
+    shutil.rmtree(folder)
+
+
+def main() -> None:
+    """Run the command; a mistake is a sentence, never a traceback."""
+    from autograder.sandbox import SandboxError
+
+    logger = logging.getLogger("course.nbgrader")
+    logger.addHandler(logging.NullHandler())
+    logger.propagate = False
+    try:
+        app()
+    except SandboxError as error:
+        complain.print(f"course: {error}", markup=False, highlight=False)
+        raise SystemExit(1) from None
+    except ValueError as error:
+        complain.print(f"course: {error}", markup=False, highlight=False)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        complain.print("course: stopped. What is graded stays; the same command goes on from here.")
+        raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    main()
