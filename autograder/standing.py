@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from autograder import record as records
+from autograder.assignments import gradebook_url, settings
 from autograder.exam import Verdict
 from autograder.record import Record
 
@@ -96,7 +97,7 @@ class Standing:
                 found.append(self.record.for_staff)
             elif self.record.failed_cells:
                 found.append(f"{failed_cells(self.record)} stopped with an error.")
-            found += [f"Put back before running: {repair}" for repair in self.record.repairs]
+            found += self.record.repairs
         for mark in self.marks:
             if mark.question.kind != "coded" or mark.verdict is None:
                 continue
@@ -306,12 +307,13 @@ class _Books:
 
 def _read_gradebook(course: Path, homework: str) -> _Books:
     books = _Books()
-    path = course / "gradebook.db"
-    if not path.exists():  # opening it would make one
-        return books
+    config = settings()
+    url = gradebook_url(course, config)
+    if url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).exists():
+        return books  # opening it would make one
     from nbgrader import api
 
-    with api.Gradebook(f"sqlite:///{path.absolute()}") as gradebook:
+    with api.Gradebook(url, config.CourseDirectory.course_id) as gradebook:
         for student in gradebook.students:
             full = " ".join(part for part in (student.first_name, student.last_name) if part)
             books.names[student.id] = full

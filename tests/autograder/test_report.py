@@ -69,7 +69,7 @@ def class_records() -> list[Record]:
             "cells failed",
             verdicts=(gamma, verdict("reinforce_1"), verdict("baseline_loss", "unwritten")),
             notices=("A cell tried to change its points.",),
-            repairs=("the cell reinforce_1",),
+            repairs=("The cell reinforce_1 was put back.",),
             failed_cells=(2,),
         ),
         Record(
@@ -115,7 +115,7 @@ def write_gradebook(path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def gradebook_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Made once: nbgrader takes a second to make one, calling `alembic`, which lies beside Python."""
+    """Made once, since it takes a second: nbgrader calls `alembic`, which lies beside Python."""
     path = tmp_path_factory.mktemp("books") / "gradebook.db"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
@@ -238,7 +238,7 @@ def test_needs_a_look_is_everything_not_plain(course: Path) -> None:
     group = class_standing(course, "hw1")
     assert [s.student for s in group.students if s.needs_a_look] == ["ben", "cem", "dee", "eva"]
     assert "A cell tried to change its points." in group.find("ben").remarks
-    assert "Put back before running: the cell reinforce_1" in group.find("ben").remarks
+    assert "The cell reinforce_1 was put back." in group.find("ben").remarks
     assert group.find("dee").remarks == ("It is a PDF.",)
     assert group.find("ada").remarks == ()
 
@@ -308,7 +308,7 @@ def test_feedback_names_the_mistake_and_where_to_read(course: Path) -> None:
     assert "Read: 02_policy_gradient.ipynb, at C23" in said
     assert "3 of 14 points so far" in said
     assert "Code cell 2 stopped with NameError" in said
-    assert "Put back before running: the cell reinforce_1" in said
+    assert "The cell reinforce_1 was put back." in said
     assert "not graded yet" in said
     assert "def reinforce_1(): ..." in said
     assert "tried to change its points" not in said  # that is for the staff
