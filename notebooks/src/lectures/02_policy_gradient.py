@@ -207,6 +207,8 @@ print(f"largest score {scores.abs().max():.3f}, largest slope {slopes.abs().max(
 #
 # $$\nabla_\theta J = \sum_\tau \pi_\theta(\tau)\, R(\tau)\, \nabla_\theta \log\pi_\theta(\tau) = \mathbb{E}_{\tau\sim\pi_\theta}\big[R(\tau)\, \nabla_\theta \log\pi_\theta(\tau)\big] \approx \frac1K \sum_{k=1}^{K} R(\tau_k)\, \nabla_\theta\log\pi_\theta(\tau_k).$$
 #
+# This vector points *uphill* in $J$. An optimiser that goes downhill needs its negative as the gradient of a loss.
+#
 # First the honest way: let the courier ride 4,000 times, look each ride up in our table, and average. We ask that every component lies within 4 standard errors of the exact gradient. For ten correct components that fails less than once in a thousand seeds.
 
 # %% tags=["C17"]
@@ -321,6 +323,8 @@ ax.set_xlabel("logit of hasty at");
 # Start and dynamics hold no $\theta$, and the gradient of what holds no $\theta$ is zero:
 #
 # $$\nabla_\theta\log\pi_\theta(\tau) = \sum_{t=0}^{T-1}\nabla_\theta\log\pi_\theta(a_t\mid s_t).$$
+#
+# Read the sum slowly. It runs over the steps of the episode, so a state met twice is counted twice. Its terms score the action that was *taken*, not the policy's favourite. And it is a sum: a mean over the steps would shorten the gradient of long episodes.
 
 # %%
 def world_log_probs(theta):  # (N,): log p(s_0) + sum of log p(s_{t+1} | s_t, a_t)
@@ -403,7 +407,7 @@ assert not same(over_all(probabilities * returns, pi_for_log_pi), exact)  # cont
 #
 # $$\nabla_\theta J = \mathbb{E}_\tau\Big[\sum_{t=0}^{T-1}\nabla_\theta\log\pi_\theta(a_t\mid s_t)\;\sum_{t'=0}^{T-1}\gamma^{t'} r_{t'}\Big] = \sum_{t}\sum_{t'}\;\underbrace{\mathbb{E}_\tau\big[\nabla_\theta\log\pi_\theta(a_t\mid s_t)\,\gamma^{t'} r_{t'}\big]}_{B_{t,t'}}.$$
 #
-# So the gradient is a sum of $T\times T$ blocks. Block $B_{t,t'}$ answers: how does the reward at $t'$ speak to the action at $t$?
+# So the gradient is a sum of $T\times T$ blocks. Block $B_{t,t'}$ answers: how does the reward at $t'$ speak to the action at $t$? Note that $\gamma^{t'}$ belongs to the reward's clock.
 
 # %% tags=["C21"]
 blocks = torch.einsum("n,ntsa,nu->tusa", probabilities, step_scores, discounted)  # (T, T, S, A)
