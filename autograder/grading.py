@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import inspect
 import json
@@ -178,7 +179,7 @@ def _sentences(sitting: Sitting) -> tuple[str, str]:
 
 def _blank(release: NotebookNode, reason: Unreadable) -> NotebookNode:
     """The release with a note on top, to stand for a submission that could not be read."""
-    notebook: NotebookNode = nbformat.from_dict(json.loads(nbformat.writes(release)))
+    notebook: NotebookNode = copy.deepcopy(release)
     note = nbformat.v4.new_markdown_cell(
         "**This submission could not be read; below is the empty homework.**"
     )

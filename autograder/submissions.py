@@ -175,7 +175,7 @@ def _read(path: Path) -> NotebookNode:
     except RecursionError:
         raise Unreadable(f"Your file is not a notebook. {again}", "JSON nested too deep") from None
     except ValueError as error:
-        cut = getattr(error, "pos", 0) >= len(text.rstrip()) - 2
+        cut = not text.rstrip().endswith("}")
         words = "ends in the middle" if cut else "is damaged"
         raise Unreadable(f"Your notebook file {words}. {again}", f"not JSON: {error}") from None
     if not isinstance(parsed, dict) or not ({"cells", "worksheets"} & parsed.keys()):

@@ -1,0 +1,271 @@
+"""Whatever a folder holds, it becomes a notebook in order or a sentence."""
+
+import copy
+import json
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from autograder.submissions import (
+    Submission,
+    Unreadable,
+    find_submissions,
+    fingerprint,
+    repair,
+    suspicions,
+    take_in,
+)
+
+
+def graded(grade_id, *, points=0, solution=False, locked=False, grade=False):
+    tag = {
+        "grade_id": grade_id,
+        "grade": grade,
+        "solution": solution,
+        "locked": locked,
+        "schema_version": 3,
+        "task": False,
+    }
+    return {"nbgrader": tag | ({"points": points} if grade else {})}
+
+
+@pytest.fixture
+def release():
+    cells = [
+        new_code_cell("import torch"),
+        new_code_cell(
+            "def f(x):\n    raise NotImplementedError", metadata=graded("answer_f", solution=True)
+        ),
+        new_code_cell("check(f)", metadata=graded("f", points=2, grade=True, locked=True)),
+        new_code_cell(
+            "def g(x):\n    raise NotImplementedError", metadata=graded("answer_g", solution=True)
+        ),
+        new_code_cell("check(g)", metadata=graded("g", points=3, grade=True, locked=True)),
+        new_markdown_cell(
+            "YOUR ANSWER HERE", metadata=graded("written_w", points=4, grade=True, solution=True)
+        ),
+    ]
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    return new_notebook(cells=cells, metadata={"kernelspec": kernel})
+
+
+@pytest.fixture
+def submission(tmp_path):
+    folder = tmp_path / "submitted" / "ada" / "hw1"
+    folder.mkdir(parents=True)
+    return Submission("ada", "hw1", folder)
+
+
+def hand_in(submission, content, name="hw1.ipynb"):
+    path = submission.folder / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def take(submission, release):
+    return take_in(submission, release, ["f", "g"])
+
+
+def ids(notebook):
+    return [
+        cell.metadata.nbgrader.grade_id for cell in notebook.cells if "nbgrader" in cell.metadata
+    ]
+
+
+ALL_IDS = ["answer_f", "f", "answer_g", "g", "written_w"]
+
+
+def test_an_untouched_notebook_needs_no_repair(submission, release):
+    hand_in(submission, nbformat.writes(release))
+    intake = take(submission, release)
+    assert (intake.repairs, intake.notices) == ((), ())
+    assert [c.source for c in intake.notebook.cells] == [c.source for c in release.cells]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "empty"),
+        (b"  \n", "empty"),
+        (b"%PDF-1.7 ...", "PDF"),
+        (b"PK\x03\x04....", "zip"),
+        (b"<!DOCTYPE html><html></html>", "web page"),
+        (b'{"cells": [{"cell_type": "code", "sour', "ends in the middle"),
+        (b'{"cells": ]}', "damaged"),
+        (b"[" * 100_000, "not a notebook"),
+        (b"[1, 2]", "not a notebook"),
+        (b'"text"', "not a notebook"),
+        (b'{"cells": 3, "nbformat": 4, "nbformat_minor": 5, "metadata": {}}', ""),
+        (b'{"cells": [3, null, "x"], "nbformat": 4, "nbformat_minor": 5, "metadata": {}}', ""),
+        (b'{"cells": [], "nbformat": "four"}', ""),
+        (b'{"cells": []}', ""),
+        (bytes(range(256)) * 10, ""),
+    ],
+)
+def test_what_is_no_notebook_is_refused_in_a_sentence(submission, release, content, words):
+    hand_in(submission, content)
+    with pytest.raises(Unreadable) as reason:
+        take(submission, release)
+    assert words in reason.value.for_student
+    assert reason.value.for_student.endswith((".", "?"))
+    assert reason.value.for_staff
+
+
+def test_a_folder_without_notebook_says_what_is_in_it(submission, release):
+    hand_in(submission, b"x", "answers.docx")
+    with pytest.raises(Unreadable, match=r"answers\.docx"):
+        take(submission, release)
+
+
+def test_a_link_is_not_followed(submission, release, tmp_path):
+    real = tmp_path / "real.ipynb"
+    real.write_text(nbformat.writes(release))
+    (submission.folder / "hw1.ipynb").symlink_to(real)
+    with pytest.raises(Unreadable, match="link"):
+        take(submission, release)
+
+
+def test_another_homework_is_told_apart(submission, release):
+    other = new_notebook(cells=[new_code_cell("def h(x): pass", metadata=graded("answer_h"))])
+    hand_in(submission, nbformat.writes(other))
+    with pytest.raises(Unreadable, match=r"no cell of hw1"):
+        take(submission, release)
+
+
+def test_a_notebook_without_any_metadata_is_taken_for_what_it_defines(submission, release):
+    bare = new_notebook(cells=[new_code_cell("def f(x):\n    return x")])
+    hand_in(submission, nbformat.writes(bare))
+    intake = take(submission, release)
+    assert sorted(ids(intake.notebook)) == sorted(ALL_IDS)
+    assert intake.notebook.cells[-1].source == "def f(x):\n    return x"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: "\ufeff" + text,
+        lambda text: text.replace("\n", "\r\n"),
+        lambda text: text.encode("utf-16"),
+        lambda text: text.replace('"python3"', '"my-kernel"'),
+        lambda text: json.dumps(json.loads(text) | {"nbformat_minor": 99}),
+    ],
+)
+def test_odd_encodings_and_kernels_are_read(submission, release, change):
+    hand_in(submission, change(nbformat.writes(release)))
+    notebook = take(submission, release).notebook
+    assert [c.source for c in notebook.cells] == [c.source for c in release.cells]
+    assert notebook.metadata.kernelspec.name == "python3"
+
+
+def test_windows_line_ends_in_cells_are_made_plain(submission, release):
+    release.cells[1].source = "def f(x):\r\n    return x"
+    hand_in(submission, nbformat.writes(release))
+    assert take(submission, release).notebook.cells[1].source == "def f(x):\n    return x"
+
+
+def test_format_three_is_upgraded(submission, release):
+    old = nbformat.convert(copy.deepcopy(release), 3)
+    hand_in(submission, nbformat.writes(old, version=3))
+    notebook = take(submission, release).notebook
+    assert notebook.nbformat == 4
+    assert sorted(ids(notebook)) == sorted(ALL_IDS)
+
+
+def test_a_renamed_notebook_is_found_and_the_likeliest_is_taken(submission, release):
+    hand_in(submission, nbformat.writes(new_notebook()), "scratch.ipynb")
+    hand_in(submission, nbformat.writes(release), "hw1 (2) final.ipynb")
+    intake = take(submission, release)
+    assert "hw1 (2) final.ipynb" in intake.repairs[0]
+    assert ids(intake.notebook) == ALL_IDS
+
+
+def test_missing_copied_and_moved_cells_are_put_in_order(release):
+    changed = copy.deepcopy(release)
+    first, *_ = changed.cells
+    changed.cells = [first, *changed.cells[3:], copy.deepcopy(changed.cells[4])]
+    repairs, notices = repair(changed, release)
+    assert sorted(ids(changed)) == sorted(ALL_IDS)
+    assert any("answer_f was missing" in line for line in repairs)
+    assert any("copy of the cell g" in line for line in repairs)
+    assert notices == ()
+
+
+def test_a_missing_answer_cell_comes_back_empty_so_that_moved_code_counts(release):
+    changed = copy.deepcopy(release)
+    changed.cells[1] = new_code_cell("def f(x):\n    return 2 * x")
+    repair(changed, release)
+    code = "\n".join(cell.source for cell in changed.cells if cell.cell_type == "code")
+    assert code.count("def f(x)") == 1
+
+
+def test_flipped_points_and_edited_tests_are_restored_and_named(release):
+    changed = copy.deepcopy(release)
+    changed.cells[2].metadata.nbgrader.points = 200
+    changed.cells[2].metadata.nbgrader.grade = False
+    changed.cells[2].source = "pass"
+    changed.cells[4].cell_type = "markdown"
+    _, notices = repair(changed, release)
+    assert changed.cells[2].metadata.nbgrader.points == 2
+    assert changed.cells[2].metadata.nbgrader.grade
+    assert changed.cells[2].source == "check(f)"
+    assert changed.cells[4].cell_type == "code"
+    words = " ".join(notices)
+    assert all(word in words for word in ("points", "grade", "locked", "markdown"))
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    ["text", 3, None, [], {}, {"grade_id": 7}, {"grade_id": ""}, {"grade_id": "f" * 9999}],
+)
+def test_damaged_metadata_is_dropped(release, metadata):
+    changed = copy.deepcopy(release)
+    changed.cells[2].metadata["nbgrader"] = metadata
+    repair(changed, release)
+    assert sorted(ids(changed)) == sorted(ALL_IDS)
+
+
+def test_repair_of_a_repaired_notebook_changes_nothing(release):
+    changed = copy.deepcopy(release)
+    del changed.cells[2:4]
+    repair(changed, release)
+    before = nbformat.writes(changed)
+    assert repair(changed, release) == ((), ())
+    assert nbformat.writes(changed) == before
+
+
+def test_files_beside_the_notebook_come_along_within_limits(submission, release):
+    hand_in(submission, nbformat.writes(release))
+    hand_in(submission, b"x = 1", "helper.py")
+    hand_in(submission, bytes(2_000_000), "large.bin")
+    (submission.folder / "passwords").symlink_to("/etc/passwd")
+    assert set(take(submission, release).files) == {"helper.py"}
+
+
+def test_fingerprint_follows_the_content(submission, release):
+    hand_in(submission, "one")
+    first = fingerprint(submission)
+    assert fingerprint(submission) == first
+    hand_in(submission, "two")
+    assert fingerprint(submission) != first
+
+
+def test_submissions_are_found_by_student(tmp_path):
+    with pytest.raises(ValueError, match="submitted/<student>"):
+        find_submissions(tmp_path, "hw1")
+    for student in ("bob", "Zo\u00eb", "ada"):
+        (tmp_path / "submitted" / student / "hw1").mkdir(parents=True)
+    (tmp_path / "submitted" / "carl" / "hw2").mkdir(parents=True)
+    assert [s.student for s in find_submissions(tmp_path, "hw1")] == ["Zo\u00eb", "ada", "bob"]
+
+
+def test_what_looks_like_an_attack_is_pointed_at(release):
+    release.cells[1].source = "import os\nx = 1\nos._exit(0)"
+    release.cells[5].source = "<script>alert(1)</script>"
+    found = suspicions(release)
+    assert any(line.startswith("Cell 2, line 3") for line in found)
+    assert any("web content" in line for line in found)
+
+
+def test_the_homework_itself_is_not_suspicious(release):
+    assert suspicions(release) == []
