@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import shutil
 import stat
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -146,7 +147,9 @@ class GradebookWriter(Autograde):
         if stamp := read_timestamp(submission.folder):
             (folder / "timestamp.txt").write_text(stamp)
         try:
-            self.start()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # nbgrader's own, about SQLAlchemy sessions
+                self.start()
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
