@@ -108,8 +108,8 @@ def _grade_all(
                 save(plan.course, record)
                 records.append(record)
                 progress(record, done + len(records), done + len(todo))
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+        finally:  # what still runs then (Ctrl-C) goes down with the sandbox
+            pool.shutdown(wait=False, cancel_futures=True)
     return records
 
 

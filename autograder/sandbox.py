@@ -61,6 +61,7 @@ class Sandbox:
         self.root = root
         self.confined = confined
         self._lock = threading.Lock()
+        self._closed = False
 
     def __enter__(self) -> Sandbox:
         self._folder = Path(tempfile.mkdtemp(prefix="course-sandbox-"))
@@ -73,7 +74,9 @@ class Sandbox:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stop()
+        with self._lock:
+            self._closed = True
+            self._stop()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _stop(self) -> None:
@@ -138,9 +141,11 @@ class Sandbox:
             "scratch_folder": str(scratch),
         }
         try:
-            self._send(json.dumps(order).encode(), [theirs.fileno(), leash_theirs])
-            theirs.close()
-            os.close(leash_theirs)
+            try:
+                self._send(json.dumps(order).encode(), [theirs.fileno(), leash_theirs])
+            finally:
+                theirs.close()
+                os.close(leash_theirs)
             yield ours
         finally:
             os.close(leash)
@@ -151,6 +156,8 @@ class Sandbox:
     def _send(self, order: bytes, descriptors: list[int]) -> None:
         """Hand a job to the warm parent; to a new one if something took the old one down."""
         with self._lock:
+            if self._closed:
+                raise SandboxError("The grading was stopped.")
             try:
                 socket.send_fds(self._control, [order], descriptors)
             except OSError:
