@@ -87,13 +87,16 @@ def compile_exam(check: Check, rng: np.random.Generator | None = None) -> Exam:
     public = check.public_cases()
     drawn = public + (check.hidden_cases(rng) if rng is not None else [])
     cases = tuple(wire.decode(wire.encode(case)) for case in drawn)
+    expected = observe(check, check.reference, cases)
+    if not all(np.isfinite(array).all() for table in expected for array in table.values()):
+        raise ValueError(f"the reference of {check.name} answers nan or inf: change its cases")
     return Exam(
         check=check.name,
         title=check.title,
         points=check.points,
         recipe=check.recipe_source,
         cases=cases,
-        expected=observe(check, check.reference, cases),
+        expected=expected,
         known_wrong=tuple(
             KnownWrong(m.name, m.hint, m.see, observe(check, m.function, cases))
             for m in check.misconceptions

@@ -20,7 +20,8 @@ from autograder.wire import Arrays
 class Close:
     """Two arrays agree: same shape and |observed - expected| <= atol + rtol |expected|.
 
-    Observations in single precision get `single_rtol` and the same `atol` scaled alike.
+    Observations in single precision get `single_rtol` and the same `atol` scaled alike. Not a number
+    equals not a number, so that a known mistake may lead to one (what is right never does).
     """
 
     rtol: float = 1e-6
@@ -36,7 +37,7 @@ class Close:
         rtol, atol = self.rtol, self.atol
         if observed.dtype == np.float32:
             rtol, atol = max(rtol, self.single_rtol), max(atol, 1e-2 * self.single_rtol)
-        return bool(np.allclose(observed, expected, rtol=rtol, atol=atol, equal_nan=False))
+        return bool(np.allclose(observed, expected, rtol=rtol, atol=atol, equal_nan=True))
 
 
 @dataclass(frozen=True)

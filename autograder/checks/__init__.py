@@ -1,1 +1,65 @@
 """The questions of every homework, one file each. Private: it holds cases, answers and mistakes."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from autograder.check import Check
+from autograder.checks.baseline_loss import CHECK as BASELINE_LOSS
+from autograder.checks.clipped_surrogate import CHECK as CLIPPED_SURROGATE
+from autograder.checks.conjugate_gradient import CHECK as CONJUGATE_GRADIENT
+from autograder.checks.fisher_vector_product import CHECK as FISHER_VECTOR_PRODUCT
+from autograder.checks.gae import CHECK as GAE
+from autograder.checks.kl import CHECK as KL
+from autograder.checks.line_search import CHECK as LINE_SEARCH
+from autograder.checks.ppo_update import CHECK as PPO_UPDATE
+from autograder.checks.reinforce import CHECK as REINFORCE
+from autograder.checks.reinforce_1 import CHECK as REINFORCE_1
+from autograder.checks.reinforce_2 import CHECK as REINFORCE_2
+from autograder.checks.returns_to_go import CHECK as RETURNS_TO_GO
+from autograder.checks.surrogate import CHECK as SURROGATE
+
+HOMEWORKS: dict[str, tuple[Check, ...]] = {
+    "hw1": (RETURNS_TO_GO, REINFORCE_1, REINFORCE_2, BASELINE_LOSS, REINFORCE),
+    "hw2": (
+        SURROGATE,
+        KL,
+        FISHER_VECTOR_PRODUCT,
+        CONJUGATE_GRADIENT,
+        LINE_SEARCH,
+        GAE,
+        CLIPPED_SURROGATE,
+        PPO_UPDATE,
+    ),
+}
+
+
+class Row(NamedTuple):
+    """A line of the table of checks."""
+
+    homework: str
+    check: str
+    title: str
+    points: int
+    misconceptions: tuple[str, ...]
+
+
+def find(homework: str, name: str) -> Check:
+    """The check of that name. Raises ValueError naming what there is."""
+    if homework not in HOMEWORKS:
+        raise ValueError(f"there is no homework {homework!r}: there are {', '.join(HOMEWORKS)}")
+    for check in HOMEWORKS[homework]:
+        if check.name == name:
+            return check
+    names = ", ".join(check.name for check in HOMEWORKS[homework])
+    raise ValueError(f"{homework} has no check {name!r}: it has {names}")
+
+
+def rows() -> list[Row]:
+    """Every check of every homework, in order, for the table that `course checks` prints."""
+    return [
+        Row(homework, check.name, check.title, check.points, names)
+        for homework, checks in HOMEWORKS.items()
+        for check in checks
+        for names in [tuple(mistake.name for mistake in check.misconceptions)]
+    ]

@@ -1,0 +1,392 @@
+"""hw2: PPO's clipped objective, probed off-policy on both sides of the clip."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from autograder.check import Case, Check, Function, Misconception
+from autograder.checks.tolerance import TOLERANCE
+from autograder.wire import Arrays
+from course_lib import reference
+
+
+def recipe(function: Function, case: Arrays) -> dict[str, Any]:
+    leaf = torch.tensor(case["log_probs"], requires_grad=True)
+    names = ("log_probs", "old_log_probs", "advantages")
+    inputs = [leaf * 1.0, torch.tensor(case["old_log_probs"]), torch.tensor(case["advantages"])]
+    value = function(*inputs, float(case["epsilon"]))
+    gradient = torch.zeros_like(leaf)
+    if isinstance(value, torch.Tensor) and value.requires_grad:
+        (found,) = torch.autograd.grad(value.sum(), [leaf], allow_unused=True)
+        gradient = gradient if found is None else found
+    kept = all(
+        np.array_equal(x.detach(), case[name]) for name, x in zip(names, inputs, strict=True)
+    )
+    return {"value": value, "gradient": gradient, "inputs_unchanged": kept}
+
+
+def _case(ratios: Any, advantages: Any, epsilon: float, old: Any) -> Case:
+    old = np.asarray(old, dtype=float)
+    return {
+        "log_probs": old + np.log(ratios),
+        "old_log_probs": old,
+        "advantages": np.asarray(advantages, dtype=float),
+        "epsilon": epsilon,
+    }
+
+
+def public_cases() -> list[Case]:
+    return [
+        _case([1.5, 0.5], [1.0, 1.0], 0.2, np.log([0.4, 0.5])),
+        _case(
+            [0.5, 1.1, 1.6, 0.5, 0.9, 1.6],  # below, inside and above, for both signs
+            [1.0, 2.0, 0.5, -1.5, -1.0, -0.7],
+            0.2,
+            [-1.0, -0.8, -1.5, -0.4, -0.9, -2.0],
+        ),
+        _case([0.89, 0.91, 1.09, 1.11], [-1.0, -2.0, 1.5, 0.8], 0.1, [-0.3, -1.2, -0.7, -0.5]),
+        _case([2.5, 0.2, 1.0], [-1.0, 1.2, 0.6], 0.3, [-1.4, -0.6, -0.2]),
+    ]
+
+
+def hidden_cases(rng: np.random.Generator) -> list[Case]:
+    cases: list[Case] = []
+    for extra in rng.choice(np.arange(0, 9), size=3, replace=False):
+        epsilon = float(rng.uniform(0.08, 0.35))
+        # Every region with either sign, some just inside or outside the edges.
+        edges = epsilon * rng.uniform(0.93, 0.98, size=2), epsilon * rng.uniform(1.02, 1.07, size=2)
+        ratios = np.concatenate(
+            [
+                rng.uniform(0.3, 0.98 - epsilon, size=2),
+                rng.uniform(1 - 0.9 * epsilon, 1 + 0.9 * epsilon, size=2),
+                rng.uniform(1.02 + epsilon, 2.0, size=2),
+                1 - edges[0],
+                1 + edges[1],
+                rng.uniform(0.3, 2.0, size=extra),
+            ]
+        )
+        signs = np.where(np.arange(len(ratios)) % 2 == 0, 1.0, -1.0)
+        advantages = signs * rng.uniform(0.3, 2.0, size=len(ratios))
+        order = rng.permutation(len(ratios))
+        old = -rng.exponential(size=len(ratios)) - 0.7
+        cases.append(_case(ratios[order], advantages[order], epsilon, old))
+    return cases
+
+
+# What students write instead.
+
+
+def _ratio(log_probs: Tensor, old_log_probs: Tensor) -> Tensor:
+    return torch.exp(log_probs - old_log_probs)
+
+
+def maximum_instead_of_minimum(
+    log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, epsilon: float
+) -> Tensor:
+    ratio = _ratio(log_probs, old_log_probs)
+    clipped = ratio.clamp(1 - epsilon, 1 + epsilon)
+    return torch.maximum(ratio * advantages, clipped * advantages).mean()
+
+
+def clip_without_minimum(
+    log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, epsilon: float
+) -> Tensor:
+    ratio = _ratio(log_probs, old_log_probs)
+    return (ratio.clamp(1 - epsilon, 1 + epsilon) * advantages).mean()
+
+
+def no_clip(log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, epsilon: float) -> Tensor:
+    return (_ratio(log_probs, old_log_probs) * advantages).mean()
+
+
+def no_floor(
+    log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, epsilon: float
+) -> Tensor:
+    ratio = _ratio(log_probs, old_log_probs)
+    capped = ratio.clamp(max=1 + epsilon)
+    return torch.where(advantages > 0, capped * advantages, ratio * advantages).mean()
+
+
+def ratio_is_one(
+    log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, epsilon: float
+) -> Tensor:
+    ratio = _ratio(log_probs, log_probs.detach())
+    clipped = ratio.clamp(1 - epsilon, 1 + epsilon)
+    return torch.minimum(ratio * advantages, clipped * advantages).mean()
+
+
+def no_exp(log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, epsilon: float) -> Tensor:
+    ratio = log_probs - old_log_probs
+    clipped = ratio.clamp(1 - epsilon, 1 + epsilon)
+    return torch.minimum(ratio * advantages, clipped * advantages).mean()
+
+
+def no_gradient(
+    log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, epsilon: float
+) -> Tensor:
+    with torch.no_grad():
+        ratio = _ratio(log_probs, old_log_probs)
+        clipped = ratio.clamp(1 - epsilon, 1 + epsilon)
+        return torch.minimum(ratio * advantages, clipped * advantages).mean()
+
+
+def clips_around_zero(
+    log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, epsilon: float
+) -> Tensor:
+    ratio = _ratio(log_probs, old_log_probs)
+    clipped = ratio.clamp(-epsilon, epsilon)
+    return torch.minimum(ratio * advantages, clipped * advantages).mean()
+
+
+def clips_the_log_ratio(
+    log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, epsilon: float
+) -> Tensor:
+    ratio = _ratio(log_probs, old_log_probs)
+    clipped = (log_probs - old_log_probs).clamp(-epsilon, epsilon).exp()
+    return torch.minimum(ratio * advantages, clipped * advantages).mean()
+
+
+def clips_the_product(
+    log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, epsilon: float
+) -> Tensor:
+    product = _ratio(log_probs, old_log_probs) * advantages
+    return torch.minimum(product, product.clamp(1 - epsilon, 1 + epsilon)).mean()
+
+
+def sum_instead_of_mean(
+    log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, epsilon: float
+) -> Tensor:
+    ratio = _ratio(log_probs, old_log_probs)
+    clipped = ratio.clamp(1 - epsilon, 1 + epsilon)
+    return torch.minimum(ratio * advantages, clipped * advantages).sum()
+
+
+def wrong_sign(
+    log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, epsilon: float
+) -> Tensor:
+    ratio = _ratio(log_probs, old_log_probs)
+    clipped = ratio.clamp(1 - epsilon, 1 + epsilon)
+    return -torch.minimum(ratio * advantages, clipped * advantages).mean()
+
+
+def minimum_of_means(
+    log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, epsilon: float
+) -> Tensor:
+    ratio = _ratio(log_probs, old_log_probs)
+    clipped = ratio.clamp(1 - epsilon, 1 + epsilon)
+    return torch.minimum((ratio * advantages).mean(), (clipped * advantages).mean())
+
+
+def minimum_of_ratios(
+    log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, epsilon: float
+) -> Tensor:
+    ratio = _ratio(log_probs, old_log_probs)
+    clipped = ratio.clamp(1 - epsilon, 1 + epsilon)
+    return (torch.minimum(ratio, clipped) * advantages).mean()
+
+
+def always_two_tenths(
+    log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, epsilon: float
+) -> Tensor:
+    ratio = _ratio(log_probs, old_log_probs)
+    return torch.minimum(ratio * advantages, ratio.clamp(0.8, 1.2) * advantages).mean()
+
+
+def upside_down(
+    log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, epsilon: float
+) -> Tensor:
+    ratio = _ratio(old_log_probs, log_probs)
+    clipped = ratio.clamp(1 - epsilon, 1 + epsilon)
+    return torch.minimum(ratio * advantages, clipped * advantages).mean()
+
+
+def drops_clipped_samples(
+    log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, epsilon: float
+) -> Tensor:
+    ratio = _ratio(log_probs, old_log_probs)
+    inside = (ratio > 1 - epsilon) & (ratio < 1 + epsilon)
+    return (ratio * advantages * inside).mean()
+
+
+def normalises(
+    log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, epsilon: float
+) -> Tensor:
+    advantages = (advantages - advantages.mean()) / (advantages.std(correction=0) + 1e-8)
+    ratio = _ratio(log_probs, old_log_probs)
+    clipped = ratio.clamp(1 - epsilon, 1 + epsilon)
+    return torch.minimum(ratio * advantages, clipped * advantages).mean()
+
+
+# Right by other means.
+
+
+def by_sign(log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, epsilon: float) -> Tensor:
+    ratio = _ratio(log_probs, old_log_probs)
+    best = torch.where(advantages >= 0, ratio.clamp(max=1 + epsilon), ratio.clamp(min=1 - epsilon))
+    return (best * advantages).mean()
+
+
+def one_by_one(log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, epsilon: float) -> Any:
+    total: Any = 0.0
+    for new, old, advantage in zip(log_probs, old_log_probs, advantages, strict=True):
+        ratio = new.exp() / old.exp()
+        plain = ratio * advantage
+        clipped = min(max(ratio.item(), 1 - epsilon), 1 + epsilon) * advantage
+        total = total + min(plain, clipped)
+    return total / len(log_probs)
+
+
+def as_a_negated_loss(
+    log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, epsilon: float
+) -> Tensor:
+    ratio = (log_probs.float() - old_log_probs.float()).exp()
+    losses = torch.stack(
+        [-advantages.float() * ratio, -advantages.float() * ratio.clip(1 - epsilon, 1 + epsilon)]
+    )
+    return -losses.max(dim=0).values.mean()
+
+
+CHECK = Check(
+    homework="hw2",
+    title="PPO's clipped objective",
+    points=4,
+    reference=reference.clipped_surrogate,
+    recipe=recipe,
+    public_cases=public_cases,
+    hidden_cases=hidden_cases,
+    misconceptions=(
+        Misconception(
+            "maximum instead of minimum",
+            maximum_instead_of_minimum,
+            "The larger of the two terms is taken. PPO is a pessimist: of the two estimates of "
+            "how good the new policy is, it believes the smaller.",
+            "07_ppo#C63",
+        ),
+        Misconception(
+            "clip without minimum",
+            clip_without_minimum,
+            "Only the clipped ratio is used. Then a policy that has moved the wrong way (ratio too "
+            "small for a good action, too large for a bad one) gets no gradient to come back.",
+            "07_ppo#C63",
+        ),
+        Misconception(
+            "no clip",
+            no_clip,
+            "epsilon has no effect: this is the plain surrogate, which rewards moving ever "
+            "farther. What should happen once the ratio of a good action is above 1 + epsilon?",
+            "07_ppo#C63",
+        ),
+        Misconception(
+            "no floor for negative advantages",
+            no_floor,
+            "For A < 0 the ratio is never clipped, as the lecture's slide has it in words. Work "
+            "out min(ratio A, clip(ratio) A) for A = -1 and ratio = 0.5 by hand: which one is "
+            "smaller, and is there a gradient left?",
+            "07_ppo#C63",
+        ),
+        Misconception(
+            "ratio is always 1",
+            ratio_is_one,
+            "The ratio is 1 whatever the policies are: the current policy stands above and below, "
+            "so nothing is ever clipped. The lower one is the policy that collected the batch.",
+            "07_ppo#C62",
+        ),
+        Misconception(
+            "exp is missing",
+            no_exp,
+            "The difference of the log-probabilities is used as if it were the ratio. At the old "
+            "policy it is 0, and the ratio is 1: what turns the one into the other?",
+            "07_ppo#C62",
+        ),
+        Misconception(
+            "no gradient",
+            no_gradient,
+            "The number is right, but it has lost its graph, so its gradient is zero and nothing "
+            "can be learned from it (look for no_grad, detach or item).",
+            "07_ppo#C63",
+        ),
+        Misconception(
+            "clips around 0 instead of 1",
+            clips_around_zero,
+            "The ratio is clipped to [-epsilon, epsilon]. Which ratio means that nothing has "
+            "changed?",
+            "07_ppo#C63",
+        ),
+        Misconception(
+            "clips the log-ratio",
+            clips_the_log_ratio,
+            "The clip is applied to the difference of the log-probabilities, which lets the ratio "
+            "go up to exp(epsilon). The edges are 1 - epsilon and 1 + epsilon, on the ratio "
+            "itself.",
+            "07_ppo#C63",
+        ),
+        Misconception(
+            "clips the product",
+            clips_the_product,
+            "The product of ratio and advantage is clipped. It is the ratio that has to stay near "
+            "1; advantages may have any size and sign.",
+            "07_ppo#C63",
+        ),
+        Misconception(
+            "sum instead of mean",
+            sum_instead_of_mean,
+            "The terms are added up, so a minibatch twice as large takes a step twice as long. An "
+            "expectation is estimated by a mean.",
+            "07_ppo#C63",
+        ),
+        Misconception(
+            "wrong sign",
+            wrong_sign,
+            "The sign is that of a loss. Asked for is the objective itself, which is to be made "
+            "large; whoever uses an optimiser turns it round there.",
+            "07_ppo#C63",
+        ),
+        Misconception(
+            "minimum of the means",
+            minimum_of_means,
+            "The mean is taken first and the minimum of two numbers afterwards, so one sample's "
+            "clip decides about all. The choice is made for each sample.",
+            "07_ppo#C63",
+        ),
+        Misconception(
+            "minimum of the ratios",
+            minimum_of_ratios,
+            "The smaller ratio is chosen before multiplying with the advantage. For A < 0 the "
+            "smaller ratio gives the larger product: compare the products.",
+            "07_ppo#C63",
+        ),
+        Misconception(
+            "epsilon is always 0.2",
+            always_two_tenths,
+            "The clip is at 0.8 and 1.2 whatever epsilon says. Is the argument used?",
+            "07_ppo#C63",
+        ),
+        Misconception(
+            "ratio upside down",
+            upside_down,
+            "The old probability stands above the new one. As a good action becomes more likely, "
+            "this ratio falls: which way round does the objective rise?",
+            "07_ppo#C62",
+        ),
+        Misconception(
+            "clipped samples dropped",
+            drops_clipped_samples,
+            "Samples outside the clip count as zero. Two of the four cases outside keep their "
+            "gradient, and the others keep their value.",
+            "07_ppo#C63",
+        ),
+        Misconception(
+            "normalises the advantages",
+            normalises,
+            "The advantages were shifted and scaled to mean 0 and spread 1. That is the caller's "
+            "choice; here they are used as they come.",
+            "07_ppo#C63",
+        ),
+    ),
+    accepted=(by_sign, one_by_one, as_a_negated_loss),
+    tolerance=TOLERANCE,
+)

@@ -1,0 +1,552 @@
+"""hw2: the backtracking line search that keeps the true KL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from autograder.check import Case, Check, Function, Misconception
+from autograder.checks.tolerance import TOLERANCE
+from autograder.wire import Arrays
+from course_lib import reference
+
+
+def recipe(function: Function, case: Arrays) -> dict[str, Any]:
+    start = torch.tensor(case["theta"])
+    theta, step = start.clone(), torch.tensor(case["step"])
+    slope = torch.tensor(case["slope"])
+    bend, stiffness = float(case["bend"]), float(case["stiffness"])
+
+    # Smooth stand-ins, exact and cheap; the height of the gain is arbitrary, as it is in theory.
+    def gain(point: torch.Tensor) -> torch.Tensor:
+        moved = point.double() - start
+        return float(case["height"]) + slope @ moved - bend * (moved @ moved)
+
+    def divergence(point: torch.Tensor) -> torch.Tensor:
+        moved = point.double() - start
+        return stiffness * (moved @ moved)
+
+    last = function(
+        gain,
+        divergence,
+        theta,
+        step,
+        float(case["delta"]),
+        float(case["shrink"]),
+        int(case["tries"]),
+    )
+    kept = np.array_equal(theta.detach(), case["theta"])
+    kept = kept and np.array_equal(step.detach(), case["step"])
+    return {"theta": last, "inputs_unchanged": kept}
+
+
+def _case(**changes: Any) -> Case:
+    """The full step is safe and better; then what `changes` say."""
+    case: Case = {
+        "theta": np.array([0.5, -1.0]),
+        "step": np.array([1.0, 2.0]),  # squared length 5
+        "slope": np.array([1.0, 0.5]),  # slope along the step 2
+        "bend": 0.0,
+        "stiffness": 0.1,
+        "height": 1.5,
+        "delta": 1.0,
+        "shrink": 0.5,
+        "tries": 10,
+    }
+    return {**case, **changes}
+
+
+def public_cases() -> list[Case]:
+    return [
+        _case(),
+        _case(delta=0.1),  # the divergence is 0.5, 0.125, 0.03125: i = 2
+        _case(bend=0.6, height=-2.0),  # the gain is 2 - 3, then 1 - 0.75: i = 1
+        _case(bend=0.39, delta=2.0),  # the full step gains 0.05, half of it more
+        _case(slope=np.array([-1.0, -0.5])),  # never better
+        _case(shrink=0.7, delta=0.1),  # 0.5 * 0.49^i: i = 3
+        _case(delta=0.02, tries=3),  # safe only from i = 3 on
+        _case(delta=0.02, tries=4),  # the last try is the one
+    ]
+
+
+def hidden_cases(rng: np.random.Generator) -> list[Case]:
+    cases: list[Case] = []
+    for index in rng.permutation(6):
+        size = int(rng.integers(1, 6))
+        step = rng.normal(size=size)
+        squared = float(step @ step)
+        slope = rng.normal(size=size)
+        slope = slope * np.sign(slope @ step)
+        shrink = float(rng.uniform(0.4, 0.8))
+        # The try that the divergence lets through first, well between two powers of shrink.
+        first_safe = int(rng.integers(1, 5))
+        case = _case(
+            theta=rng.normal(size=size),
+            step=step,
+            slope=slope,
+            stiffness=0.5 / squared,
+            height=float(rng.normal() + 3 * rng.choice([-1, 1])),
+            delta=0.5 * shrink ** (2 * first_safe - 0.8),
+            shrink=shrink,
+            tries=int(rng.integers(6, 12)),
+        )
+        along = float(slope @ step)
+        if index == 1:
+            case |= {"slope": -slope}
+        elif index == 2:
+            case |= {"tries": first_safe}
+        elif index == 3:
+            case |= {"tries": first_safe + 1}
+        elif index == 4:  # better only once shrink^i is below 1 / 1.3, and safe at once
+            case |= {"bend": 1.3 * along / squared, "delta": 1.0}
+        elif index == 5:  # the full step is better by little
+            case |= {"bend": 0.95 * along / squared, "delta": 1.0}
+        cases.append(case)
+    return cases
+
+
+# What students write instead.
+
+Measure = Callable[[Tensor], Tensor]
+
+
+def _candidates(theta: Tensor, step: Tensor, shrink: float, tries: int) -> list[Tensor]:
+    return [theta + shrink**i * step for i in range(tries)]
+
+
+def _first(candidates: list[Tensor], good: Callable[[Tensor], Any], otherwise: Tensor) -> Tensor:
+    return next((candidate for candidate in candidates if good(candidate)), otherwise)
+
+
+def accepts_without_gain(
+    surrogate: Measure,
+    kl: Measure,
+    theta: Tensor,
+    step: Tensor,
+    delta: float,
+    shrink: float = 0.5,
+    tries: int = 10,
+) -> Tensor:
+    return _first(_candidates(theta, step, shrink, tries), lambda new: kl(new) <= delta, theta)
+
+
+def accepts_any_kl(
+    surrogate: Measure,
+    kl: Measure,
+    theta: Tensor,
+    step: Tensor,
+    delta: float,
+    shrink: float = 0.5,
+    tries: int = 10,
+) -> Tensor:
+    old = surrogate(theta)
+    return _first(_candidates(theta, step, shrink, tries), lambda new: surrogate(new) > old, theta)
+
+
+def either_is_enough(
+    surrogate: Measure,
+    kl: Measure,
+    theta: Tensor,
+    step: Tensor,
+    delta: float,
+    shrink: float = 0.5,
+    tries: int = 10,
+) -> Tensor:
+    old = surrogate(theta)
+    return _first(
+        _candidates(theta, step, shrink, tries),
+        lambda new: kl(new) <= delta or surrogate(new) > old,
+        theta,
+    )
+
+
+def compares_with_zero(
+    surrogate: Measure,
+    kl: Measure,
+    theta: Tensor,
+    step: Tensor,
+    delta: float,
+    shrink: float = 0.5,
+    tries: int = 10,
+) -> Tensor:
+    return _first(
+        _candidates(theta, step, shrink, tries),
+        lambda new: kl(new) <= delta and surrogate(new) > 0,
+        theta,
+    )
+
+
+def wants_a_smaller_surrogate(
+    surrogate: Measure,
+    kl: Measure,
+    theta: Tensor,
+    step: Tensor,
+    delta: float,
+    shrink: float = 0.5,
+    tries: int = 10,
+) -> Tensor:
+    old = surrogate(theta)
+    return _first(
+        _candidates(theta, step, shrink, tries),
+        lambda new: kl(new) <= delta and surrogate(new) < old,
+        theta,
+    )
+
+
+def wants_a_large_kl(
+    surrogate: Measure,
+    kl: Measure,
+    theta: Tensor,
+    step: Tensor,
+    delta: float,
+    shrink: float = 0.5,
+    tries: int = 10,
+) -> Tensor:
+    old = surrogate(theta)
+    return _first(
+        _candidates(theta, step, shrink, tries),
+        lambda new: kl(new) >= delta and surrogate(new) > old,
+        theta,
+    )
+
+
+def last_candidate_if_none(
+    surrogate: Measure,
+    kl: Measure,
+    theta: Tensor,
+    step: Tensor,
+    delta: float,
+    shrink: float = 0.5,
+    tries: int = 10,
+) -> Tensor:
+    old, candidates = surrogate(theta), _candidates(theta, step, shrink, tries)
+    return _first(candidates, lambda new: kl(new) <= delta and surrogate(new) > old, candidates[-1])
+
+
+def full_step_if_none(
+    surrogate: Measure,
+    kl: Measure,
+    theta: Tensor,
+    step: Tensor,
+    delta: float,
+    shrink: float = 0.5,
+    tries: int = 10,
+) -> Tensor:
+    old, candidates = surrogate(theta), _candidates(theta, step, shrink, tries)
+    return _first(candidates, lambda new: kl(new) <= delta and surrogate(new) > old, candidates[0])
+
+
+def steps_pile_up(
+    surrogate: Measure,
+    kl: Measure,
+    theta: Tensor,
+    step: Tensor,
+    delta: float,
+    shrink: float = 0.5,
+    tries: int = 10,
+) -> Tensor:
+    old, new = surrogate(theta), theta
+    for i in range(tries):
+        new = new + shrink**i * step
+        if kl(new) <= delta and surrogate(new) > old:
+            return new
+    return theta
+
+
+def skips_the_full_step(
+    surrogate: Measure,
+    kl: Measure,
+    theta: Tensor,
+    step: Tensor,
+    delta: float,
+    shrink: float = 0.5,
+    tries: int = 10,
+) -> Tensor:
+    old, candidates = surrogate(theta), _candidates(theta, step, shrink, tries + 1)[1:]
+    return _first(candidates, lambda new: kl(new) <= delta and surrogate(new) > old, theta)
+
+
+def one_try_short(
+    surrogate: Measure,
+    kl: Measure,
+    theta: Tensor,
+    step: Tensor,
+    delta: float,
+    shrink: float = 0.5,
+    tries: int = 10,
+) -> Tensor:
+    old, candidates = surrogate(theta), _candidates(theta, step, shrink, tries - 1)
+    return _first(candidates, lambda new: kl(new) <= delta and surrogate(new) > old, theta)
+
+
+def one_try_too_many(
+    surrogate: Measure,
+    kl: Measure,
+    theta: Tensor,
+    step: Tensor,
+    delta: float,
+    shrink: float = 0.5,
+    tries: int = 10,
+) -> Tensor:
+    old, candidates = surrogate(theta), _candidates(theta, step, shrink, tries + 1)
+    return _first(candidates, lambda new: kl(new) <= delta and surrogate(new) > old, theta)
+
+
+def best_instead_of_first(
+    surrogate: Measure,
+    kl: Measure,
+    theta: Tensor,
+    step: Tensor,
+    delta: float,
+    shrink: float = 0.5,
+    tries: int = 10,
+) -> Tensor:
+    safe = [new for new in _candidates(theta, step, shrink, tries) if kl(new) <= delta]
+    return max([theta, *safe], key=lambda new: float(surrogate(new)))
+
+
+def shrinks_by_half_always(
+    surrogate: Measure,
+    kl: Measure,
+    theta: Tensor,
+    step: Tensor,
+    delta: float,
+    shrink: float = 0.5,
+    tries: int = 10,
+) -> Tensor:
+    old, candidates = surrogate(theta), _candidates(theta, step, 0.5, tries)
+    return _first(candidates, lambda new: kl(new) <= delta and surrogate(new) > old, theta)
+
+
+def shrinks_once(
+    surrogate: Measure,
+    kl: Measure,
+    theta: Tensor,
+    step: Tensor,
+    delta: float,
+    shrink: float = 0.5,
+    tries: int = 10,
+) -> Tensor:
+    old = surrogate(theta)
+    candidates = [theta + step, *[theta + shrink * step] * (tries - 1)]
+    return _first(candidates, lambda new: kl(new) <= delta and surrogate(new) > old, theta)
+
+
+def changes_the_step(
+    surrogate: Measure,
+    kl: Measure,
+    theta: Tensor,
+    step: Tensor,
+    delta: float,
+    shrink: float = 0.5,
+    tries: int = 10,
+) -> Tensor:
+    old = surrogate(theta)
+    for _ in range(tries):
+        if kl(theta + step) <= delta and surrogate(theta + step) > old:
+            return theta + step
+        step *= shrink
+    return theta
+
+
+def returns_the_step(
+    surrogate: Measure,
+    kl: Measure,
+    theta: Tensor,
+    step: Tensor,
+    delta: float,
+    shrink: float = 0.5,
+    tries: int = 10,
+) -> Tensor:
+    old, candidates = surrogate(theta), _candidates(theta, step, shrink, tries)
+    new = _first(candidates, lambda new: kl(new) <= delta and surrogate(new) > old, theta)
+    return new - theta
+
+
+# Right by other means.
+
+
+def with_while(
+    surrogate: Measure,
+    kl: Measure,
+    theta: Tensor,
+    step: Tensor,
+    delta: float,
+    shrink: float = 0.5,
+    tries: int = 10,
+) -> Tensor:
+    scale, used = 1.0, 0
+    while used < tries:
+        new = theta + scale * step
+        if float(kl(new)) < delta and float(surrogate(new)) > float(surrogate(theta)):
+            break
+        scale, used = scale * shrink, used + 1
+    else:
+        return theta.clone()
+    return new
+
+
+def all_at_once(
+    surrogate: Measure,
+    kl: Measure,
+    theta: Tensor,
+    step: Tensor,
+    delta: float,
+    shrink: float = 0.5,
+    tries: int = 10,
+) -> Tensor:
+    scales = shrink ** torch.arange(tries)  # single precision
+    candidates = theta + scales[:, None] * step
+    good = [bool(kl(c) <= delta) and bool(surrogate(c) - surrogate(theta) > 0) for c in candidates]
+    return candidates[good.index(True)] if True in good else theta
+
+
+def in_numpy(
+    surrogate: Measure,
+    kl: Measure,
+    theta: Tensor,
+    step: Tensor,
+    delta: float,
+    shrink: float = 0.5,
+    tries: int = 10,
+) -> Any:
+    old = surrogate(theta).item()
+    for scale in np.power(shrink, np.arange(tries)):
+        new = theta.numpy() + scale * step.numpy()
+        if kl(torch.tensor(new)) <= delta and surrogate(torch.tensor(new)) > old:
+            return new
+    return theta.numpy()
+
+
+CHECK = Check(
+    homework="hw2",
+    title="Line search",
+    points=3,
+    reference=reference.line_search,
+    recipe=recipe,
+    public_cases=public_cases,
+    hidden_cases=hidden_cases,
+    misconceptions=(
+        Misconception(
+            "changes its input",
+            changes_the_step,
+            "The answer is right, but the caller's step was overwritten while it shrank. Keep the "
+            "step as it came and scale a copy.",
+            "06_trpo#C61",
+        ),
+        Misconception(
+            "accepts without a gain",
+            accepts_without_gain,
+            "A step is accepted as soon as its KL is small enough, even where the surrogate falls. "
+            "The step came from a linear model: has it to be believed far away from theta?",
+            "06_trpo#C61",
+        ),
+        Misconception(
+            "accepts any KL",
+            accepts_any_kl,
+            "A step is accepted as soon as the surrogate rises, however far it goes. The step "
+            "meets the constraint only in the quadratic model; the search is there to check the "
+            "true KL.",
+            "06_trpo#C61",
+        ),
+        Misconception(
+            "one condition is enough",
+            either_is_enough,
+            "A step passes if either condition holds. It has to be both safe and better.",
+            "06_trpo#C61",
+        ),
+        Misconception(
+            "compares the surrogate with zero",
+            compares_with_zero,
+            "The new surrogate is held against 0. What counts is a gain over its value at theta, "
+            "which is zero only in some versions of the surrogate.",
+            "06_trpo#C61",
+        ),
+        Misconception(
+            "wants a smaller surrogate",
+            wants_a_smaller_surrogate,
+            "A step is accepted where the surrogate falls, as if it were a loss. It is the "
+            "objective and should rise.",
+            "06_trpo#C61",
+        ),
+        Misconception(
+            "wants a large KL",
+            wants_a_large_kl,
+            "A step is accepted when its KL is at least delta. delta is the most that the policy "
+            "may move.",
+            "06_trpo#C61",
+        ),
+        Misconception(
+            "last try if none is good",
+            last_candidate_if_none,
+            "When no try is good, the smallest one is taken all the same. Then the right answer is "
+            "not to move at all.",
+            "06_trpo#C61",
+        ),
+        Misconception(
+            "full step if none is good",
+            full_step_if_none,
+            "When no try is good, the full step is taken, the most dangerous of all. Then the "
+            "right answer is not to move at all.",
+            "06_trpo#C61",
+        ),
+        Misconception(
+            "steps pile up",
+            steps_pile_up,
+            "Each try starts from the one before, so the steps add up and lead farther away. Every "
+            "try starts from theta.",
+            "06_trpo#C61",
+        ),
+        Misconception(
+            "skips the full step",
+            skips_the_full_step,
+            "The first try is already shrunk. The powers of shrink start at i = 0, with the whole "
+            "step.",
+            "06_trpo#C61",
+        ),
+        Misconception(
+            "one try short",
+            one_try_short,
+            "One try is missing at the end: with tries = 4 the smallest step is shrink^3 of the "
+            "whole.",
+            "06_trpo#C61",
+        ),
+        Misconception(
+            "one try too many",
+            one_try_too_many,
+            "One try more than allowed is made: with tries = 3 the powers are 0, 1 and 2.",
+            "06_trpo#C61",
+        ),
+        Misconception(
+            "best instead of first",
+            best_instead_of_first,
+            "The safe try with the largest surrogate is taken. The search stops at the first that "
+            "is good: that is cheaper, and the surrogate is only a model anyway.",
+            "06_trpo#C61",
+        ),
+        Misconception(
+            "always halves",
+            shrinks_by_half_always,
+            "The step is halved each time, whatever `shrink` says. Is the argument used?",
+            "06_trpo#C61",
+        ),
+        Misconception(
+            "shrinks only once",
+            shrinks_once,
+            "After the first try the step no longer gets smaller. Try i has shrunk i times.",
+            "06_trpo#C61",
+        ),
+        Misconception(
+            "returns the step",
+            returns_the_step,
+            "What comes back is the accepted step. Asked for are the new parameters.",
+            "06_trpo#C61",
+        ),
+    ),
+    accepted=(with_while, all_at_once, in_numpy),
+    tolerance=TOLERANCE,
+)
