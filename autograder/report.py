@@ -39,7 +39,7 @@ OUTCOMES = {
     "timed out": ("!", "out of time", "wrong"),
     "ended": ("!", "ended the process", "wrong"),
     "waiting": ("\u2026", "waits for a person", "waiting"),
-    "marked": ("\u2713", "marked by a person", "marked"),
+    "marked": ("\u2022", "marked by a person", "marked"),
     "": ("\u2013", "nothing", "none"),
 }
 STATE_SYMBOLS = {
