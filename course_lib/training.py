@@ -27,12 +27,16 @@ Advantages = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, float, float], Te
 class ReinforceConfig:
     """Numbers of REINFORCE with a baseline; the defaults solve CartPole-v1."""
 
-    envs: int = 32
+    envs: int = 16
     """Environments side by side, and so episodes in one update."""
-    gamma: float = 1.0
-    """Discount; 1 suits episodes with a time limit, and gamma**t then costs late steps nothing."""
+    gamma: float = 0.99
+    """Discount, of returns and, as gamma**t, of the score term."""
     learning_rate: float = 2e-2
-    """Adam's step size for policy and critic."""
+    """Adam's step size for the policy."""
+    critic_learning_rate: float = 2e-2
+    """Adam's step size for the critic, whose values are the baseline."""
+    critic_epochs: int = 10
+    """Passes of the critic over one batch of episodes."""
     hidden: tuple[int, ...] = (64,)
     """Widths of the tanh layers of policy and critic."""
     max_steps: int = 1000
@@ -56,11 +60,11 @@ class PPOConfig:
     """Steps in each environment between updates."""
     gamma: float = 0.98
     """Discount."""
-    lam: float = 0.8
+    lam: float = 0.9
     """Mixing of n-step estimates in the advantages: 0 is one step, 1 the whole return."""
     epsilon: float = 0.2
     """Clip range of the ratio."""
-    learning_rate: float = 1e-2
+    learning_rate: float = 5e-3
     """Adam's step size for policy and critic."""
     epochs: int = 4
     """Passes over one batch."""
@@ -191,7 +195,7 @@ def train_on_episodes(
     *,
     returns: Callable[[Tensor, float], Tensor],
     loss: Callable[[Tensor, Tensor, Tensor, float], Tensor],
-    update: Callable[[Tensor, Tensor], Statistics],
+    update: Callable[[Tensor, Tensor, Tensor], Statistics],
     generator: torch.Generator,
     device: torch.device | str = "cpu",
 ) -> History:
@@ -199,7 +203,8 @@ def train_on_episodes(
 
     returns: (rewards (T,), gamma) -> (T,), called on each episode alone.
     loss: (log_probs (T,), returns (T,), values (T,), gamma) -> scalar of one episode.
-    update: (policy_loss, value_loss), the means over episodes and steps -> numbers to remember.
+    update: (the mean loss over episodes, observations (B, ...) and returns (B,) of all their steps)
+    -> numbers to remember; it moves the policy and fits the critic.
     policy and critic are moved to device and trained in place; generator must be on device.
     A time limit is the end here: the objective is the return up to it, and nothing bootstraps.
     Raises ValueError for bad input, before the first step.
@@ -209,18 +214,18 @@ def train_on_episodes(
     while not _done(history, config.total_steps, config.stop_return):
         rollout = collect_episodes(envs, policy, generator, config.max_steps, device)
         lengths = rollout.valid.sum(0).tolist()
-        policy_losses, value_errors = [], []
+        losses, targets = [], []
         for n, length in enumerate(lengths):
             observations = rollout.observations[:length, n]
             log_probs = policy.log_prob(observations, rollout.actions[:length, n])
-            values = critic(observations)
-            targets = returns(rollout.rewards[:length, n], config.gamma)
-            _check_same("returns", targets, rollout.rewards[:length, n])
-            policy_losses.append(loss(log_probs, targets, values, config.gamma))
-            value_errors.append((values - targets) ** 2)
-        policy_loss = torch.stack(policy_losses).mean()
-        value_loss = torch.cat(value_errors).mean()
-        _remember(history, rollout, update(policy_loss, value_loss))
+            rewards = rollout.rewards[:length, n]
+            targets.append(returns(rewards, config.gamma))
+            _check_same("returns", targets[-1], rewards)
+            losses.append(loss(log_probs, targets[-1], critic(observations), config.gamma))
+        # Episode by episode, as targets are: (N, T) first, then the valid steps in one row.
+        observations = rollout.observations.transpose(0, 1)[rollout.valid.T]
+        statistics = update(torch.stack(losses).mean(), observations, torch.cat(targets))
+        _remember(history, rollout, statistics)
     return history
 
 

@@ -27,16 +27,19 @@ def train_reinforce(
     envs = make_envs(env_id, config.envs)
     policy = policy_for(envs, config.hidden, generator=generator)
     critic = critic_for(envs, config.hidden, generator=generator)
-    parameters = [*policy.parameters(), *critic.parameters()]
-    optimiser = torch.optim.Adam(parameters, lr=config.learning_rate)
+    optimiser = torch.optim.Adam(policy.parameters(), lr=config.learning_rate)
+    critic_optimiser = torch.optim.Adam(critic.parameters(), lr=config.critic_learning_rate)
 
-    def update(policy_loss: Tensor, value_loss: Tensor) -> Statistics:
-        # The sum is safe: the baseline is a constant in policy_loss, so neither loss moves the
-        # other's parameters.
+    def update(loss: Tensor, observations: Tensor, returns: Tensor) -> Statistics:
         optimiser.zero_grad()
-        (policy_loss + value_loss).backward()
+        loss.backward()
         optimiser.step()
-        return {"policy_loss": policy_loss.item(), "value_loss": value_loss.item()}
+        for _ in range(config.critic_epochs):
+            value_loss = ((critic(observations) - returns) ** 2).mean()
+            critic_optimiser.zero_grad()
+            value_loss.backward()
+            critic_optimiser.step()
+        return {"loss": loss.item(), "value_loss": value_loss.item()}
 
     history = train_on_episodes(
         envs,
