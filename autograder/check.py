@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -82,6 +82,19 @@ def observe(check: Check, function: Function, cases: Sequence[Arrays]) -> tuple[
     )
 
 
+@dataclass(frozen=True)
+class _KnownWrong:
+    """What the known mistakes answer, worked out only if somebody looks: most answers are right."""
+
+    check: Check
+    cases: tuple[Arrays, ...]
+
+    def __iter__(self) -> Iterator[KnownWrong]:
+        for mistake in self.check.misconceptions:
+            observations = observe(self.check, mistake.function, self.cases)
+            yield KnownWrong(mistake.name, mistake.hint, mistake.see, observations)
+
+
 def compile_exam(check: Check, rng: np.random.Generator | None = None) -> Exam:
     """The check in numbers: its public cases, and with `rng` hidden ones after them."""
     public = check.public_cases()
@@ -97,10 +110,7 @@ def compile_exam(check: Check, rng: np.random.Generator | None = None) -> Exam:
         recipe=check.recipe_source,
         cases=cases,
         expected=expected,
-        known_wrong=tuple(
-            KnownWrong(m.name, m.hint, m.see, observe(check, m.function, cases))
-            for m in check.misconceptions
-        ),
+        known_wrong=_KnownWrong(check, cases),
         tolerance=check.tolerance,
         public=len(public),
     )

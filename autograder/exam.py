@@ -6,7 +6,7 @@ the examiner (hidden cases, made for one submission and never leaving the grader
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -20,8 +20,8 @@ from autograder.wire import Arrays
 class Close:
     """Two arrays agree: same shape and |observed - expected| <= atol + rtol |expected|.
 
-    Observations in single precision get `single_rtol` and the same `atol` scaled alike. Not a number
-    equals not a number, so that a known mistake may lead to one (what is right never does).
+    Observations in single precision get `single_rtol` and the same `atol` scaled alike. nan equals
+    nan, so that a known mistake may lead to it; what is right never does.
     """
 
     rtol: float = 1e-6
@@ -65,7 +65,7 @@ class Exam:
     recipe: str
     cases: tuple[Arrays, ...]
     expected: tuple[Arrays, ...]
-    known_wrong: tuple[KnownWrong, ...]
+    known_wrong: Iterable[KnownWrong]
     tolerance: Close
     public: int
 

@@ -46,7 +46,7 @@ def recipe(function: Function, case: Arrays) -> dict[str, Any]:
         return [SimpleNamespace(part=weight * exact) for weight in weights]
 
     start, weights = torch.tensor(case["chain_theta"]), torch.tensor(case["weights"])
-    trained = function(start, split_gradient, lambda _, episode: episode.part, 0.2, 12)
+    trained = function(start, split_gradient, lambda _, episode: episode.part, 0.3, 6)
     if isinstance(trained, torch.Tensor) and trained.shape == start.shape:
         policy = torch.softmax(trained.detach().double(), dim=-1)
         if policy.isfinite().all():

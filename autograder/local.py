@@ -1,0 +1,354 @@
+"""A student's own checker: `check(function)` in the notebook, `course check NOTEBOOK` outside it.
+
+Judges on the public examples, which lie beside this file as plain numbers. Grading asks the same
+questions on other numbers too.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from autograder import probe, wire
+from autograder.exam import Answer, Exam, Failure, Verdict, judge
+
+MAX_RUNS = 6
+ANSWER_SECONDS = 10.0
+
+
+class CheckFailed(AssertionError):
+    """What a check found wrong, in a sentence. Notebooks show it without a traceback."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [str(self)]
+
+
+def check(function: Callable[..., Any]) -> None:
+    """Try a homework function on the public examples and print a line if it is right.
+
+    Raises CheckFailed with a sentence on what is wrong, and where the lectures clear it up.
+    """
+    name = getattr(function, "__name__", "")
+    exams = {exam.check: exam for homework in public_exams().values() for exam in homework}
+    if not callable(function):
+        raise CheckFailed(
+            f"check() was given a {type(function).__name__}: give it the function itself, without "
+            "calling it, such as check(returns_to_go)."
+        )
+    if name not in exams:
+        raise CheckFailed(
+            f"No question asks for a function named {name or repr(function)!s}. There are: "
+            f"{', '.join(exams)}."
+        )
+    exam = exams[name]
+    verdict = judge(exam, _answers(exam, probe.answer(function, name, exam.recipe, _cases(exam))))
+    if verdict.outcome != "right":
+        raise CheckFailed(explain(verdict))
+    examples = "1 example" if len(exam.cases) == 1 else f"{len(exam.cases)} examples"
+    print(f"{name}: right on {examples}")
+
+
+def explain(verdict: Verdict) -> str:
+    """A verdict's sentence, and where the lectures clear it up."""
+    if not verdict.see:
+        return verdict.sentence
+    lecture, _, section = verdict.see.partition("#")
+    return f"{verdict.sentence}\nSee lecture {lecture}, section {section}."
+
+
+@functools.cache
+def public_exams() -> dict[str, list[Exam]]:
+    """The exams that ship with this package, by homework."""
+    folder = resources.files("autograder") / "public"
+    files = sorted(
+        (file for file in folder.iterdir() if file.name.endswith(".json")), key=lambda f: f.name
+    )
+    return {
+        file.name.removesuffix(".json"): [
+            Exam.from_json(exam) for exam in json.loads(file.read_text(encoding="utf-8"))
+        ]
+        for file in files
+    }
+
+
+def _cases(exam: Exam) -> list[wire.Arrays]:
+    return [{name: array.copy() for name, array in case.items()} for case in exam.cases]
+
+
+def _answers(exam: Exam, raw: Sequence[dict[str, Any]]) -> list[Answer]:
+    """What the probe said, as the judge wants it: an answer a case."""
+    answers: list[Answer] = []
+    for item in raw:
+        if "observations" in item:
+            answers.append(wire.decode(item["observations"]))
+        else:
+            failure = Failure(**item["failure"])
+            answers += [failure] * (len(exam.cases) - len(answers))
+    return answers
+
+
+class CannotCheck(ValueError):
+    """The notebook cannot be checked at all; the message says why and what to do."""
+
+
+@dataclass
+class Report:
+    """What checking a notebook found.
+
+    failed_cells: numbers from 1, code cells only, of those that raised. unwritten: names of written
+    questions that still hold the handout's text. outputs: what failed cells said.
+    """
+
+    homework: str
+    verdicts: list[Verdict] = field(default_factory=list)
+    failed_cells: dict[int, str] = field(default_factory=dict)
+    unwritten: list[str] = field(default_factory=list)
+
+    @property
+    def points(self) -> int:
+        """Points of the checks."""
+        return sum(verdict.points for verdict in self.verdicts)
+
+    @property
+    def max_points(self) -> int:
+        """The most that the checks can give."""
+        return sum(verdict.max_points for verdict in self.verdicts)
+
+
+def examine_notebook(path: Path, cell_seconds: float = 60.0) -> Report:
+    """Run a notebook's code cells in a process of its own and ask all public examples.
+
+    Raises CannotCheck if there is no such notebook, or it is not one of the homeworks.
+    """
+    cells = _read_cells(path)
+    homework = _homework(path, cells)
+    exams = public_exams()[homework]
+    code = [cell for cell in cells if cell.get("cell_type") == "code"]
+    report = Report(homework)
+    for cell in cells:
+        grade_id = _grade_id(cell)
+        if grade_id.startswith("written_") and "YOUR ANSWER HERE" in _source(cell):
+            report.unwritten.append(grade_id.removeprefix("written_"))
+    # The locked cells only ask what is asked below anyway.
+    asked = re.compile(rf"\s*check\(\s*({'|'.join(exam.check for exam in exams)})\s*\)\s*")
+    todo = [None if asked.fullmatch(_source(cell)) else _source(cell) for cell in code]
+    answers: dict[str, list[Answer]] = {}
+    for _ in range(MAX_RUNS):
+        pending = [exam for exam in exams if exam.check not in answers]
+        where = _run(path, todo, pending, cell_seconds, answers, report)
+        if where is None:
+            break
+        if isinstance(where, int):
+            report.failed_cells[where + 1] = "it ended the whole process, or did not stop"
+            todo[where] = None
+        elif where:
+            answers[where] = _answers(
+                next(exam for exam in exams if exam.check == where),
+                [{"failure": {"kind": "ended", "message": "it crashed, or did not stop"}}],
+            )
+        else:
+            raise CannotCheck("Python did not start: does `python -m autograder.probe` run?")
+    for exam in exams:
+        lost = [{"failure": {"kind": "ended", "message": "the notebook went down before it"}}]
+        report.verdicts.append(judge(exam, answers.get(exam.check, _answers(exam, lost))))
+    return report
+
+
+def _run(
+    path: Path,
+    todo: Sequence[str | None],
+    exams: Sequence[Exam],
+    cell_seconds: float,
+    answers: dict[str, list[Answer]],
+    report: Report,
+) -> int | str | None:
+    """One process. None if it lasted to the end, else the cell or check at which it went."""
+    home = str(Path(__file__).resolve().parents[1])
+    search = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "autograder.probe"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        cwd=path.resolve().parent,
+        env={**os.environ, "PYTHONPATH": search, "MPLBACKEND": "Agg"},
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    reader, writer = process.stdout, process.stdin
+
+    def say(message: dict[str, Any]) -> None:
+        writer.write(wire.dumps(message))
+        writer.flush()
+
+    def hear(patience: float) -> dict[str, Any]:
+        """The next message; an EOFError if the process is gone or late."""
+        watch = threading.Timer(patience, process.kill)
+        watch.start()
+        try:
+            line = reader.readline()
+        finally:
+            watch.cancel()
+        if not line:
+            raise EOFError
+        message: dict[str, Any] = wire.loads(line)
+        return message
+
+    where: int | str = ""
+    try:
+        say({"cells": todo, "cell_seconds": cell_seconds, "answer_seconds": ANSWER_SECONDS})
+        while "ready" not in (message := hear(120 + 3 * cell_seconds)):
+            cell = int(message["cell"])
+            where = "" if "outputs" in message else cell
+            for output in message.get("outputs", []):
+                if output["output_type"] == "error":
+                    said = f"{output['ename']}: {output['evalue']}"
+                    report.failed_cells[cell + 1] = said.strip().splitlines()[0]
+        for exam in exams:
+            where = exam.check
+            cases = [wire.encode(case) for case in exam.cases]
+            say({"check": exam.check, "recipe": exam.recipe, "cases": cases})
+            raw = hear(30 + 3 * ANSWER_SECONDS * len(cases))["answers"]
+            answers[exam.check] = _answers(exam, raw)
+    except (EOFError, OSError, wire.WireError):
+        return where
+    finally:
+        process.kill()
+        process.communicate()
+    return None
+
+
+def _read_cells(path: Path) -> list[dict[str, Any]]:
+    if not path.exists():
+        raise CannotCheck(f"There is no file {path}: give the path of your notebook.")
+    try:
+        data = json.loads(path.read_text(encoding="utf-8-sig"))
+        cells = data["cells"] if "cells" in data else data["worksheets"][0]["cells"]
+        for cell in cells:
+            cell.setdefault("source", cell.get("input", ""))
+            _source(cell)
+    except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError):
+        raise CannotCheck(
+            f"{path} is not a Jupyter notebook: save it from Jupyter as .ipynb and try again."
+        ) from None
+    return list(cells)
+
+
+def _source(cell: dict[str, Any]) -> str:
+    source = cell["source"]
+    return source if isinstance(source, str) else "".join(source)
+
+
+def _grade_id(cell: dict[str, Any]) -> str:
+    return str(((cell.get("metadata") or {}).get("nbgrader") or {}).get("grade_id", ""))
+
+
+def _homework(path: Path, cells: Sequence[dict[str, Any]]) -> str:
+    """The homework whose questions the notebook holds most of, or whose name its file has."""
+    found = {_grade_id(cell).removeprefix("answer_") for cell in cells}
+    counts = {
+        homework: sum(exam.check in found for exam in exams)
+        for homework, exams in public_exams().items()
+    }
+    best = max(counts, key=lambda homework: counts[homework])
+    if counts[best]:
+        return best
+    for homework in counts:
+        if homework in path.stem.lower():
+            return homework
+    raise CannotCheck(
+        f"{path} holds no question of {' or '.join(counts)}: is it the notebook that was handed "
+        "out?"
+    )
+
+
+def check_notebook(
+    notebook: Annotated[Path, typer.Argument(help="Your homework, such as hw1.ipynb.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    cell_seconds: Annotated[
+        float, typer.Option(min=0.1, help="Processor time of one cell.")
+    ] = 60.0,
+) -> None:
+    """Run a notebook from the top and check every answer on the public examples.
+
+    Exit status 0: all right. 1: something is wrong. 2: there is nothing to check.
+    """
+    try:
+        report = examine_notebook(notebook, cell_seconds)
+    except CannotCheck as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from None
+    if as_json:
+        summary = {
+            "homework": report.homework,
+            "points": report.points,
+            "max_points": report.max_points,
+            "checks": [asdict(verdict) for verdict in report.verdicts],
+            "failed_cells": {str(number): said for number, said in report.failed_cells.items()},
+            "unwritten": report.unwritten,
+        }
+        typer.echo(json.dumps(summary, indent=1))
+    else:
+        _print(notebook, report)
+    if report.points < report.max_points:
+        raise typer.Exit(1)
+
+
+def _print(notebook: Path, report: Report) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console()
+    table = Table(title=f"{notebook.name}: {report.homework}", title_justify="left")
+    table.add_column("Question", no_wrap=True)
+    table.add_column("Points", justify="right", no_wrap=True)
+    table.add_column("What was found")
+    for verdict in report.verdicts:
+        right = verdict.outcome == "right"
+        table.add_row(
+            verdict.check,
+            f"{verdict.points} of {verdict.max_points}",
+            "[green]right on the public examples[/]" if right else escape(explain(verdict)),
+        )
+    console.print(table)
+    console.print(f"{report.points} of {report.max_points} points on the public examples.")
+    for number, said in sorted(report.failed_cells.items()):
+        console.print(f"Code cell {number} stopped: {escape(said)}")
+    if report.unwritten:
+        console.print(f"Still to be answered in words: {', '.join(report.unwritten)}")
+
+
+app = typer.Typer(
+    help="Check your homework before you hand it in.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.command("check")(check_notebook)
+
+
+@app.callback()
+def _commands() -> None:
+    """Check your homework before you hand it in."""
+
+
+def main() -> None:
+    """The console script of the student bundle."""
+    app()
+
+
+if __name__ == "__main__":
+    main()
