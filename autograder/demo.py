@@ -275,7 +275,6 @@ def runs_out_of_order(draft: Draft) -> None:
     for name in draft.checks:
         test = draft.cells.pop(draft.at(name))
         draft.cells.insert(draft.at(f"answer_{name}"), test)
-    draft.states = (FAILED, GRADED)
 
 
 def splits_a_cell(draft: Draft) -> None:
@@ -284,7 +283,8 @@ def splits_a_cell(draft: Draft) -> None:
     for name in draft.checks:
         own = standalone(draft.checks[name].reference, f"my_{name}")
         draft.insert(own, early=True)
-        draft.answer(name, f"{name} = my_{name}\n", draft.checks[name].points)
+        call = f"def {name}(*args, **kwargs):\n    return my_{name}(*args, **kwargs)\n"
+        draft.answer(name, call, draft.checks[name].points)
 
 
 def merges_cells(draft: Draft) -> None:
@@ -426,7 +426,6 @@ def deletes_cells(draft: Draft) -> None:
     draft.answer(first, "")
     del draft.cells[draft.at(f"answer_{first}")]
     del draft.cells[draft.at(second)]
-    draft.states = (FAILED,)
 
 
 def has_a_syntax_error(draft: Draft) -> None:
@@ -509,7 +508,7 @@ def _hostile(attack_name: str) -> Kind:
     attack = ATTACKS[attack_name]
 
     def kind(draft: Draft) -> None:
-        honest = [] if attack_name == "forges the channel" else list(draft.checks)[:2]
+        honest = [] if attack.self_harming else list(draft.checks)[:2]
         for name in draft.checks:
             if name in honest:
                 draft.answer_right(name)
@@ -564,13 +563,13 @@ KINDS: dict[str, Kind] = {
 } | {name: _hostile(name) for name in ATTACKS}
 
 # Which kinds a homework gets: the first one most of the accidents, the second most of the attacks.
-_TWICE = {"mixed": 6, "mistaken": 2, "right by other means": 2}
+_OFTEN = {"mixed": 5}
 _FOR_THE_SECOND = ("remembers the numbers", "flips the metadata", "links to a classmate", *ATTACKS)
 PROGRAMS: tuple[tuple[str, ...], ...] = (
     tuple(
-        name for name in KINDS if name not in _FOR_THE_SECOND for _ in range(_TWICE.get(name, 1))
+        name for name in KINDS if name not in _FOR_THE_SECOND for _ in range(_OFTEN.get(name, 1))
     ),
-    ("right", "right by other means", "mixed", "mixed", "mixed", "mistaken", *_FOR_THE_SECOND),
+    ("right", "right by other means", "mixed", "mixed", "mistaken", *_FOR_THE_SECOND),
 )
 
 

@@ -143,22 +143,30 @@ def _sit(
         outputs = sitting.outputs.get(index, [])
         cell.outputs = [nbformat.from_dict(output) for output in outputs]
         cell.execution_count = index + 1 if index in sitting.outputs else None
-    for_student, for_staff = _sentences(sitting)
+    # A test cell that fails is a verdict, not an accident: only the student's own cells count.
+    failed = [index for index in sitting.failed if not is_test(cells[index])]
+    state = "graded" if sitting.state == "cells failed" and not failed else sitting.state
+    for_student, for_staff = _sentences(sitting, failed)
     return intake.notebook, Record(
         homework=submission.homework,
         student=submission.student,
-        state=sitting.state,
+        state=state,
         for_student=for_student,
         for_staff=for_staff,
         verdicts=tuple(sitting.verdicts),
         repairs=intake.repairs,
         notices=(*intake.notices, *suspicions(intake.notebook)),
-        failed_cells=tuple(index + 1 for index in sitting.failed),
+        failed_cells=tuple(index + 1 for index in failed),
         seconds=round(sitting.seconds, 3),
     )
 
 
-def _sentences(sitting: Sitting) -> tuple[str, str]:
+def is_test(cell: NotebookNode) -> bool:
+    """Whether a cell is one of the homework's locked tests."""
+    return bool((cell.metadata.get("nbgrader") or {}).get("grade"))
+
+
+def _sentences(sitting: Sitting, failed: Sequence[int]) -> tuple[str, str]:
     """What to tell the student and the staff about the run, "" if it went through."""
     if sitting.deaths:
         happened = "; ".join(sitting.deaths)
@@ -166,9 +174,9 @@ def _sentences(sitting: Sitting) -> tuple[str, str]:
             f"While your notebook ran, {happened}. The rest was graded without it.",
             f"{sitting.state.capitalize()}: {happened}.",
         )
-    if sitting.failed:
-        count = len(sitting.failed)
-        cells = ", ".join(str(cell + 1) for cell in sitting.failed)
+    if failed:
+        count = len(failed)
+        cells = ", ".join(str(cell + 1) for cell in failed)
         noun = "code cell" if count == 1 else "code cells"
         return (
             f"When your notebook ran from top to bottom, {noun} {cells} stopped with an error.",

@@ -38,6 +38,7 @@ OUTCOMES = {
     "not numbers": ("!", "no usable answer", "wrong"),
     "timed out": ("!", "out of time", "wrong"),
     "ended": ("!", "ended the process", "wrong"),
+    "unreadable": ("\u2013", "not read", "none"),
     "waiting": ("\u2026", "waits for a person", "waiting"),
     "marked": ("\u2022", "marked by a person", "marked"),
     "": ("\u2013", "nothing", "none"),

@@ -38,7 +38,7 @@ def percent_source(homework: str) -> str:
         cells.append(f'# %% answer="{check.name}"\n')
         cells.append(f'# %% check="{check.name}"\n')
     words = "# Because.\n#\n# === BEGIN MARK SCHEME ===\n# - 1: why\n# === END MARK SCHEME ==="
-    cells.append(f'# %% [markdown] written="why" points=2\n{words}\n')
+    cells.append(f'# %% [markdown] written="why_{homework}" points=2\n{words}\n')
     return "\n".join(cells)
 
 
@@ -241,7 +241,8 @@ def test_accidents_are_what_they_say(releases: dict[str, bytes], tmp_path: Path)
     order = list(sources(path))
     assert all(order.index(n) < order.index(f"answer_{n}") for n in names)
     _, path = of("splits a cell")
-    assert sources(path)[f"answer_{names[0]}"] == f"{names[0]} = my_{names[0]}\n"
+    assert f"return my_{names[0]}(" in sources(path)[f"answer_{names[0]}"]
+    assert sum(cell["source"].count(f"def my_{names[0]}(") for cell in cells_of(path)) == 1
     _, path = of("merges cells")
     assert [bool(sources(path)[f"answer_{n}"]) for n in names] == [True] + [False] * 4
     _, path = of("has windows line ends")
@@ -295,7 +296,7 @@ def test_an_attack_is_in_its_notebook_and_earns_its_honest_part(
     own = [c["source"] for c in cells_of(path) if c["source"] == ATTACKS[name].source]
     assert len(own) == 1
     compile(own[0], name, "exec")
-    honest = [] if name == "forges the channel" else HOMEWORKS["hw2"][:2]
+    honest = [] if ATTACKS[name].self_harming else HOMEWORKS["hw2"][:2]
     assert truth.points == {c.name: c.points if c in honest else 0 for c in HOMEWORKS["hw2"]}
     assert truth.states == ATTACKS[name].states
 
