@@ -258,13 +258,14 @@ def _remove(folder: Path) -> None:
 def main() -> None:
     """Run the command; a mistake is a sentence, never a traceback."""
     from autograder.sandbox import SandboxError
+    from autograder.sources import HandoutError
 
     logger = logging.getLogger("course.nbgrader")
     logger.addHandler(logging.NullHandler())
     logger.propagate = False
     try:
         app()
-    except SandboxError as error:
+    except (SandboxError, HandoutError) as error:
         complain.print(f"course: {error}", markup=False, highlight=False)
         raise SystemExit(1) from None
     except ValueError as error:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
+from nbgrader.utils import is_locked
 
 from autograder.assignments import release_assignment
 from autograder.check import Check
@@ -137,7 +138,12 @@ def _sit(
         )
     cells = [cell for cell in intake.notebook.cells if cell.cell_type == "code"]
     sitting = examine(
-        sandbox, [cell.source for cell in cells], exams, plan.limits, files=intake.files
+        sandbox,
+        [cell.source for cell in cells],
+        exams,
+        plan.limits,
+        files=intake.files,
+        tests={index for index, cell in enumerate(cells) if is_locked(cell)},
     )
     for index, cell in enumerate(cells):
         outputs = sitting.outputs.get(index, [])

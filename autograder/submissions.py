@@ -234,11 +234,12 @@ def _ids(notebook: NotebookNode) -> set[str]:
 def _refuse_other_homework(
     notebook: NotebookNode, release: NotebookNode, functions: Sequence[str], homework: str
 ) -> None:
-    """A notebook that shares no graded cell with the homework and defines none of its functions."""
-    if _ids(notebook) & _ids(release):
+    """A notebook that has no question of the homework and defines none of its functions."""
+    asked = {*functions, *(f"answer_{name}" for name in functions)}
+    if _ids(notebook) & _ids(release) & asked:
         return
     code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
-    if any(re.search(rf"\b{name}\b", code) for name in functions):
+    if any(re.search(rf"\bdef {name}\b|^{name} =", code, re.M) for name in functions):
         return
     raise Unreadable(
         f"This is not {homework}: none of its questions is in the notebook. "

@@ -1,0 +1,69 @@
+"""`course` as its users call it: what it prints, and its exit status."""
+
+import json
+import sys
+
+import pytest
+
+from autograder import cli
+
+
+@pytest.fixture
+def course(monkeypatch, capsys):
+    """Call `course ARGUMENTS`; returns (exit status, stdout, stderr)."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["course", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+        printed = capsys.readouterr()
+        return stopped.value.code or 0, printed.out, printed.err
+
+    return call
+
+
+def test_checks_as_json_lists_every_question_with_its_mistakes(course):
+    status, out, _ = course("checks", "--json")
+    rows = json.loads(out)
+    assert status == 0
+    assert {row["homework"] for row in rows} == {"hw1", "hw2"}
+    assert all(row["points"] > 0 and len(row["mistakes"]) >= 3 for row in rows)
+
+
+def test_checks_as_table_names_what_the_json_names(course):
+    _, table, _ = course("checks")
+    _, out, _ = course("checks", "--json")
+    for row in json.loads(out):
+        assert row["check"] in table
+
+
+def test_an_unknown_homework_is_a_wrong_call(course, tmp_path):
+    status, _, err = course("grade", "hw9", "--class", tmp_path)
+    assert status == 2
+    assert "hw1" in err
+
+
+def test_a_class_without_submissions_is_a_wrong_call_that_says_where_they_go(course, tmp_path):
+    status, _, err = course("grade", "hw1", "--class", tmp_path)
+    assert status == 2
+    assert "submitted/<student>/hw1/hw1.ipynb" in err
+
+
+def test_an_unknown_command_is_a_wrong_call(course):
+    assert course("grad")[0] == 2
+
+
+def test_demo_does_not_remove_a_folder_that_is_no_class(course, tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(ValueError, match="no class folder"):
+        cli._remove(tmp_path)
+    assert (tmp_path / "thesis.tex").exists()
+
+
+def test_without_a_sandbox_grading_fails_with_a_sentence(course, tmp_path, monkeypatch):
+    (tmp_path / "submitted" / "ada" / "hw1").mkdir(parents=True)
+    monkeypatch.setattr("autograder.sandbox.find_bubblewrap", lambda: "/bin/false")
+    status, _, err = course("grade", "hw1", "--class", tmp_path)
+    assert status == 1
+    assert "--no-sandbox" in err
+    assert "Traceback" not in err
