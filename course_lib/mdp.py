@@ -479,9 +479,9 @@ def _check_mdp(mdp: TabularMDP) -> None:
             raise ValueError(f"{name} must be float64, got {table.dtype}: call .double()")
         elif not bool(table.isfinite().all()):
             raise ValueError(f"{name} holds NaN or infinite numbers: look for a division by zero")
-        if table.device != mdp.rewards.device:
+        if table.device != mdp.transitions.device:
             raise ValueError(
-                f"{name} is on {table.device} and rewards on {mdp.rewards.device}: "
+                f"{name} is on {table.device} and transitions on {mdp.transitions.device}: "
                 "put all tables on one device"
             )
     if mdp.rewards.ndim != 2 or 0 in mdp.rewards.shape:

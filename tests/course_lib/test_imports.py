@@ -1,0 +1,56 @@
+"""Importing does nothing and costs little, and nothing handed out imports the answers."""
+
+import ast
+import subprocess
+import sys
+
+import pytest
+
+HANDED_OUT = ["mdp", "policies", "rollout", "training", "seeding", "figures"]
+
+
+def loaded_after(statement):
+    code = f"{statement}\nimport sys\nprint(*sys.modules)"
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert answer.stderr == ""
+    return set(answer.stdout.split())
+
+
+def test_the_package_itself_loads_nothing_heavy():
+    assert not loaded_after("import course_lib") & {"torch", "numpy", "gymnasium", "matplotlib"}
+
+
+def test_no_module_loads_an_environment_or_a_plotting_library_on_import():
+    statement = "\n".join(f"import course_lib.{name}" for name in HANDED_OUT)
+    loaded = loaded_after(statement)
+    assert "torch" in loaded
+    assert not loaded & {"gymnasium", "matplotlib", "pygame"}
+
+
+def test_importing_seeds_nothing():
+    statement = (
+        "import torch\ntorch.manual_seed(3)\nbefore = torch.get_rng_state()\n"
+        + "\n".join(f"import course_lib.{name}" for name in HANDED_OUT)
+        + "\nassert torch.equal(before, torch.get_rng_state())"
+    )
+    assert "course_lib.training" in loaded_after(statement)
+
+
+@pytest.mark.parametrize("name", HANDED_OUT)
+def test_what_is_handed_out_does_not_import_the_answers(root, name):
+    tree = ast.parse((root / "course_lib" / f"{name}.py").read_text())
+    imported = {
+        text
+        for node in ast.walk(tree)
+        for text in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [f"{node.module}.{alias.name}" for alias in node.names]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
+    }
+    assert imported
+    assert not any("reference" in text or text.startswith("autograder") for text in imported)

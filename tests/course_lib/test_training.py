@@ -1,0 +1,314 @@
+"""The loops hand the parts what the parts expect, and the three agents learn."""
+
+from dataclasses import FrozenInstanceError, fields, replace
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from gymnasium.vector import SyncVectorEnv
+
+from course_lib.policies import CategoricalPolicy, critic_for, policy_for
+from course_lib.reference import baseline_loss, conjugate_gradient, gae, kl, returns_to_go
+from course_lib.reference.ppo_agent import train_ppo
+from course_lib.reference.reinforce_agent import train_reinforce
+from course_lib.reference.trpo_agent import distribution_at, train_trpo, trust_region_step
+from course_lib.rollout import make_envs
+from course_lib.seeding import draw_seed, new_generator
+from course_lib.training import (
+    Batch,
+    History,
+    PPOConfig,
+    ReinforceConfig,
+    TRPOConfig,
+    normalise,
+    train_on_episodes,
+    train_on_steps,
+)
+
+AGENTS = [
+    (train_reinforce, ReinforceConfig(envs=4, hidden=(8,), total_steps=400)),
+    (train_ppo, PPOConfig(envs=4, hidden=(8,), total_steps=400)),
+    (train_trpo, TRPOConfig(envs=4, hidden=(8,), total_steps=400)),
+]
+NAMES = ["reinforce", "ppo", "trpo"]
+
+
+class Countdown(gymnasium.Env):
+    """Shows how many steps are left of `length`, each of which pays that number."""
+
+    observation_space = gymnasium.spaces.Box(0, 10, (1,), np.float32)
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def __init__(self, length):
+        self.length = length
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.left = self.length
+        return np.array([self.left], np.float32), {}
+
+    def step(self, action):
+        reward, self.left = float(self.left), self.left - 1
+        return np.array([self.left], np.float32), reward, self.left == 0, False, {}
+
+
+def countdown_envs():
+    return SyncVectorEnv([lambda n=n: Countdown(n) for n in (2, 4, 1)])
+
+
+def loop(train, config, **parts):
+    envs = countdown_envs()
+    generator = new_generator(0)
+    policy = policy_for(envs, generator=generator)
+    critic = critic_for(envs, generator=generator)
+    return policy, train(envs, policy, critic, config, generator=generator, **parts)
+
+
+def test_episode_loop_calls_returns_and_loss_on_one_whole_episode_at_a_time():
+    seen = []
+
+    def returns(rewards, gamma):
+        seen.append((rewards.tolist(), gamma))
+        return returns_to_go(rewards, gamma)
+
+    losses = []
+
+    def loss(log_probs, targets, values, gamma):
+        assert log_probs.shape == targets.shape == values.shape
+        losses.append(baseline_loss(log_probs, targets, values, gamma))
+        return losses[-1]
+
+    def update(mean_loss, observations, targets):
+        torch.testing.assert_close(mean_loss, torch.stack(losses[-3:]).mean())
+        assert observations[:, 0].tolist() == [2, 1, 4, 3, 2, 1, 1]
+        assert targets.tolist() == [2.5, 1, 6.125, 4.25, 2.5, 1, 1]
+        return {}
+
+    config = ReinforceConfig(envs=3, gamma=0.5, total_steps=12)
+    _, history = loop(train_on_episodes, config, returns=returns, loss=loss, update=update)
+    assert seen == [([2, 1], 0.5), ([4, 3, 2, 1], 0.5), ([1], 0.5)]
+    assert history.episode_returns == [1.0, 3.0, 10.0]
+    assert history.episode_steps == [3, 6, 12]
+    assert history.steps == 12
+
+
+def test_step_loop_hands_over_valid_steps_only_and_goes_on_where_it_stopped():
+    batches = []
+
+    def update(batch):
+        batches.append(batch)
+        return {"size": float(len(batch))}
+
+    config = PPOConfig(envs=3, rollout_steps=3, total_steps=18)
+    _, history = loop(train_on_steps, config, advantages=gae, update=update)
+    # Environments of 2, 4 and 1 steps, each followed by a reset step, marked - here:
+    # rows 0-2:  2 1 -   4 3 2   1 - 1      rows 3-5:  2 1 -   1 - 4   - 1 -
+    assert [sorted(batch.observations[:, 0].tolist()) for batch in batches] == [
+        [1, 1, 1, 2, 2, 3, 4],
+        [1, 1, 1, 2, 4],
+    ]
+    assert [numbers["size"] for numbers in history.updates] == [7, 5]
+    assert history.episode_returns == [1.0, 3.0, 1.0, 10.0, 3.0, 1.0]
+    assert history.steps == 18
+
+
+def test_parts_that_answer_in_a_wrong_shape_are_named():
+    def column(*arguments):
+        return gae(*arguments)[..., None]
+
+    def holes(*arguments):
+        return gae(*arguments) * float("nan")
+
+    config = PPOConfig(envs=3, rollout_steps=3)
+    with pytest.raises(ValueError, match=r"advantages must give .* \(3, 3\), got \(3, 3, 1\)"):
+        loop(train_on_steps, config, advantages=column, update=lambda batch: {})
+    with pytest.raises(ValueError, match="advantages gave NaN"):
+        loop(train_on_steps, config, advantages=holes, update=lambda batch: {})
+    parts = {"loss": baseline_loss, "update": lambda *arguments: {}}
+    with pytest.raises(ValueError, match=r"returns must give .* \(2,\), got \(\)"):
+        loop(train_on_episodes, ReinforceConfig(), returns=lambda r, g: r.sum(), **parts)
+    with pytest.raises(ValueError, match="got NoneType"):
+        loop(train_on_episodes, ReinforceConfig(), returns=lambda r, g: None, **parts)
+
+
+def test_minibatches_pass_over_every_step_once_with_columns_together():
+    steps = torch.arange(10.0)
+    batch = Batch(steps[:, None], steps.long(), steps + 1, steps + 2, steps + 3)
+    parts = list(batch.minibatches(3, new_generator(0)))
+    assert [len(part) for part in parts] == [4, 3, 3]
+    order = torch.cat([part.actions for part in parts])
+    assert sorted(order.tolist()) == list(range(10))
+    assert order.tolist() != list(range(10))
+    for part in parts:
+        at = part.actions.float()
+        assert torch.equal(part.observations[:, 0], at)
+        assert torch.equal(part.log_probs, at + 1)
+        assert torch.equal(part.advantages, at + 2)
+        assert torch.equal(part.returns, at + 3)
+    with pytest.raises(ValueError, match=r"11 minibatches of 10 steps.*choose 1 to 10"):
+        next(batch.minibatches(11, new_generator(0)))
+
+
+def test_normalised_advantages_have_mean_zero_and_spread_one():
+    advantages = torch.tensor([3.0, -1.0, 8.0, 0.5], dtype=torch.float64)
+    got = normalise(advantages)
+    assert got.mean().item() == pytest.approx(0, abs=1e-12)
+    assert got.std().item() == pytest.approx(1, rel=1e-7)
+    assert torch.equal(got.argsort(), advantages.argsort())
+    with pytest.raises(ValueError, match=r"\(B,\) with B at least 2, got \(1,\)"):
+        normalise(advantages[:1])
+
+
+def test_mean_return_waits_for_enough_episodes():
+    history = History([1.0, 2.0, 3.0])
+    assert np.isnan(history.mean_return(4))
+    assert history.mean_return(2) == 2.5
+
+
+@pytest.mark.parametrize("config", [ReinforceConfig(), PPOConfig(), TRPOConfig()])
+def test_configs_are_frozen_and_every_bad_field_is_named(config):
+    with pytest.raises(FrozenInstanceError):
+        config.gamma = 0.5
+    for field in fields(config):
+        if field.name == "stop_return":
+            continue
+        for bad in [(0,)] if field.name == "hidden" else [-1, float("nan")]:
+            with pytest.raises(ValueError, match=f"{field.name} must"):
+                replace(config, **{field.name: bad})
+
+
+def test_generators_and_devices_are_checked():
+    with pytest.raises(ValueError, match="seed must be 0 or larger"):
+        new_generator(-1)
+    if not torch.cuda.is_available():
+        with pytest.raises(ValueError, match="device cuda is wanted and torch sees 0"):
+            new_generator(0, "cuda")
+        for train, config in AGENTS:
+            with pytest.raises(ValueError, match="device cuda is wanted"):
+                train("CartPole-v1", config, generator=new_generator(0), device="cuda")
+    seeds = [draw_seed(new_generator(seed)) for seed in (1, 1, 2)]
+    assert seeds[0] == seeds[1] != seeds[2]
+
+
+def test_distribution_at_the_policys_own_parameters_is_its_own_and_carries_a_graph():
+    policy = CategoricalPolicy(3, 4, hidden=(5,), generator=new_generator(0))
+    theta = torch.nn.utils.parameters_to_vector(policy.parameters()).detach()
+    at = torch.randn((6, 3), generator=new_generator(1))
+    torch.testing.assert_close(
+        distribution_at(policy, theta, at).logits, policy.distribution(at).logits
+    )
+    other = theta + 0.3 * torch.randn(theta.shape, generator=new_generator(2))
+    leaf = other.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(distribution_at(policy, leaf, at).entropy().sum(), leaf)
+    torch.nn.utils.vector_to_parameters(other, policy.parameters())
+    wanted = torch.autograd.grad(policy.entropy(at).sum(), list(policy.parameters()))
+    torch.testing.assert_close(gradient, torch.cat([piece.flatten() for piece in wanted]))
+
+
+@pytest.mark.parametrize("env_id", ["CartPole-v1", "Pendulum-v1"])
+def test_trust_region_step_gains_and_stays_inside_while_it_uses_what_it_may(env_id):
+    envs = make_envs(env_id, 2)
+    policy = policy_for(envs, (8,), generator=new_generator(0)).double()
+    generator = new_generator(1)
+    at = torch.randn((200, *policy.observation_shape), generator=generator, dtype=torch.float64)
+    actions, log_probs = policy.sample(at, generator)
+    advantages = torch.randn(200, generator=generator, dtype=torch.float64)
+    batch = Batch(at, actions, log_probs, advantages, advantages)
+    old = policy.distribution(at)
+    config = TRPOConfig(delta=1e-4, damping=1e-6, cg_iterations=50)
+    statistics = trust_region_step(policy, batch, config)
+    with torch.no_grad():
+        moved = policy.kl(old, at).mean().item()
+        ratio = (policy.log_prob(at, actions) - log_probs).exp()
+    assert moved == pytest.approx(statistics["kl"], rel=1e-9)
+    # The step uses up delta to second order; the line search may have halved it once: KL / 4.
+    assert 0.2 * config.delta < moved <= config.delta
+    gain = (ratio * normalise(advantages)).mean() - normalise(advantages).mean()
+    assert gain.item() == pytest.approx(statistics["gain"], rel=1e-6)
+    assert gain > 0
+
+
+def test_trust_region_direction_is_the_dense_solve():
+    """On a softmax over logits theta the mean KL's Hessian is known: diag(p) - p p^T."""
+    theta = torch.randn(4, dtype=torch.float64, generator=new_generator(0))
+    p = theta.softmax(0)
+    fisher = torch.diag(p) - torch.outer(p, p) + 0.1 * torch.eye(4, dtype=torch.float64)
+    old = theta[None]
+    hessian = torch.autograd.functional.hessian(lambda t: kl(old, t[None]), theta)
+    torch.testing.assert_close(hessian + 0.1 * torch.eye(4, dtype=torch.float64), fisher)
+    b = torch.tensor([1.0, -2.0, 0.5, 0.0], dtype=torch.float64)
+    direction = conjugate_gradient(lambda v: fisher @ v, b, 10, tolerance=1e-20)
+    torch.testing.assert_close(direction, torch.linalg.solve(fisher, b))
+
+
+def test_trust_region_step_without_a_gradient_stays():
+    policy = CategoricalPolicy(3, 2, hidden=(4,), generator=new_generator(0))
+    at = torch.randn((5, 3), generator=new_generator(1))
+    actions, log_probs = policy.sample(at, new_generator(2))
+    before = torch.nn.utils.parameters_to_vector(policy.parameters()).detach().clone()
+    flat = torch.ones(5)
+    statistics = trust_region_step(policy, Batch(at, actions, log_probs, flat, flat), TRPOConfig())
+    assert statistics == {"kl": 0.0, "gain": 0.0}
+    assert torch.equal(before, torch.nn.utils.parameters_to_vector(policy.parameters()))
+
+
+@pytest.mark.parametrize(("train", "config"), AGENTS, ids=NAMES)
+@pytest.mark.parametrize("env_id", ["CartPole-v1", "FrozenLake-v1"])
+def test_same_seed_same_training_bit_for_bit_and_another_seed_another(train, config, env_id):
+    def once(seed):
+        torch.manual_seed(seed + 100)  # the global generator must not matter
+        policy, history = train(env_id, config, generator=new_generator(seed))
+        return torch.nn.utils.parameters_to_vector(policy.parameters()), history
+
+    (first, seen), (second, seen_again), (other, _) = once(0), once(0), once(1)
+    assert torch.equal(first, second)
+    assert seen.episode_returns == seen_again.episode_returns
+    assert repr(seen.updates) == repr(seen_again.updates)
+    if env_id == "CartPole-v1":  # on the lake no reward may come at all, and then nothing moves
+        assert not torch.equal(first, other)
+
+
+@pytest.mark.parametrize(("train", "config"), AGENTS, ids=NAMES)
+def test_agents_train_with_continuous_actions(train, config):
+    policy, history = train("Pendulum-v1", config, generator=new_generator(0))
+    assert history.steps >= 400
+    assert all(torch.isfinite(parameter).all() for parameter in policy.parameters())
+    assert policy.log_std.abs().max() > 0
+
+
+@pytest.mark.parametrize(("train", "config"), AGENTS, ids=NAMES)
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+def test_agents_train_on_cuda(train, config):
+    generator = new_generator(0, "cuda")
+    policy, history = train("CartPole-v1", config, generator=generator, device="cuda")
+    assert next(policy.parameters()).device.type == "cuda"
+    assert history.steps >= 400
+
+
+@pytest.mark.parametrize(
+    ("train", "config"),
+    [(train_reinforce, ReinforceConfig(stop_return=475)), (train_ppo, PPOConfig(stop_return=475))],
+    ids=NAMES[:2],
+)
+def test_agent_solves_cartpole(train, config):
+    _, history = train("CartPole-v1", config, generator=new_generator(5))
+    assert history.mean_return(100) >= 475
+    assert len(history.episode_returns) > 100
+    assert history.steps < config.total_steps
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    ("train", "config"),
+    [
+        (train_reinforce, ReinforceConfig(stop_return=475)),
+        (train_ppo, PPOConfig(stop_return=475)),
+        (train_trpo, TRPOConfig(stop_return=475)),
+    ],
+    ids=NAMES,
+)
+def test_agent_solves_cartpole_from_several_seeds(train, config, seed):
+    _, history = train("CartPole-v1", config, generator=new_generator(seed))
+    assert history.mean_return(100) >= 475
