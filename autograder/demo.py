@@ -246,13 +246,24 @@ def _renamed(source: str, names: dict[str, str]) -> str:
     return "\n".join(lines)
 
 
-# Right answers, in many shapes.
+# Answers in many shapes, and what happens to them by accident.
 
 
 def right(draft: Draft) -> None:
     """Every answer is right, written as the course would."""
     for name in draft.checks:
         draft.answer_right(name)
+
+
+def a_mix(draft: Draft) -> None:
+    """Most questions right in some way, some known mistakes (the first are the common ones)."""
+    skill = 0.5 + 0.5 * draft.random.random()
+    for name in draft.checks:
+        luck = draft.random.random()
+        if luck < skill:
+            draft.answer_right(name, draft.random.randrange(-1, 4))
+        elif luck < 0.97:
+            draft.answer_mistaken(name, min(draft.random.randrange(6) for _ in range(3)))
 
 
 def right_by_other_means(draft: Draft) -> None:
@@ -262,16 +273,16 @@ def right_by_other_means(draft: Draft) -> None:
 
 
 def moves_a_question(draft: Draft) -> None:
-    """Right; the first question has been moved behind the others."""
-    right(draft)
+    """A mix; the first question has been moved behind the others."""
+    a_mix(draft)
     first = next(iter(draft.checks))
     moved = [draft.cells.pop(draft.at(grade_id)) for grade_id in (f"answer_{first}", first)]
     draft.cells.extend(moved)
 
 
 def runs_out_of_order(draft: Draft) -> None:
-    """Right; every test stands above its function, as when cells are run out of order."""
-    right_by_other_means(draft)
+    """A mix; every test stands above its function, as when cells are run out of order."""
+    a_mix(draft)
     for name in draft.checks:
         test = draft.cells.pop(draft.at(name))
         draft.cells.insert(draft.at(f"answer_{name}"), test)
@@ -296,8 +307,8 @@ def merges_cells(draft: Draft) -> None:
 
 
 def writes_unicode(draft: Draft) -> None:
-    """Right; names, comments and the student's own name are not ASCII."""
-    right(draft)
+    """A mix; names, comments and the student's own name are not ASCII."""
+    a_mix(draft)
     draft.insert(
         "gr\u00f6\u00dfe = 1  # \u8fd9\u662f\u4e00\u4e2a\u6ce8\u91ca\nprint(gr\u00f6\u00dfe)"
     )
@@ -319,30 +330,30 @@ def warns(draft: Draft) -> None:
 
 
 def has_an_unrelated_error(draft: Draft) -> None:
-    """Right; a cell of the student's own stops with an error before all answers."""
-    right_by_other_means(draft)
+    """A mix; a cell of the student's own stops with an error before all answers."""
+    a_mix(draft)
     draft.insert("table = {}\ntable['results']", early=True)
     draft.states = (FAILED,)
 
 
 def asks_for_input(draft: Draft) -> None:
-    """Right; a cell waits for somebody to type."""
-    right(draft)
+    """A mix; a cell waits for somebody to type."""
+    a_mix(draft)
     draft.insert("seed = int(input('seed? '))", early=True)
     draft.states = (FAILED,)
 
 
 def trains_for_an_hour(draft: Draft) -> None:
-    """Right; a training cell would run for an hour."""
-    right(draft)
+    """A mix; a training cell would run for an hour."""
+    a_mix(draft)
     source = "import time\nend = time.monotonic() + 3600\nwhile time.monotonic() < end:\n    pass\n"
     draft.insert(source, early=True)
     draft.states = (TIMED_OUT, FAILED)
 
 
 def plots_and_times(draft: Draft) -> None:
-    """Right; magics, a plot window, and stale outputs in the test cells."""
-    right_by_other_means(draft)
+    """A mix; magics, a plot window, and stale outputs in the test cells."""
+    a_mix(draft)
     draft.insert("%matplotlib inline\n%timeit -n1 -r1 sum(range(10))\n!echo done", early=True)
     draft.insert("import matplotlib.pyplot as plt\nplt.plot([0, 1])\nplt.show()")
     stale = {"output_type": "error", "ename": "AssertionError", "evalue": "old", "traceback": []}
@@ -351,14 +362,14 @@ def plots_and_times(draft: Draft) -> None:
 
 
 def renames_the_file(draft: Draft) -> None:
-    """Right; the browser gave the file another name."""
-    right(draft)
+    """A mix; the browser gave the file another name."""
+    a_mix(draft)
     draft.filename = f"{draft.homework} (1).ipynb"
 
 
 def has_windows_line_ends(draft: Draft) -> None:
-    """Right; byte order mark and Windows line ends, in the file and in the cells."""
-    right(draft)
+    """A mix; byte order mark and Windows line ends, in the file and in the cells."""
+    a_mix(draft)
     for cell in draft.cells:
         cell["source"] = cell["source"].replace("\n", "\r\n")
     text = json.dumps(draft.notebook, indent=1).replace("\n", "\r\n")
@@ -366,22 +377,22 @@ def has_windows_line_ends(draft: Draft) -> None:
 
 
 def has_the_old_format(draft: Draft) -> None:
-    """Right; saved in notebook format 3."""
-    right(draft)
+    """A mix; saved in notebook format 3."""
+    a_mix(draft)
     old = nbformat.convert(nbformat.from_dict(draft.notebook), 3)
     draft.payload = json.dumps(old, indent=1).encode()
 
 
 def has_another_kernel(draft: Draft) -> None:
-    """Right; the notebook names a kernel that only the student has."""
-    right_by_other_means(draft)
+    """A mix; the notebook names a kernel that only the student has."""
+    a_mix(draft)
     kernel = {"display_name": "rl", "language": "python", "name": "conda-env-rl-py"}
     draft.notebook["metadata"]["kernelspec"] = kernel
 
 
 def pastes_cells_twice(draft: Draft) -> None:
-    """Right; an answer cell and a test cell are there twice, grade ids and all."""
-    right(draft)
+    """A mix; an answer cell and a test cell are there twice, grade ids and all."""
+    a_mix(draft)
     last = list(draft.checks)[-1]
     for grade_id in (f"answer_{last}", last):
         place = draft.at(grade_id)
@@ -393,14 +404,8 @@ def pastes_cells_twice(draft: Draft) -> None:
 
 
 def mixed(draft: Draft) -> None:
-    """Some right, some known mistakes, a few left open: most of a class."""
-    common = 0.3 + 0.5 * draft.random.random()
-    for name in draft.checks:
-        luck = draft.random.random()
-        if luck < common:
-            draft.answer_right(name, draft.random.randrange(-1, 4))
-        elif luck < 0.95:
-            draft.answer_mistaken(name, min(draft.random.randrange(9), draft.random.randrange(9)))
+    """Some right, some known mistakes, perhaps one left open: most of a class."""
+    a_mix(draft)
 
 
 def mistaken(draft: Draft) -> None:
@@ -484,9 +489,8 @@ def is_another_homework(draft: Draft) -> None:
 
 
 def flips_the_metadata(draft: Draft) -> None:
-    """Two right; points a hundredfold, tests emptied, unlocked, graded flags turned round."""
-    for name in list(draft.checks)[:2]:
-        draft.answer_right(name)
+    """A mix; points a hundredfold, tests emptied, unlocked, graded flags turned round."""
+    a_mix(draft)
     for name in draft.checks:
         test = draft.cells[draft.at(name)]
         test["source"] = "100"
@@ -508,20 +512,21 @@ def _hostile(attack_name: str) -> Kind:
     attack = ATTACKS[attack_name]
 
     def kind(draft: Draft) -> None:
-        honest = [] if attack.self_harming else list(draft.checks)[:2]
+        half = len(draft.checks) // 2
+        honest = [] if attack.self_harming else list(draft.checks)[:half]
         for name in draft.checks:
             if name in honest:
                 draft.answer_right(name)
             elif attack.answer:
                 draft.answer(name, attack.answer.replace("NAME", name), 0, None)
-            else:
-                draft.mistakes[name] = None
+            elif draft.random.random() < 0.5:
+                draft.answer_mistaken(name, min(draft.random.randrange(6) for _ in range(3)))
         draft.insert(attack.source, early=attack.early)
         if attack_name == "shows active content":
             for markup in ("<script>alert(7)</script>", "<svg onload='alert(8)'></svg>"):
                 draft.insert(f"# Notes\n\n{markup}\n\n[me](javascript:alert(9))", kind="markdown")
         draft.states, draft.noticed = attack.states, attack.noticed
-        draft.note = f"{len(honest)} right; wants: {attack.wants}."
+        draft.note = f"{len(honest)} honestly right; wants: {attack.wants}."
 
     return kind
 

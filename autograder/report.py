@@ -216,6 +216,8 @@ def _links(group: ClassStanding, one: Standing) -> dict[str, str]:
     for step in ("submitted", "autograded"):
         if standing.notebook_path(group.course, step, one.student, group.homework):
             links[step] = f"../{step}/{tail}.ipynb"
+        elif step == "submitted" and one.state != standing.NOT_HANDED_IN:
+            links[step] = f"../{step}/{quote(one.student)}/{quote(group.homework)}/"
     return links
 
 

@@ -204,6 +204,22 @@ def test_links_of_the_report_lead_to_files(course: Path) -> None:
     assert [link for link in links if not (path.parent / link).is_file()] == []
 
 
+def test_a_renamed_notebook_is_reached_through_its_folder(course: Path) -> None:
+    own = course / "submitted" / "ada" / "hw1" / "hw1.ipynb"
+    own.rename(own.with_name("hw1 (1).ipynb"))
+    path = report.write_all(course, "hw1")
+    links = {a["href"] for t, a in Tags(path.read_text()).tags if t == "a"}
+    assert "../submitted/ada/hw1/" in links
+
+
+def test_many_remarks_are_folded_and_none_is_lost(tmp_path: Path) -> None:
+    notices = tuple(f"notice number {n}." for n in range(30))
+    save(tmp_path, Record("hw1", "ada", "graded", notices=notices))
+    page = report.write_report(tmp_path, "hw1").read_text()
+    assert "26 more" in page
+    assert [n for n in notices if page.count(n) != 1] == []
+
+
 def test_counts_and_marks(course: Path) -> None:
     group = class_standing(course, "hw1")
     assert {s.student: (s.state, s.score, s.waiting) for s in group.students} == {
