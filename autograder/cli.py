@@ -6,7 +6,6 @@ Exit status 0: done. 1: the work failed. 2: the call was wrong.
 from __future__ import annotations
 
 import json
-import logging
 import os
 import time
 from collections.abc import Sequence
@@ -260,9 +259,6 @@ def main() -> None:
     from autograder.sandbox import SandboxError
     from autograder.sources import HandoutError
 
-    logger = logging.getLogger("course.nbgrader")
-    logger.addHandler(logging.NullHandler())
-    logger.propagate = False
     try:
         app()
     except (SandboxError, HandoutError) as error:

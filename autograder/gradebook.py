@@ -111,8 +111,9 @@ class GradebookWriter(Autograde):
         self.force = True
         self.course = course
         self.release = {cell.source for cell in release.cells}
-        self.log = logging.getLogger("course.nbgrader")
-        coursedir.log = self.log
+        self.log = coursedir.log = logging.getLogger("course.nbgrader")
+        self.log.propagate = False  # its words are for its own command line
+        self.log.addHandler(logging.NullHandler())
 
     @property
     def _input_directory(self) -> str:
