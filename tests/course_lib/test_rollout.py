@@ -197,6 +197,14 @@ def test_two_halves_are_one_whole():
     assert first.episode_returns + second.episode_returns == whole.episode_returns
 
 
+def test_an_environment_that_reuses_its_arrays_changes_no_earlier_step(rollout):
+    envs = SyncVectorEnv([lambda s=script: Scripted(s) for script in SCRIPTS], copy=False)
+    policy = policy_for(envs, generator=new_generator())
+    got, _ = collect(envs, policy, STEPS, new_generator())
+    assert torch.equal(got.observations, rollout.observations)
+    assert torch.equal(got.next_observations, rollout.next_observations)
+
+
 def test_episode_returns_and_lengths_are_counted_without_resets(rollout):
     # Environment 0 ends at rows 2, 5, 10; environment 1 at rows 4, 6, 9.
     assert rollout.episode_ends == [2, 4, 5, 6, 9, 10]

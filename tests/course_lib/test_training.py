@@ -9,7 +9,15 @@ import torch
 from gymnasium.vector import SyncVectorEnv
 
 from course_lib.policies import CategoricalPolicy, critic_for, policy_for
-from course_lib.reference import baseline_loss, conjugate_gradient, gae, kl, returns_to_go
+from course_lib.reference import (
+    baseline_loss,
+    clipped_surrogate,
+    conjugate_gradient,
+    gae,
+    kl,
+    ppo_agent,
+    returns_to_go,
+)
 from course_lib.reference.ppo_agent import train_ppo
 from course_lib.reference.reinforce_agent import train_reinforce
 from course_lib.reference.trpo_agent import distribution_at, train_trpo, trust_region_step
@@ -251,6 +259,37 @@ def test_trust_region_step_without_a_gradient_stays():
     statistics = trust_region_step(policy, Batch(at, actions, log_probs, flat, flat), TRPOConfig())
     assert statistics == {"kl": 0.0, "gain": 0.0}
     assert torch.equal(before, torch.nn.utils.parameters_to_vector(policy.parameters()))
+
+
+def test_ppo_keeps_the_acting_policys_log_probs_through_all_epochs(monkeypatch):
+    calls = []
+
+    def spy(log_probs, old_log_probs, advantages, epsilon):
+        calls.append((log_probs.detach().clone(), old_log_probs.clone()))
+        assert advantages.mean().abs() < 1e-5
+        assert epsilon == 0.3
+        return clipped_surrogate(log_probs, old_log_probs, advantages, epsilon)
+
+    monkeypatch.setattr(ppo_agent, "clipped_surrogate", spy)
+    config = PPOConfig(
+        envs=4, rollout_steps=20, epochs=3, minibatches=2, epsilon=0.3, total_steps=80
+    )
+    train_ppo("CartPole-v1", config, generator=new_generator(0))
+    assert len(calls) == 6  # epochs * minibatches of one update
+    torch.testing.assert_close(calls[0][0], calls[0][1])
+    epochs = [torch.cat([old for _, old in calls[i : i + 2]]).sort().values for i in (0, 2, 4)]
+    assert torch.equal(epochs[0], epochs[1])
+    assert torch.equal(epochs[0], epochs[2])
+    assert all((new - old).abs().max() > 1e-4 for new, old in calls[1:])
+
+
+def test_reinforce_fits_its_critic_for_as_many_epochs_as_it_is_told():
+    errors = []
+    for epochs in (1, 2, 40):
+        config = ReinforceConfig(envs=4, critic_epochs=epochs, total_steps=1)
+        _, history = train_reinforce("CartPole-v1", config, generator=new_generator(0))
+        errors.append(history.updates[0]["value_loss"])
+    assert errors[0] > errors[1] > 2 * errors[2]
 
 
 @pytest.mark.parametrize(("train", "config"), AGENTS, ids=NAMES)
