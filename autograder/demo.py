@@ -27,6 +27,8 @@ from autograder.check import Check, Function, compile_exam
 from autograder.checks import HOMEWORKS
 
 UNREADABLE = "unreadable"
+# The homework's own cells use the answers, and may well stop at a wrong or unusual one.
+MAY_FAIL = (GRADED, FAILED)
 UNICODE_STUDENT = "zo\u00eb_m\u00fcller"
 _NAMES = """
 aisha anna bao ben carla chiara david dmitri elif emre farid fatou goran grace hana hugo ivan jun
@@ -257,6 +259,7 @@ def right(draft: Draft) -> None:
 
 def a_mix(draft: Draft) -> None:
     """Most questions right in some way, some known mistakes (the first are the common ones)."""
+    draft.states = MAY_FAIL
     skill = 0.5 + 0.5 * draft.random.random()
     for name in draft.checks:
         luck = draft.random.random()
@@ -268,6 +271,7 @@ def a_mix(draft: Draft) -> None:
 
 def right_by_other_means(draft: Draft) -> None:
     """Every answer is right: loops, matrices, numpy, other dtypes."""
+    draft.states = MAY_FAIL
     for name in draft.checks:
         draft.answer_right(name, draft.random.randrange(100))
 
@@ -410,6 +414,7 @@ def mixed(draft: Draft) -> None:
 
 def mistaken(draft: Draft) -> None:
     """Known mistakes only."""
+    draft.states = MAY_FAIL
     for name in draft.checks:
         draft.answer_mistaken(name, draft.random.randrange(100))
 
@@ -431,6 +436,7 @@ def deletes_cells(draft: Draft) -> None:
     draft.answer(first, "")
     del draft.cells[draft.at(f"answer_{first}")]
     del draft.cells[draft.at(second)]
+    draft.states = MAY_FAIL
 
 
 def has_a_syntax_error(draft: Draft) -> None:
@@ -454,6 +460,7 @@ def remembers_the_numbers(draft: Draft) -> None:
     )
     draft.answer(first, source, 0, None)
     draft.answer_right(second)
+    draft.states = MAY_FAIL
 
 
 # Files that are no submission.
@@ -525,7 +532,8 @@ def _hostile(attack_name: str) -> Kind:
         if attack_name == "shows active content":
             for markup in ("<script>alert(7)</script>", "<svg onload='alert(8)'></svg>"):
                 draft.insert(f"# Notes\n\n{markup}\n\n[me](javascript:alert(9))", kind="markdown")
-        draft.states, draft.noticed = attack.states, attack.noticed
+        draft.states = tuple(dict.fromkeys((*attack.states, FAILED)))
+        draft.noticed = attack.noticed
         draft.note = f"{len(honest)} honestly right; wants: {attack.wants}."
 
     return kind

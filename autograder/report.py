@@ -160,18 +160,24 @@ def _write_report(group: ClassStanding) -> Path:
     folder = group.course / "report"
     _write(folder / f"{group.homework}.json", json.dumps(facts(group), indent=1) + "\n")
     _write(folder / f"{group.homework}.csv", table(group))
-    looks = [one for one in group.students if one.needs_a_look]
-    looks.sort(key=lambda one: (not (one.record and one.record.notices), one.student))
+    looks = sorted((one for one in group.students if one.needs_a_look), key=_gravity)
     page = _templates().get_template("report.html.j2")
     text = page.render(
         group=group,
-        looks=looks,
+        looks=[one for one in looks if not one.only_cells_failed],
+        slips=[one for one in looks if one.only_cells_failed],
         links={one.student: _links(group, one) for one in group.students},
         bars={question.name: _bar(group, question) for question in group.coded},
         waiting=sum(one.waiting for one in group.students),
         tiles=_tiles(group),
     )
     return _write(folder / f"{group.homework}.html", text)
+
+
+def _gravity(one: Standing) -> tuple[bool, bool, str]:
+    """Order for those who need a look: notices, then runs that did not end well, then the rest."""
+    noticed = bool(one.record and one.record.notices)
+    return not noticed, one.state in ("graded", "cells failed"), one.student
 
 
 def _tiles(group: ClassStanding) -> list[tuple[str, str, str]]:
@@ -182,8 +188,9 @@ def _tiles(group: ClassStanding) -> list[tuple[str, str, str]]:
         (_one_decimal(group.mean), "mean mark", whole),
         (_one_decimal(group.median), "median mark", whole),
     ]
-    looks = sum(one.needs_a_look for one in group.students)
-    tiles.append((str(looks), "need a look", "state, notices or repairs" if looks else "all plain"))
+    looks = sum(one.needs_a_look and not one.only_cells_failed for one in group.students)
+    slips = sum(one.only_cells_failed for one in group.students)
+    tiles.append((str(looks), "need a look", f"and {slips} with a failed cell only"))
     if group.written:
         waiting = sum(one.waiting for one in group.students)
         tiles.append((str(waiting), "written answers to grade", "in nbgrader's formgrader"))

@@ -117,6 +117,17 @@ class Standing:
         """Whether a person should look at it."""
         return self.state not in ("graded", NOT_HANDED_IN) or bool(self.remarks)
 
+    @property
+    def only_cells_failed(self) -> bool:
+        """Whether a failed cell is all there is to say, and it has already cost what it costs."""
+        return (
+            self.record is not None
+            and self.state == "cells failed"
+            and not self.record.notices
+            and not self.record.repairs
+            and len(self.remarks) <= 1
+        )
+
 
 @dataclass(frozen=True)
 class Mistake:

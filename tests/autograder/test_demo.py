@@ -298,7 +298,7 @@ def test_an_attack_is_in_its_notebook_and_earns_its_honest_part(
     compile(own[0], name, "exec")
     honest = [] if ATTACKS[name].self_harming else HOMEWORKS["hw2"][:4]
     assert truth.points == {c.name: c.points if c in honest else 0 for c in HOMEWORKS["hw2"]}
-    assert truth.states == ATTACKS[name].states
+    assert set(truth.states) == {*ATTACKS[name].states, "cells failed"}
 
 
 def test_remembered_numbers_are_those_of_the_examples(

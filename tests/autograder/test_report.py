@@ -212,6 +212,17 @@ def test_a_renamed_notebook_is_reached_through_its_folder(course: Path) -> None:
     assert "../submitted/ada/hw1/" in links
 
 
+def test_a_failed_cell_alone_is_a_line_and_not_an_entry(tmp_path: Path) -> None:
+    plain = Record("hw1", "ada", "cells failed", failed_cells=(4, 7))
+    graver = Record("hw1", "ben", "cells failed", failed_cells=(4,), notices=("It forks.",))
+    for record in (plain, graver):
+        save(tmp_path, record)
+    text = Tags(report.write_report(tmp_path, "hw1").read_text()).text
+    assert "Needs a look (1)" in text
+    assert "a cell of 1 more stopped with an error" in text
+    assert "ada (4, 7)." in text
+
+
 def test_many_remarks_are_folded_and_none_is_lost(tmp_path: Path) -> None:
     notices = tuple(f"notice number {n}." for n in range(30))
     save(tmp_path, Record("hw1", "ada", "graded", notices=notices))
