@@ -51,12 +51,14 @@ class Mark:
 
     @property
     def outcome(self) -> str:
-        """The verdict's outcome; for a written answer "waiting", "marked" or ""."""
+        """The verdict's outcome; for words "waiting", "marked", "unwritten" or ""."""
         if self.verdict is not None:
             return self.verdict.outcome
         if self.waiting:
             return "waiting"
-        return "marked" if self.score is not None else ""
+        if self.score is None:
+            return ""
+        return "marked" if self.by_hand else "unwritten"  # the machine marks only what is untouched
 
 
 @dataclass(frozen=True)
@@ -312,7 +314,7 @@ class _Books:
     cells: list[tuple[str, str, float]] = field(default_factory=list)
     names: dict[str, str] = field(default_factory=dict)
     grades: dict[tuple[str, str], Any] = field(default_factory=dict)
-    comments: dict[tuple[str, str], str] = field(default_factory=dict)
+    comments: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
     penalties: dict[str, float] = field(default_factory=dict)
 
 
@@ -355,8 +357,8 @@ def _read_gradebook(course: Path, homework: str) -> _Books:
             grade, grade.auto_score, grade.manual_score, grade.needs_manual_grade, grade.score
         ):
             books.grades[row[0], row[1]] = row[2:]
-        for row in rows(api.Comment, api.Comment.comment):
-            books.comments[row[0], row[1]] = row[2] or ""
+        for row in rows(api.Comment, api.Comment.manual_comment, api.Comment.auto_comment):
+            books.comments[row[0], row[1]] = (row[2] or "", row[3] or "")
         late = gradebook.db.query(
             api.SubmittedAssignment.student_id, api.SubmittedNotebook.late_submission_penalty
         ).select_from(api.SubmittedNotebook)
@@ -411,12 +413,14 @@ def _mark(question: Question, student: str, books: _Books, record: Record | None
         return Mark(question, score=float(verdict.points) if verdict else None, verdict=verdict)
     auto, manual, waiting, score = grade
     if question.kind == "coded":
-        comment = books.comments.get((student, f"answer_{question.name}"), "")
+        # The machine's comment is the verdict's sentence over again.
+        comment, _ = books.comments.get((student, f"answer_{question.name}"), ("", ""))
         known = auto is not None or manual is not None
         value = float(score) if known else float(verdict.points) if verdict else None
         waiting = bool(waiting) and manual is not None
     else:
-        comment = books.comments.get((student, question.name), "")
+        by_person, by_machine = books.comments.get((student, question.name), ("", ""))
+        comment = by_person or by_machine
         value = None if waiting else float(score)
         if record is not None and record.state == "unreadable":  # there is no answer to read
             value, waiting = None if manual is None else float(score), False

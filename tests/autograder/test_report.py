@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from nbgrader import api
 from nbgrader.api import Gradebook
 
 from autograder import report
@@ -286,6 +287,17 @@ def test_a_mark_set_by_hand_counts(course: Path) -> None:
     assert "A person has set this mark." in feedback(course, "ben")
 
 
+def test_an_untouched_written_answer_is_not_called_marked(course: Path) -> None:
+    with Gradebook(f"sqlite:///{course}/gradebook.db") as gradebook:
+        grade = gradebook.find_grade("written_why", "hw1", "hw1", "ben")
+        grade.auto_score, grade.needs_manual_grade = 0, False  # as nbgrader files "No response."
+        gradebook.db.commit()
+    group = class_standing(course, "hw1")
+    outcomes = {s.student: s.marks[-1].outcome for s in group.students}
+    assert outcomes["ben"] == "unwritten"
+    assert (outcomes["ada"], outcomes["cem"]) == ("marked", "waiting")
+
+
 def test_a_late_penalty_is_taken_off_and_said(course: Path) -> None:
     with Gradebook(f"sqlite:///{course}/gradebook.db") as gradebook:
         gradebook.find_submission_notebook("hw1", "hw1", "ben").late_submission_penalty = 1
@@ -347,6 +359,22 @@ def test_feedback_shows_the_marked_answer_with_its_comment(course: Path) -> None
     assert "so far" not in said
     assert "Well said. <script>alert(1)" in said
     assert "not graded yet" not in said
+
+
+def test_a_comment_by_a_person_is_shown_and_the_machines_is_not_said_twice(course: Path) -> None:
+    with Gradebook(f"sqlite:///{course}/gradebook.db") as gradebook:
+        gradebook.add_solution_cell("answer_returns_to_go", "hw1", "hw1")
+        note = api.Comment(
+            cell=gradebook.find_solution_cell("answer_returns_to_go", "hw1", "hw1"),
+            notebook=gradebook.find_submission_notebook("hw1", "hw1", "ben"),
+            auto_comment="Gamma is not used.",
+        )
+        gradebook.db.add(note)
+        gradebook.db.commit()
+        assert feedback(course, "ben").count("Gamma is not used.") == 1
+        note.manual_comment = "Come and see me."
+        gradebook.db.commit()
+    assert "Come and see me." in feedback(course, "ben")
 
 
 def test_feedback_of_one_who_was_not_graded_says_so(course: Path) -> None:
