@@ -189,7 +189,8 @@ def _failure_sentence(exam: Exam, index: int, failure: Failure) -> str:
     if failure.kind == "raised":
         return f"{name} stopped with {failure.message}{where}."
     if failure.kind == "not numbers":
-        return f"{name} was called and gave no usable answer: {failure.message}"
+        end = "" if failure.message.endswith((".", "?")) else "."
+        return f"{name} was called and gave no usable answer: {failure.message}{end}"
     if failure.kind == "timed out":
         return f"{name} did not come back: {failure.message}."
     return f"{name} ended the whole process: {failure.message or 'it exited or crashed'}."
@@ -216,9 +217,10 @@ def _difference_sentence(exam: Exam, tables: Sequence[Arrays], index: int) -> st
     key = next(k for k in want if k not in got or not exam.tolerance.agrees(want[k], got[k]))
     if key not in got:
         return f"{name}: {off} is missing from the answer."
+    others = off.removeprefix(f"`{key}`").removeprefix(", ")
     return (
-        f"{name} differs on example {index + 1}: {off} should be {show(want[key])} "
-        f"and came out as {show(got[key])}."
+        f"{name} differs on example {index + 1}: `{key}` should be {show(want[key])} "
+        f"and came out as {show(got[key])}" + (f"; {others} is off too." if others else ".")
     )
 
 

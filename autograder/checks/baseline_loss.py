@@ -194,7 +194,7 @@ CHECK = Check(
             "drops gamma^t",
             drops_gamma_t,
             "The discount gamma^t in front of each term is missing. Much code leaves it out, but "
-            "then descent no longer follows the gradient of the discounted J. This course keeps "
+            "then descent no longer follows the gradient of the discounted J: this course keeps "
             "it.",
             "02_policy_gradient#C23",
         ),

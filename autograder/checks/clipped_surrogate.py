@@ -41,7 +41,7 @@ def _case(ratios: Any, advantages: Any, epsilon: float, old: Any) -> Case:
 
 def public_cases() -> list[Case]:
     return [
-        _case([1.5, 0.5], [1.0, 1.0], 0.2, np.log([0.4, 0.5])),
+        _case([1.5, 0.7], [1.0, 1.0], 0.2, np.log([0.4, 0.5])),
         _case(
             [0.5, 1.1, 1.6, 0.5, 0.9, 1.6],  # below, inside and above, for both signs
             [1.0, 2.0, 0.5, -1.5, -1.0, -0.7],

@@ -167,9 +167,9 @@ CHECK = Check(
         Misconception(
             "the wrong way round",
             wrong_way_round,
-            "This is KL(pi || pi_old). The divergence is not symmetric: in TRPO's constraint the "
-            "old policy, which drew the states and actions, does the weighing. "
-            "(torch's kl_div takes its arguments in the opposite order.)",
+            "This is KL(pi || pi_old); torch's kl_div takes its arguments in the opposite order, "
+            "if you used that. The divergence is not symmetric: in TRPO's constraint the old "
+            "policy, which drew the actions, does the weighing.",
             "06_trpo#C54",
         ),
         Misconception(

@@ -254,8 +254,8 @@ CHECK = Check(
             "drops gamma^t",
             drops_gamma_t,
             "The discount gamma^t in front of the score is missing. Much code leaves it out, but "
-            "then the sum is no longer the gradient of the discounted J: steps that are reached "
-            "late count too much. This course keeps it.",
+            "then late steps count too much, and the sum is no longer the gradient of the "
+            "discounted J: this course keeps it.",
             "02_policy_gradient#C23",
         ),
         Misconception(

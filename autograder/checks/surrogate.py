@@ -34,7 +34,7 @@ def recipe(function: Function, case: Arrays) -> dict[str, Any]:
 def public_cases() -> list[Case]:
     return [
         {
-            "log_probs": np.log([0.6, 0.25]),
+            "log_probs": np.log([0.7, 0.25]),
             "old_log_probs": np.log([0.5, 0.5]),
             "advantages": np.array([1.0, -2.0]),
         },

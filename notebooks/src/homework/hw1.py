@@ -50,6 +50,7 @@ from course_lib.policies import softmax_policy
 from course_lib.rollout import sample_episodes
 
 torch.set_default_dtype(torch.float64)
+torch.set_num_threads(1)  # the tensors here are small: more threads would wait for each other
 
 # %% [markdown]
 # ## 1. Rewards-to-go
@@ -222,13 +223,13 @@ def exact_returns_on_the_way(estimate: Callable[[Tensor, Any], Tensor], seed: in
 
 try:
     fig, ax = plt.subplots(figsize=(7, 4), facecolor="white")
-    for estimate, label, colour in (
-        (with_whole_return, "REINFORCE-1", "#0072B2"),
-        (with_rewards_to_go, "REINFORCE-2", "#D55E00"),
+    for estimate, label, colour, line in (
+        (with_whole_return, "REINFORCE-1", "#0072B2", "-"),
+        (with_rewards_to_go, "REINFORCE-2", "#D55E00", ":"),
     ):
         for seed in range(4):
             curve = exact_returns_on_the_way(estimate, seed)
-            ax.plot(curve, color=colour, linewidth=1, label=label if seed == 0 else None)
+            ax.plot(curve, line, color=colour, label=label if seed == 0 else None)
     best = chain.expected_return(chain.optimal_policy()).item()
     ax.axhline(best, color="black", linestyle="--", label=f"best possible, {best:.2f}")
     ax.set_xlabel("iterations of 8 episodes")

@@ -43,6 +43,7 @@ from course_lib.policies import softmax_policy
 from course_lib.rollout import sample_episodes
 
 torch.set_default_dtype(torch.float64)
+torch.set_num_threads(1)  # the tensors here are small: more threads would wait for each other
 
 # %% [markdown]
 # ## 1. The surrogate
@@ -53,7 +54,7 @@ torch.set_default_dtype(torch.float64)
 #
 # `log_probs` and `old_log_probs` are the logarithms of the two probabilities, each `(B,)`. The result is a scalar that is to be made **large**. The old policy and the advantages were fixed when the batch was collected, so they are constants: no gradient may flow into them, even if they come with a graph. There is no $\gamma^t$ here, and the advantages are used as they come.
 #
-# **By hand.** New probabilities $(0.6, 0.25)$, old ones $(0.5, 0.5)$, advantages $(1, -2)$: the ratios are $1.2$ and $0.5$, and $L = \tfrac12 (1.2 - 1) = 0.1$.
+# **By hand.** New probabilities $(0.7, 0.25)$, old ones $(0.5, 0.5)$, advantages $(1, -2)$: the ratios are $1.4$ and $0.5$, and $L = \tfrac12 (1.4 - 1) = 0.2$.
 #
 # *Slide 57; the note's equation (7). Lecture on TRPO, section C56.*
 
@@ -189,7 +190,7 @@ torch.set_default_dtype(torch.float64)
 #
 # `old_log_probs` and `advantages` are plain constants here. The result is a scalar that is to be made **large**.
 #
-# **By hand.** Ratios $(1.5, 0.5)$, both advantages 1, $\epsilon = 0.2$: the terms are $\min(1.5, 1.2) = 1.2$ and $\min(0.5, 0.8) = 0.5$, and $L = 0.85$.
+# **By hand.** Ratios $(1.5, 0.7)$, both advantages 1, $\epsilon = 0.2$: the terms are $\min(1.5, 1.2) = 1.2$ and $\min(0.7, 0.8) = 0.7$, and $L = 0.95$.
 #
 # *Slide 60; the note, section 3.2. Lecture on PPO, section C63.*
 
@@ -306,13 +307,13 @@ try:
     returns, distances = trpo_run(delta=0.05)
     left.plot(returns, color="#0072B2", marker=".", label="TRPO")
     left.set_title(f"TRPO, delta = 0.05; largest KL of a step: {max(distances):.3f}")
-    for objective, label, colour in (
-        (clipped, "PPO, clipped at 0.2", "#0072B2"),
-        (surrogate, "the same without clip", "#D55E00"),
+    for objective, label, colour, line in (
+        (clipped, "PPO, clipped at 0.2", "#0072B2", "-"),
+        (surrogate, "the same without clip", "#D55E00", ":"),
     ):
         for seed in range(3):
             curve = ppo_run(objective, learning_rate=10.0, seed=seed)
-            right.plot(curve, color=colour, linewidth=1, label=label if seed == 0 else None)
+            right.plot(curve, line, color=colour, label=label if seed == 0 else None)
     right.set_title("PPO, learning rate 10, four passes over each batch")
     best = exact_return(torch.log(cliff.optimal_policy() + 1e-12))
     for ax in (left, right):

@@ -1,0 +1,203 @@
+"""The checks are tested themselves: every known mistake loses and is named, right ways win."""
+
+import dataclasses
+import functools
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+
+from autograder import checks, probe, wire
+from autograder.check import compile_exam
+from autograder.checks import HOMEWORKS
+from autograder.exam import Exam, Failure, judge
+
+CHECKS = [check for homework in HOMEWORKS.values() for check in homework]
+SEEDS = (None, 0, 1, 2)
+by_check = pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
+by_seed = pytest.mark.parametrize("seed", SEEDS, ids=lambda seed: f"seed {seed}")
+
+
+@functools.cache
+def exam_of(name, seed):
+    check = next(check for check in CHECKS if check.name == name)
+    exam = compile_exam(check, None if seed is None else np.random.default_rng(seed))
+    return dataclasses.replace(exam, known_wrong=tuple(exam.known_wrong))
+
+
+def sit(exam, function):
+    """The verdict on a function, by way of all that crosses the line to a student's process."""
+    cases = [wire.decode(json.loads(json.dumps(wire.encode(case)))) for case in exam.cases]
+    answers = []
+    for item in probe.answer(function, exam.check, exam.recipe, cases):
+        if "observations" in item:
+            answers.append(wire.decode(json.loads(json.dumps(item["observations"]))))
+        else:
+            answers += [Failure(**item["failure"])] * (len(cases) - len(answers))
+    return judge(exam, answers)
+
+
+@by_seed
+@by_check
+def test_the_reference_and_right_answers_by_other_means_get_full_marks(check, seed):
+    exam = exam_of(check.name, seed)
+    for function in (check.reference, *check.accepted):
+        verdict = sit(exam, function)
+        assert verdict.outcome == "right", f"{function.__name__}: {verdict.sentence}"
+        assert verdict.points == verdict.max_points == check.points
+
+
+@by_seed
+@by_check
+def test_known_mistakes_lose_the_points_and_are_named(check, seed):
+    exam = exam_of(check.name, seed)
+    for mistake in check.misconceptions:
+        verdict = sit(exam, mistake.function)
+        assert (verdict.outcome, verdict.mistake) == ("known mistake", mistake.name)
+        assert (verdict.points, verdict.sentence, verdict.see) == (0, mistake.hint, mistake.see)
+
+
+@by_check
+def test_no_two_known_mistakes_answer_alike(check):
+    exam = exam_of(check.name, None)
+    tables = [exam.expected, *(wrong.observations for wrong in exam.known_wrong)]
+    for i, one in enumerate(tables):
+        for other in tables[i + 1 :]:
+            assert any(
+                a.keys() != b.keys() or not all(exam.tolerance.agrees(a[k], b[k]) for k in a)
+                for a, b in zip(one, other, strict=True)
+            )
+
+
+@by_check
+def test_a_check_knows_mistakes_and_other_right_ways(check):
+    names = [mistake.name for mistake in check.misconceptions]
+    assert len(names) >= 3
+    assert len(set(names)) == len(names)
+    assert len(check.accepted) >= 2
+    assert check.points > 0
+    for mistake in check.misconceptions:
+        lecture, _, claim = mistake.see.partition("#")
+        assert lecture[:2].isdigit()
+        assert claim.startswith("C")
+        assert 1 <= len(re.findall(r"[.?](?=\s|\)|$)", mistake.hint)) <= 2, mistake.hint
+        assert mistake.hint.endswith((".", "?")), mistake.hint
+
+
+@by_check
+def test_the_recipe_stands_alone_and_holds_no_secret(check):
+    recipe = probe.load_recipe(check.recipe_source)
+    case = wire.decode(wire.encode(check.public_cases()[0]))
+    assert set(recipe(check.reference, case)) == set(exam_of(check.name, None).expected[0])
+    for word in ("reference", "autograder", "checks", "hidden", "mistake", "misconception"):
+        assert word not in check.recipe_source
+
+
+@by_check
+def test_exams_survive_json(check):
+    exam = exam_of(check.name, 0)
+    again = Exam.from_json(json.loads(json.dumps(exam.to_json())))
+    assert json.dumps(again.to_json()) == json.dumps(exam.to_json())
+    assert sit(again, check.reference).outcome == "right"
+    wrong = check.misconceptions[-1]
+    assert sit(again, wrong.function).mistake == wrong.name
+
+
+@by_check
+def test_hidden_cases_come_from_the_seed_and_differ(check):
+    def drawn(seed):
+        exam = exam_of(check.name, seed)
+        return [wire.encode(case) for case in exam.cases[exam.public :]]
+
+    again = compile_exam(check, np.random.default_rng(0))
+    assert [wire.encode(case) for case in again.cases[again.public :]] == drawn(0)
+    assert len(drawn(0)) >= 2
+    assert drawn(0) != drawn(1)
+    shapes = {tuple(tuple(a["shape"]) for a in case.values()) for case in drawn(0) + drawn(1)}
+    assert len(shapes) > 1, "hidden cases should vary in size"
+
+
+@by_check
+def test_public_answers_by_heart_fail_on_hidden_cases(check):
+    """Whoever knows the public table by heart gets it right, and nothing else."""
+    public, full = exam_of(check.name, None), exam_of(check.name, 0)
+    assert judge(public, list(public.expected)).outcome == "right"
+    by_heart = list(public.expected) + [public.expected[-1]] * (len(full.cases) - public.public)
+    verdict = judge(full, by_heart)
+    assert verdict.outcome == "wrong"
+    assert verdict.points == 0
+
+
+def _zeros(*arguments):
+    tensors = [a for a in arguments if isinstance(a, torch.Tensor)]
+    return torch.zeros_like(tensors[0])
+
+
+GENERIC = {
+    "zeros": _zeros,
+    "a scalar zero": lambda *a: torch.zeros((), dtype=torch.float64),
+    "none": lambda *a: None,
+    "a list": lambda *a: [1.0, 2.0],
+    "a ragged list": lambda *a: [[1.0], [1.0, 2.0]],
+    "a string": lambda *a: "1.5",
+    "an object": lambda *a: object(),
+    "its first tensor": lambda *a: next(x for x in a if isinstance(x, torch.Tensor)),
+    "wrong shape": lambda *a: torch.ones(3, 1, 2, dtype=torch.float64),
+    "nan": lambda *a: _zeros(*a) + float("nan"),
+    "inf": lambda *a: _zeros(*a) + float("inf"),
+    "complex": lambda *a: _zeros(*a) + 1j,
+    "an integer": lambda *a: 3,
+    "a tuple of tensors": lambda *a: (_zeros(*a), _zeros(*a)),
+    "far too much": lambda *a: torch.zeros(200_000),
+    "raises": lambda *a: 1 / 0,
+    "exits": lambda *a: exit(),
+    "too few arguments": lambda x: x,
+}
+
+
+@pytest.mark.parametrize("what", GENERIC)
+@by_check
+def test_answers_of_no_kind_lose_with_a_sentence(check, what):
+    verdict = sit(exam_of(check.name, None), GENERIC[what])
+    assert verdict.points == 0
+    assert verdict.outcome in ("wrong", "known mistake", "raised", "not numbers")
+    assert verdict.sentence.rstrip().endswith((".", "?", ")"))
+    assert len(verdict.sentence) < 500
+
+
+@by_check
+def test_an_unwritten_stub_is_told_apart(check):
+    def stub(*arguments):
+        raise NotImplementedError(f"{check.name}: your code here")
+
+    verdict = sit(exam_of(check.name, 0), stub)
+    assert (verdict.outcome, verdict.points) == ("unwritten", 0)
+    assert sit(exam_of(check.name, 0), None).outcome == "missing"
+
+
+@by_check
+def test_a_reference_that_answers_nan_does_not_compile(check):
+    broken = dataclasses.replace(check, reference=lambda *a: _zeros(*a) + float("nan"))
+    with pytest.raises(ValueError, match="nan or inf"):
+        compile_exam(broken)
+
+
+def test_find_and_rows_name_what_there_is():
+    assert checks.find("hw1", "reinforce") is HOMEWORKS["hw1"][-1]
+    with pytest.raises(ValueError, match=r"hw3.*hw1, hw2"):
+        checks.find("hw3", "reinforce")
+    with pytest.raises(ValueError, match=r"gae.*returns_to_go, reinforce_1"):
+        checks.find("hw1", "gae")
+    table = checks.rows()
+    assert [row.check for row in table] == [check.name for check in CHECKS]
+    assert [sum(r.points for r in table if r.homework == h) for h in HOMEWORKS] == [15, 26]
+    assert all(len(row.misconceptions) >= 3 for row in table)
+
+
+def test_names_are_unique_over_all_homeworks():
+    names = [check.name for check in CHECKS]
+    assert len(set(names)) == len(names) == 13
+    for homework, members in HOMEWORKS.items():
+        assert all(check.homework == homework for check in members)

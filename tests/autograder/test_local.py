@@ -1,0 +1,247 @@
+"""What students see: `check(f)` in a notebook, `course check` outside, the data behind both."""
+
+import json
+import subprocess
+import sys
+
+import nbformat
+import pytest
+from typer.testing import CliRunner
+
+from autograder import local
+from autograder.checks import HOMEWORKS, find
+from autograder.local import CannotCheck, CheckFailed, check, examine_notebook
+from autograder.public_exams import FOLDER, rounded, write_public_exams
+from course_lib import reference
+
+runner = CliRunner()
+
+
+def named(name, function):
+    def wrapper(*arguments):
+        return function(*arguments)
+
+    wrapper.__name__ = name
+    return wrapper
+
+
+def notebook(path, *sources, grade_ids=None):
+    cells = []
+    for index, source in enumerate(sources):
+        cell = nbformat.v4.new_code_cell(source)
+        if grade_ids:
+            cell.metadata["nbgrader"] = {"grade_id": grade_ids[index]}
+        cells.append(cell)
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+    return path
+
+
+def answers(homework, **changes):
+    """Code for every question of a homework: the reference, or what `changes` say."""
+    lines = ["import torch", "import course_lib.reference as _reference"]
+    for one in HOMEWORKS[homework]:
+        lines.append(changes.get(one.name, f"{one.name} = _reference.{one.name}"))
+    return "\n".join(lines)
+
+
+# check(f)
+
+
+def test_a_right_function_prints_one_line_and_nothing_else(capfd):
+    check(reference.returns_to_go)
+    out, err = capfd.readouterr()
+    assert out == "returns_to_go: right on 4 examples\n"
+    assert err == ""
+
+
+@pytest.mark.parametrize("name", reference.__all__)
+def test_every_question_has_a_public_exam(name, capsys):
+    check(getattr(reference, name))
+    assert capsys.readouterr().out.startswith(f"{name}: right on")
+
+
+def test_a_known_mistake_is_named_with_the_place_that_clears_it_up():
+    mistake = find("hw1", "returns_to_go").misconceptions[1]
+    with pytest.raises(CheckFailed) as caught:
+        check(named("returns_to_go", mistake.function))
+    lecture, claim = mistake.see.split("#")
+    assert str(caught.value) == f"{mistake.hint}\nSee lecture {lecture}, section {claim}."
+
+
+def test_other_mistakes_are_told_with_numbers():
+    with pytest.raises(CheckFailed, match=r"example 1: `returns` should be \[1.5, 1, 2\] and came"):
+        check(named("returns_to_go", lambda rewards, gamma: 3 * rewards))
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (3.0, "given a float: give it the function itself"),
+        (lambda x: x, r"No question asks for a function named <lambda>. There are: returns_to_go"),
+        (len, "named len"),
+    ],
+)
+def test_what_is_no_homework_function_is_told_so(given, words):
+    with pytest.raises(CheckFailed, match=words):
+        check(given)
+
+
+def test_notebooks_show_the_sentence_without_a_traceback(capsys):
+    from IPython.core.interactiveshell import InteractiveShell
+
+    shell = InteractiveShell()
+    result = shell.run_cell(
+        "from autograder.local import check\n"
+        "def returns_to_go(rewards, gamma):\n    return rewards * 0 + 5\n"
+        "check(returns_to_go)"
+    )
+    shown = "".join(capsys.readouterr())
+    assert isinstance(result.error_in_exec, AssertionError)
+    assert "returns_to_go differs on example 1" in shown
+    assert "Traceback" not in shown
+    assert "File" not in shown
+
+
+# The data
+
+
+def test_public_exams_are_built_from_the_checks_as_they_are(tmp_path):
+    paths = write_public_exams(tmp_path)
+    assert [path.name for path in paths] == [f"{homework}.json" for homework in HOMEWORKS]
+    for path in paths:
+        assert path.read_bytes() == (FOLDER / path.name).read_bytes(), (
+            f"{path.name} is out of date: run `course handouts`"
+        )
+
+
+def test_public_exams_hold_public_cases_only():
+    for homework, exams in local.public_exams().items():
+        assert [exam.check for exam in exams] == [one.name for one in HOMEWORKS[homework]]
+        for exam, one in zip(exams, HOMEWORKS[homework], strict=True):
+            assert len(exam.cases) == exam.public == len(one.public_cases())
+
+
+def test_rounding_keeps_ten_digits_and_drops_rounding_errors_of_zero():
+    assert rounded({"a": [1 / 3, 1e-17, 12345.678901234]}) == {"a": [0.3333333333, 0.0, 12345.6789]}
+
+
+@pytest.mark.parametrize("homework", HOMEWORKS)
+def test_shipped_numbers_name_every_known_mistake(homework):
+    for one in HOMEWORKS[homework]:
+        for mistake in one.misconceptions:
+            with pytest.raises(CheckFailed) as caught:
+                check(named(one.name, mistake.function))
+            assert str(caught.value).startswith(mistake.hint)
+
+
+# course check
+
+
+def test_a_right_notebook_gets_all_points(tmp_path):
+    path = notebook(tmp_path / "hw1.ipynb", answers("hw1"), "check(returns_to_go)", "x = 1")
+    result = runner.invoke(local.app, ["check", str(path)])
+    assert result.exit_code == 0, result.output
+    assert "15 of 15 points" in result.stdout
+    assert result.stderr == ""
+
+
+def test_each_thing_is_found_and_costs_only_itself(tmp_path):
+    path = notebook(
+        tmp_path / "my hw1 (2).ipynb",
+        answers(
+            "hw1",
+            returns_to_go="returns_to_go = lambda r, gamma: r.flip(0).cumsum(0).flip(0)",
+            reinforce_1="def reinforce_1(*a):\n    import os\n    os._exit(3)",
+            reinforce_2="def reinforce_2(*a):\n    raise NotImplementedError('reinforce_2: your "
+            "code here')",
+            reinforce="",
+        ),
+        "1 / 0",
+        "y = baseline_loss",
+    )
+    result = runner.invoke(local.app, ["check", str(path), "--json"])
+    assert result.exit_code == 1, result.output
+    found = json.loads(result.stdout)
+    assert (found["homework"], found["points"], found["max_points"]) == ("hw1", 3, 15)
+    outcomes = {one["check"]: one["outcome"] for one in found["checks"]}
+    assert outcomes == {
+        "returns_to_go": "known mistake",
+        "reinforce_1": "ended",
+        "reinforce_2": "unwritten",
+        "baseline_loss": "right",
+        "reinforce": "missing",
+    }
+    assert found["checks"][0]["mistake"] == "ignores gamma"
+    assert found["failed_cells"] == {"2": "ZeroDivisionError: division by zero"}
+    shown = runner.invoke(local.app, ["check", str(path)])
+    assert shown.exit_code == 1
+    assert "Code cell 2 stopped: ZeroDivisionError" in shown.stdout
+
+
+def test_a_cell_that_ends_the_process_or_never_stops_costs_only_itself(tmp_path):
+    path = notebook(
+        tmp_path / "hw1.ipynb",
+        "import os\nos._exit(1)",
+        answers("hw1"),
+        "while True:\n    pass",
+        "baseline_loss = None",
+    )
+    report = examine_notebook(path, cell_seconds=1)
+    assert report.points == 12
+    assert "ended the whole process" in report.failed_cells[1]
+    assert "time limit" in report.failed_cells[3]
+
+
+def test_the_homework_is_told_by_its_cells_before_its_name(tmp_path):
+    path = notebook(tmp_path / "hw1.ipynb", "kl = 1", "x = 1", grade_ids=["answer_kl", "kl"])
+    assert examine_notebook(path).homework == "hw2"
+
+
+def test_unwritten_words_are_mentioned(tmp_path):
+    cell = nbformat.v4.new_markdown_cell("YOUR ANSWER HERE")
+    cell.metadata["nbgrader"] = {"grade_id": "written_log_derivative"}
+    path = tmp_path / "hw1.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), path)
+    assert examine_notebook(path).unwritten == ["log_derivative"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("absent.ipynb", None, "There is no file"),
+        ("essay.ipynb", "not a notebook", "is not a Jupyter notebook"),
+        ("list.ipynb", "[1, 2]", "is not a Jupyter notebook"),
+        ("odd.ipynb", '{"cells": [{"source": 5}]}', "is not a Jupyter notebook"),
+        ("binary.ipynb", b"\xff\xfe\x00%PDF", "is not a Jupyter notebook"),
+        ("empty.ipynb", '{"cells": []}', "holds no question of hw1 or hw2"),
+    ],
+)
+def test_a_wrong_call_is_told_in_a_sentence(tmp_path, name, content, words):
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    result = runner.invoke(local.app, ["check", str(path)])
+    assert result.exit_code == 2
+    assert words in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+    with pytest.raises(CannotCheck):
+        examine_notebook(path)
+
+
+def test_a_folder_is_no_notebook(tmp_path):
+    result = runner.invoke(local.app, ["check", str(tmp_path)])
+    assert result.exit_code == 2
+    assert "is not a Jupyter notebook" in result.stderr
+
+
+def test_the_student_side_imports_nothing_private():
+    code = (
+        "import sys\n"
+        "import autograder.local\n"
+        "private = [m for m in sys.modules if m.startswith(('autograder.check', "
+        "'course_lib.reference')) or m in ('resource', 'fcntl')]\n"
+        "sys.exit(', '.join(private))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "autograder" not in done.stderr, done.stderr
+    assert "course_lib" not in done.stderr, done.stderr
