@@ -1,0 +1,664 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Values, policies and the objective
+#
+# **Lecture 1** of the policy-gradient course. Reading time: about 15 minutes. It runs in a few seconds.
+#
+# Before we climb a hill we should know which hill. This lecture says what a policy is, what number makes one policy better than another, and where that number depends on the parameters. The gradient itself waits for lecture 2. All of it happens in worlds of three or four states, where every quantity can be computed exactly.
+#
+# | | |
+# |---|---|
+# | **Covers** | slides 3 to 14; note, section 1 and equation (1) |
+# | **Assumes** | Markov decision processes, the Bellman equation, expectations, gradients |
+# | **Prepares** | lecture 2 (it starts where this one ends); homework 1: `reinforce` |
+#
+# Headings carry the claim they establish, such as C06.
+
+# %%
+import matplotlib.pyplot as plt
+import torch
+from torch.autograd.functional import jacobian
+
+from course_lib import figures_objective as figures
+from course_lib import mdp as worlds
+from course_lib.lecture_figures import blank_panel
+from course_lib.mdp import TabularMDP, finite_difference_gradient, trajectories
+from course_lib.policies import softmax_policy
+from course_lib.rollout import sample_episodes
+
+torch.set_default_dtype(torch.float64)  # identities below are checked to 1e-10
+
+
+def same(left, right):
+    return left.shape == right.shape and torch.allclose(left, right, rtol=0, atol=1e-10)
+
+# %% [markdown]
+# ## Where the course goes (C01)
+#
+# *Slide 3.* Sixty years in one picture. Two ideas grew up apart. One improves a policy greedily and can *prove* that it got better. The other follows a gradient and can be *run* with a neural network. They meet in TRPO, and what follows lives on that meeting.
+
+# %% tags=["C01"]
+methods = {  # name: (year, column, lane)
+    "policy iteration": (1960, 0, 2),
+    "policy gradient\n(REINFORCE)": (1992, 1, 1),
+    "natural PG": (2001, 2, 1),
+    "CPI": (2002, 2, 2),
+    "TRPO": (2015, 3, 1),
+    "DDPG": (2015, 3, 0),
+    "PPO": (2017, 4, 1),
+    "GRPO": (2024, 5, 1),
+}
+names = list(methods)
+PI, PG, NPG, CPI, TRPO, DDPG, PPO, GRPO = names
+leads_to = [(PI, CPI), (PG, NPG), (CPI, TRPO), (NPG, TRPO), (TRPO, PPO), (PPO, GRPO), (PG, DDPG)]
+
+# %% [markdown]
+# A map can be wrong. Ours must never lead back in time, each method must lead on to GRPO or to DDPG, and both old ideas must reach TRPO.
+
+# %% tags=["C01"]
+def reached_from(method, arrows):
+    found = {method}
+    for _ in names:
+        found |= {head for tail, head in arrows if tail in found}
+    return found
+
+
+assert all(methods[tail][0] <= methods[head][0] for tail, head in leads_to)
+assert all(reached_from(method, leads_to) & {GRPO, DDPG} for method in names)
+assert TRPO in reached_from(PI, leads_to) & reached_from(PG, leads_to)
+without_cpi = [arrow for arrow in leads_to if arrow != (CPI, TRPO)]
+assert TRPO not in reached_from(PI, without_cpi)  # control: CPI is the bridge
+
+# %%
+figure, ax = blank_panel(9.5, 3.6)
+lanes = ["act without dice", "follow the gradient", "improve, with proof"]
+figures.plot_roadmap(ax, methods, leads_to, lanes);
+
+# %% [markdown]
+# **What to notice.** TRPO has two parents. That is why this course derives a gradient first (lectures 2 to 4), a guarantee second (lecture 5), and only then puts them together.
+#
+# | on the map | where to read about it | here |
+# |---|---|---|
+# | policy iteration | [Sutton and Barto, chapter 4](http://incompleteideas.net/book/the-book-2nd.html) | [lecture 5](05_performance_difference.ipynb) |
+# | policy gradient, REINFORCE | [Williams 1992](https://doi.org/10.1007/BF00992696) | [lecture 2](02_policy_gradient.ipynb), [lecture 3](03_rewards_to_go.ipynb), [lecture 4](04_reinforce.ipynb) |
+# | natural policy gradient | [Kakade 2001](https://papers.nips.cc/paper/2001/hash/4b86abe48d358ecf194c56c69108433e-Abstract.html) | [lecture 6](06_trpo.ipynb) |
+# | conservative policy iteration, CPI | [Kakade and Langford 2002](https://dl.acm.org/doi/10.5555/645531.656005) | [lecture 5](05_performance_difference.ipynb) |
+# | TRPO | [Schulman et al. 2015](https://arxiv.org/abs/1502.05477) | [lecture 6](06_trpo.ipynb) |
+# | PPO | [Schulman et al. 2017](https://arxiv.org/abs/1707.06347) | [lecture 7](07_ppo.ipynb) |
+# | GRPO | [Shao et al. 2024](https://arxiv.org/abs/2402.03300) | [lecture 8](08_advantages.ipynb) |
+# | DDPG | [Lillicrap et al. 2015](https://arxiv.org/abs/1509.02971) | a side road we leave |
+
+# %% [markdown]
+# ## Three numbers for each state (C02)
+#
+# *Slide 5.* Our first world is the slides' chain of three states. *Left* leads to $s_1$, *Right* one to the right. The goal $s_3$ ends the episode. The discount is $\gamma = 0.9$.
+#
+# ```text
+#   +------+   Right    +------+   Right    +------+
+#   |  s1  | ---------> |  s2  | ---------> |  s3  |  goal
+#   +------+ <--------- +------+            +------+
+#   Left: stay          Left
+# ```
+#
+# Three quantities describe how good things are **under a policy** $\pi$. All three count future rewards discounted by $\gamma$ a step.
+#
+# - $V^\pi(s)$, the **value**: what we expect from $s$ on.
+# - $Q^\pi(s,a)$, the **action value**: what we expect if we take $a$ first and follow $\pi$ after that.
+# - $A^\pi(s,a) = Q^\pi(s,a) - V^\pi(s)$, the **advantage**: how much better $a$ is than what $\pi$ does on average.
+
+# %%
+chain = worlds.three_state_chain()
+uniform = torch.full((3, 2), 0.5)
+values = chain.values(uniform)  # (S,)
+action_values = chain.action_values(uniform)  # (S, A)
+advantages = chain.advantages(uniform)  # (S, A)
+print(action_values, values)
+
+# %% [markdown]
+# `values` solves a system of linear equations. To have a second opinion we play it forward instead: start from $V = 0$ and apply the Bellman equation until nothing changes.
+
+# %% tags=["C02"]
+printed_Q = torch.tensor([[1.2, 4.8], [3.1, 7.5], [0.0, 0.0]])  # slide 5
+printed_V = torch.tensor([3.0, 5.3, 0.0])
+
+backed_up = torch.zeros(3)
+for _ in range(400):
+    one_step = chain.rewards + chain.gamma * chain.transitions @ backed_up  # (S, A)
+    backed_up = (uniform * one_step).sum(1)
+assert same(values, backed_up) and same(action_values, one_step)
+assert same(values, printed_V) and same(action_values, printed_Q)
+assert same(advantages, printed_Q - printed_V[:, None])
+assert not same(one_step.max(1).values, values)  # control: the best action's value is not V
+
+# %%
+figure, ax = blank_panel()
+places = ["s1 (far)", "s2 (near)", "s3 (goal)"]
+figures.plot_action_values(ax, action_values, values, places, ["Left", "Right"]);
+
+# %% [markdown]
+# **What to notice.** Each bar lies between its two marks, and the two advantages of a state are equal and opposite. For an even coin they have to be: an average has as much above it as below. For other policies the *weighted* sum is zero.
+
+# %% [markdown]
+# ## V is the average of Q (C03)
+#
+# *Slide 5.* First the policy picks an action, then the world goes on. So a value is an average of action values, and the weights are the policy's:
+#
+# $$V^\pi(s) = \sum_a \pi(a\mid s)\, Q^\pi(s,a) \qquad\Longleftrightarrow\qquad \sum_a \pi(a\mid s)\, A^\pi(s,a) = 0.$$
+#
+# We test it on a random world with a random policy, where no symmetry can help.
+
+# %% tags=["C03"]
+generator = torch.Generator().manual_seed(0)
+world = worlds.random_mdp(6, 3, 0.95, generator)
+policy = softmax_policy(torch.randn(6, 3, generator=generator))
+V, Q, A = world.values(policy), world.action_values(policy), world.advantages(policy)
+
+assert same((policy * Q).sum(1), V)
+assert same((policy * A).sum(1), torch.zeros(6))
+assert not same(Q.mean(1), V)  # control: the plain mean over actions is not V
+
+# %% [markdown]
+# > **Erratum E1 (slides 5 and 6).**
+# >
+# > - **The lecture says:** in this chain $V = (3.0,\ 5.3,\ 0)$, and on the next slide the policy of "the same example" is $(0.1, 0.9;\ 0.2, 0.8;\ 0.5, 0.5)$.
+# > - **Right is:** the two tables do not belong together. The printed $V$ is the *uniform* policy's. Weighing the printed $Q$ by the printed policy gives other values.
+# > - **The numbers:** $(4.44,\ 6.62,\ 0)$ in place of $(3.0,\ 5.3,\ 0)$. And even that is no value function, since $Q$ belongs to the uniform policy too. In a chain with rewards that make slide 5 exact, the policy of slide 6 is worth $(6.28,\ 7.21,\ 0)$.
+# >
+# > Also, *Left* leads to $s_1$ from $s_1$ and from $s_2$. So $Q(s_1, \text{Left})$ and $Q(s_2, \text{Left})$ can differ only by their rewards, here by 1.9, whatever the policy. The slide gives no rewards; ours are chosen to make its tables true.
+
+# %% tags=["C03", "E1"]
+printed_policy = torch.tensor([[0.1, 0.9], [0.2, 0.8], [0.5, 0.5]])  # slide 6
+
+assert same((uniform * printed_Q).sum(1), printed_V)
+assert same((printed_policy * printed_Q).sum(1), torch.tensor([4.44, 6.62, 0.0]))
+true_values = chain.values(printed_policy)
+assert same((printed_policy * chain.action_values(printed_policy)).sum(1), true_values)
+assert not same(true_values, torch.tensor([4.44, 6.62, 0.0]))  # control: Q moves with the policy
+for policy in (uniform, printed_policy):
+    Q_left = chain.action_values(policy)[:, 0]
+    assert same(Q_left[1] - Q_left[0], chain.rewards[1, 0] - chain.rewards[0, 0])
+print("slide 6's policy is worth", true_values)
+
+# %% [markdown]
+# ## A policy is a distribution (C04)
+#
+# *Slide 6.* For each state, $\pi(\cdot\mid s)$ gives every action a probability: none below 0, together 1. That is a constraint, and gradients know nothing of constraints. The softmax takes it off our hands. Whatever numbers stand in $\theta$, the rows of
+#
+# $$\pi_\theta(a\mid s) = \frac{e^{\theta_{s,a}}}{\sum_b e^{\theta_{s,b}}}$$
+#
+# are distributions. So $\theta$ may go wherever the gradient leads.
+
+# %% tags=["C04"]
+def is_policy(table):
+    return bool((table >= 0).all()) and same(table.sum(1), torch.ones(len(table)))
+
+
+wild = 10 * torch.randn(1000, 4, generator=generator)  # (S, A), far from probabilities
+assert is_policy(softmax_policy(wild)) and is_policy(printed_policy)
+assert is_policy(softmax_policy(wild + 0.5 * torch.randn(1000, 4, generator=generator)))
+assert not is_policy(wild.exp())  # control: without the division it is none
+assert not is_policy(printed_Q)  # action values are not probabilities either
+
+# %% [markdown]
+# ## Two ways to a good policy (C05)
+#
+# *Slide 6.* **Value-based** methods learn $Q$ and then act by $\arg\max_a Q(s,a)$. The policy is an afterthought. **Policy-based** methods leave out the detour and learn $\pi$ itself.
+#
+# We make the chain a little less tame first. Its floor is icy: one move in five fails, and one stays put. And three episodes in ten begin at $s_2$. We will use this icy chain for the rest of the lecture.
+
+# %%
+stay = torch.eye(3)[:, None, :].expand(3, 2, 3)
+ice = TabularMDP(
+    0.8 * chain.transitions + 0.2 * stay,
+    chain.rewards,
+    0.9,
+    torch.tensor([0.7, 0.3, 0.0]),
+    chain.terminal,
+)
+
+
+def J(theta):
+    return ice.expected_return(softmax_policy(theta))
+
+# %% [markdown]
+# Value-based first: iterate $Q \leftarrow r + \gamma P \max Q$, then take the argmax. Then policy-based: 200 small steps uphill on $J$, the expected return that the next sections define. The slope is felt out by nudging $\theta$ and looking at $J$. No $Q$ occurs anywhere.
+
+# %% tags=["C05"]
+Q = torch.zeros(3, 2)
+for _ in range(400):
+    Q = ice.rewards + ice.gamma * ice.transitions @ Q.max(1).values
+greedy = torch.nn.functional.one_hot(Q.argmax(1), 2).double()
+best = ice.start @ ice.optimal_values()
+
+theta = torch.zeros(3, 2)
+before = J(theta)
+for _ in range(200):
+    theta = theta + 0.5 * finite_difference_gradient(J, theta)
+
+assert same(ice.expected_return(greedy), best)
+assert J(theta) > 0.99 * best
+assert before < 0.6 * best  # control: without learning the policy is far from it
+print(f"J: best {best:.3f}, argmax of Q {ice.expected_return(greedy):.3f}, learned {J(theta):.3f}")
+
+# %% [markdown]
+# Both arrive. They differ on the way. An argmax is a switch: an error of $10^{-9}$ in $Q$ can turn the whole policy round. A softmax is a dial: its probability moves at most a quarter as far as the difference of its logits. Small steps make small changes, which is what a gradient needs.
+
+# %% tags=["C05"]
+gaps = torch.linspace(-4, 4, 801)
+switch = (gaps > 0).double()
+logits = torch.stack([torch.zeros(801), gaps], 1)  # (801, A): Left, Right
+dial = softmax_policy(logits)[:, 1]
+
+steepest = (dial.diff() / gaps.diff()).max()
+assert steepest <= 0.25 and steepest > 0.2499
+assert (switch.diff() / gaps.diff()).max() > 10 * steepest  # control: the switch has no slope limit
+
+# %%
+figure, ax = blank_panel(6.5, 3.4)
+figures.plot_choice(ax, gaps, {"argmax of Q": switch, "softmax of theta": dial});
+
+# %% [markdown]
+# **What to notice.** The dashed curve has a slope everywhere. The solid one has none where it is flat and too much where it jumps, so there is no gradient to follow. It also never mixes, which brings us to the next point.
+
+# %% [markdown]
+# ## When the best policy is stochastic (C06)
+#
+# *Slide 7, which leaves the example to the audience.* Here is a corridor of three cells that **look alike**. In the middle cell the two buttons are swapped. Every step costs 1, until one leaves on the right. ([Sutton and Barto](http://incompleteideas.net/book/the-book-2nd.html), example 13.1.)
+#
+# ```text
+#   +-------+-------+-------+
+#   | start |swapped|       | -> out
+#   +-------+-------+-------+
+# ```
+#
+# Who cannot tell the cells apart has one number to choose: the probability $p$ of *Right*. Always *Right* bounces for ever between the first two cells. Always *Left* never leaves the first. In between,
+#
+# $$J(p) = \frac{2p - 4}{p\,(1-p)}, \qquad\text{with its maximum at } p = 2 - \sqrt 2 \approx 0.586.$$
+
+# %% tags=["C06"]
+corridor, looks_like = worlds.aliased_corridor()  # which row of the table each state gets
+
+
+def J_blind(p):
+    table = torch.stack([torch.stack([1 - p, p]), torch.tensor([0.5, 0.5])])
+    return corridor.expected_return(table[looks_like])
+
+
+chances = torch.linspace(0.02, 0.98, 961)
+returns = torch.stack([J_blind(p) for p in chances])
+best_p, best_blind = chances[returns.argmax()], returns.max()
+assert same(returns, (2 * chances - 4) / (chances * (1 - chances)))
+assert abs(best_p - (2 - 2**0.5)) < 1e-3
+assert best_blind > returns[0] + 80 and best_blind > returns[-1] + 80  # nearly pure: terrible
+seeing = corridor.start @ corridor.optimal_values()
+assert same(seeing, torch.tensor(-3.0))  # control: told the state, a deterministic policy is best
+
+# %%
+figure, ax = blank_panel()
+figures.plot_blind_corridor(ax, chances, returns, best_p.item(), seeing.item());
+
+# %% [markdown]
+# **What to notice.** The curve falls without end at both sides: *no* deterministic policy ever arrives, so no argmax can solve this. A gradient on $p$ can, since $J$ is smooth in it. Note what made dice necessary: not the world, but what we see of it. In an MDP whose state is seen some deterministic policy is always among the best, here at $J = -3$. Besides hidden state, opponents make dice useful: think of rock, paper, scissors.
+
+# %% [markdown]
+# ## When there are too many actions to compare (C07)
+#
+# *Slide 7, again left to the audience.* Throw a parcel $a$ metres. The balcony is at 1.3 metres and forgives about half a metre: $r(a) = e^{-(a-1.3)^2/(2\cdot 0.5^2)}$. There is no table with a row for each $a$. One could try a grid, but ten values for each of the seven joints of a robot arm already make $10^7$ actions.
+#
+# A policy can be a *density* instead. A Gaussian $\mathcal N(\mu, \sigma^2)$ has two parameters, and two more for each further joint. Here its objective is known exactly:
+#
+# $$J(\mu,\sigma) = \int r(a)\,\mathcal N(a;\mu,\sigma^2)\,da = \frac{w}{\sqrt{w^2+\sigma^2}}\; e^{-(\mu-1.3)^2/(2(w^2+\sigma^2))}, \qquad w = 0.5.$$
+
+# %%
+balcony, width = 1.3, 0.5
+throws = torch.linspace(-14, 16, 30_001)  # wide and fine enough for the integral to be exact
+
+
+def reward(a):
+    return torch.exp(-((a - balcony) ** 2) / (2 * width**2))
+
+
+def density(theta):  # theta = (mu, log sigma)
+    return torch.distributions.Normal(theta[0], theta[1].exp()).log_prob(throws).exp()
+
+
+def J_throw(theta):
+    total = width**2 + (2 * theta[1]).exp()
+    return width / total.sqrt() * torch.exp(-((theta[0] - balcony) ** 2) / (2 * total))
+
+# %% tags=["C07"]
+def J_by_integral(theta):
+    return torch.trapezoid(reward(throws) * density(theta), throws)
+
+
+first = torch.tensor([0.0, 0.0])  # mean 0, spread 1
+thrown = first[0] + first[1].exp() * torch.randn(100_000, generator=generator)
+sampled = reward(thrown)
+error = sampled.std() / len(sampled) ** 0.5
+assert same(J_by_integral(first), J_throw(first))
+assert same(jacobian(J_by_integral, first), jacobian(J_throw, first))
+assert (sampled.mean() - J_throw(first)).abs() < 4 * error
+at_the_mean = reward(first[0])
+assert (sampled.mean() - at_the_mean).abs() > 4 * error  # control: J is not the mean's reward
+print(f"J exact {J_throw(first):.4f}, sampled {sampled.mean():.4f} +- {2 * error:.4f}")
+
+# %% [markdown]
+# (The margin is 4 standard errors, which a right number misses once in 16,000 seeds. Printed is the usual 95 % interval.) Now climb.
+
+# %% tags=["C07"]
+last, frozen = first, first
+for _ in range(400):
+    last = last + 0.5 * jacobian(J_throw, last)
+    frozen = frozen + torch.tensor([0.5, 0.0]) * jacobian(J_throw, frozen)
+
+grid = torch.arange(-2.0, 3.0)  # five actions, a metre apart
+assert J_throw(last) > 0.99 > reward(grid).max()
+assert abs(last[0] - balcony) < 0.01 and last[1].exp() < 0.1
+ceiling = torch.tensor(width / (width**2 + 1) ** 0.5)
+assert same(J_throw(frozen), ceiling)  # control: with the spread kept at 1 it stops at 0.447
+print(f"J {J_throw(last):.3f}, best of five grid throws {reward(grid).max():.3f}")
+
+# %%
+figure, ax = blank_panel()
+shown = (throws > -3) & (throws < 4)
+later = first
+for _ in range(20):
+    later = later + 0.5 * jacobian(J_throw, later)
+densities = {"policy before": density(first)[shown], "after 20 steps": density(later)[shown]}
+figures.plot_throws(ax, throws[shown], reward(throws)[shown], densities);
+
+# %% [markdown]
+# **What to notice.** The policy does two things at once: it moves over the balcony, and it narrows. At the beginning the spread is useful, since it finds the balcony at all. In the end it only costs. The gradient trades one for the other without being told.
+
+# %% [markdown]
+# ## The objective (C08)
+#
+# *Slide 9.* What should "good" mean for a whole policy? We draw three kinds of dice:
+#
+# $$J(\theta) = \mathbb{E}\Big[\sum_t \gamma^t\, r(s_t,a_t)\Big], \qquad \underbrace{s_0\sim p(s_0)}_{\text{where it starts}},\quad \underbrace{a_t\sim\pi_\theta(\cdot\mid s_t)}_{\text{what we do}},\quad \underbrace{s_{t+1}\sim p(\cdot\mid s_t,a_t)}_{\text{what the world does}}.$$
+#
+# One number for each policy: the **expected discounted return**. Only the middle dice are ours. To see that the exact $J$ is what one would live through, we live through 20,000 episodes on the ice.
+
+# %% tags=["C08"]
+theta = torch.tensor([[0.2, -0.1], [-0.3, 0.4], [0.0, 0.0]])  # (S, A)
+policy = softmax_policy(theta)
+episodes = sample_episodes(ice, policy, 20_000, torch.Generator().manual_seed(1))
+discounts = ice.gamma ** torch.arange(max(map(len, episodes)))
+lived = torch.stack([discounts[: len(e)] @ e.rewards for e in episodes])  # (N,)
+error = lived.std() / len(lived) ** 0.5
+
+assert (lived.mean() - J(theta)).abs() < 4 * error
+undiscounted = torch.stack([e.rewards.sum() for e in episodes]).mean()
+assert (undiscounted - J(theta)).abs() > 4 * error  # control: without gamma it is another number
+print(f"exact {J(theta):.4f}, sampled {lived.mean():.4f} +- {2 * error:.4f} (95 %)")
+
+# %%
+figure, ax = blank_panel()
+figures.plot_returns(ax, lived, J(theta).item());
+
+# %% [markdown]
+# **What to notice.** Single episodes are all over the place, and $J$ is where they balance. A third of them are quick and return about 7. The left tail went *Left* again and again at $s_1$, which costs 1.5 a time. The small hills beyond 10 look too good, and have a reason: $r(s,a)$ pays for the attempt, so whoever slips at $s_2$ tries *Right* again and is paid again. A policy can raise $J$ and still have terrible episodes.
+
+# %% [markdown]
+# ## The same number from values (C73)
+#
+# *Note, section 1.* The rewards from the start on are worth $V^\pi(s_0)$ on average, so it remains to average over where we start:
+#
+# $$J(\pi) = \mathbb{E}_{s_0\sim p(s_0)}\big[V^\pi(s_0)\big] = \sum_s p(s_0 = s)\, V^\pi(s).$$
+#
+# As second opinion we unroll time: push the distribution over states forward step by step and collect the discounted reward.
+
+# %% tags=["C73"]
+P = torch.einsum("sa,sat->st", policy, ice.transitions)  # (S, S): one step under the policy
+r = (policy * ice.rewards).sum(1)  # (S,)
+where, unrolled = ice.start, torch.tensor(0.0)
+for t in range(600):
+    unrolled = unrolled + ice.gamma**t * where @ r
+    where = where @ P
+
+V = ice.values(policy)
+assert same(ice.start @ V, unrolled) and same(unrolled, J(theta))
+assert not same(V[0], unrolled)  # control: the value of one start is not J
+assert not same(V.mean(), unrolled)
+
+# %% [markdown]
+# ## The probability of a trajectory (C09)
+#
+# *Slide 10.* A trajectory $\tau = (s_0, a_0, s_1, a_1, \dots)$ is one way things may go. Because each dice throw looks only at the present, its probability is a product:
+#
+# $$\pi_\theta(\tau) = p(s_0)\prod_{t=0}^{T-1} \pi_\theta(a_t\mid s_t)\; p(s_{t+1}\mid s_t,a_t).$$
+#
+# (The slides let $t$ run to $T$ inclusive. We count $T$ steps, as the note does.) We list all ways of the first $T = 6$ steps, 2,123 in number. Some have reached the goal by then, others are still on the way.
+
+# %%
+T = 6
+paths = trajectories(ice, policy, T)
+states, actions, after = paths.states[:, :T], paths.actions, paths.states[:, 1:]  # (N, T) each
+probabilities = paths.probabilities  # (N,)
+
+# %% tags=["C09"]
+first_factor = ice.start[states[:, 0]]  # (N,)
+ours = policy[states, actions]  # (N, T): pi(a_t | s_t)
+worlds_part = ice.transitions[states, actions, after]  # (N, T): p(s_{t+1} | s_t, a_t)
+
+assert len(probabilities) == 2123
+assert same(first_factor * (ours * worlds_part).prod(1), probabilities)
+assert same(probabilities.sum(), torch.tensor(1.0))
+ends_in = torch.zeros(3).index_add(0, paths.states[:, T], probabilities)
+assert same(ends_in, ice.start @ torch.linalg.matrix_power(P, T))  # where T steps lead
+without_dynamics = (first_factor * ours.prod(1)).sum()
+assert not same(without_dynamics, torch.tensor(1.0))  # control: all three factors are needed
+print(f"without the dynamics the 'probabilities' sum to {without_dynamics:.2f}")
+
+# %% [markdown]
+# ## Only one factor knows theta (C10)
+#
+# *Slide 10.* Look at the product again. Start and dynamics hold no $\theta$. So if we divide a trajectory's probability by our own factors, what remains must be the same number for *every* policy, and its derivative must be zero. This small fact carries the whole of lecture 2.
+
+# %% tags=["C10"]
+def of_the_world(theta):  # (N,): pi(tau) without our own factors
+    policy = softmax_policy(theta)
+    return trajectories(ice, policy, T).probabilities / policy[states, actions].prod(1)
+
+
+elsewhere = theta + torch.randn(3, 2, generator=generator)
+assert same(of_the_world(theta), of_the_world(elsewhere))
+assert jacobian(of_the_world, theta).abs().max() < 1e-10
+slopes = jacobian(lambda theta: trajectories(ice, softmax_policy(theta), T).probabilities, theta)
+assert slopes.abs().max() > 0.01  # control: with our factors it does depend on theta
+
+# %% [markdown]
+# ## The compact form (C11)
+#
+# *Slide 11.* Give a trajectory's discounted return a name, $R(\tau) = \sum_t\gamma^t r(s_t,a_t)$, and the objective fits into one line:
+#
+# $$J(\theta) = V(\pi_\theta) = \mathbb{E}_{\tau\sim\pi_\theta}[R(\tau)] = \sum_\tau \pi_\theta(\tau)\,R(\tau).$$
+#
+# On the ice a trajectory may go on for long, and we have listed six steps. Nothing is lost if we credit each unfinished one with what it can still expect, $\gamma^T V(s_T)$.
+
+# %% tags=["C11"]
+V = ice.values(policy)
+for steps in range(1, 8):
+    some = trajectories(ice, policy, steps)
+    R = some.rewards @ discounts[:steps]  # (N,)
+    rest = discounts[steps] * V[some.states[:, -1]]  # 0 at the goal
+    assert same(some.probabilities @ (R + rest), J(theta))
+    unfinished = some.probabilities @ (~ice.terminal[some.states[:, -1]]).double()
+    print(f"{steps} steps: {unfinished:.0%} unfinished, E[R so far] = {some.probabilities @ R:.3f}")
+R, rest = paths.rewards @ discounts[:T], discounts[T] * V[paths.states[:, T]]
+assert not same(probabilities @ R, J(theta))  # control: six steps alone do not make up J
+assert not same((R + rest).mean(), J(theta))  # nor does the mean without the weights pi(tau)
+
+# %% [markdown]
+# ## The slope, by nudging (C74)
+#
+# *Note, equation (1).* We want to go uphill, so we need the slope of $J$ in each parameter. The definition is a recipe: nudge one parameter, evaluate again, divide.
+#
+# $$\frac{\partial J}{\partial\theta_i} = \lim_{h\to 0}\frac{J(\theta + h\,e_i) - J(\theta)}{h}, \qquad e_i = (0,\dots,0,\underbrace{1}_{i},0,\dots,0).$$
+#
+# Nudging on both sides, $\frac{J(\theta + h e_i) - J(\theta - h e_i)}{2h}$, costs one evaluation more and is far more accurate. Here is how accurate, against a gradient from linear equations.
+
+# %%
+exact = ice.policy_gradient(theta)  # (S, A)
+
+
+def one_sided(h):
+    nudges = torch.eye(6).view(6, 3, 2) * h
+    return torch.stack([(J(theta + nudge) - J(theta)) / h for nudge in nudges]).view(3, 2)
+
+
+nudge_sizes = torch.logspace(-1, -12, 45)
+errors = {
+    "one side": torch.stack([(one_sided(h) - exact).norm() for h in nudge_sizes]),
+    "both sides": torch.stack(
+        [(finite_difference_gradient(J, theta, h) - exact).norm() for h in nudge_sizes.tolist()]
+    ),
+}
+
+# %% tags=["C74"]
+def log_log_slope(x, y):
+    x, y = x.log() - x.log().mean(), y.log()
+    return (x * y).sum() / x.pow(2).sum()
+
+
+coarse = nudge_sizes > 1e-3  # before rounding is felt
+assert abs(log_log_slope(nudge_sizes[coarse], errors["one side"][coarse]) - 1) < 0.05
+assert abs(log_log_slope(nudge_sizes[coarse], errors["both sides"][coarse]) - 2) < 0.05
+assert errors["both sides"].min() < 1e-9 and exact.norm() > 1
+downhill = (one_sided(1e-6) + exact).norm()
+assert downhill > 1  # control: against minus the gradient the error does not vanish
+
+# %%
+figure, ax = blank_panel()
+figures.plot_difference_errors(ax, nudge_sizes, errors);
+
+# %% [markdown]
+# **What to notice.** From right to left both errors fall, with slopes 1 and 2. Then they turn: two nearly equal numbers are subtracted, and rounding takes over. The lowest point is near $h = 10^{-7}$ for one side, $10^{-5}$ for both.
+#
+# As a referee this is excellent, and the course uses it as one. As a method it is hopeless: a policy network for CartPole has 4,610 parameters, so a single gradient needs 9,220 evaluations of $J$, each of them many episodes. Lecture 2 gets the whole gradient from one batch.
+
+# %% [markdown]
+# > **Erratum E19, first part (note, equation (1)).**
+# >
+# > - **The note says:** $\frac{\partial J}{\partial\theta_i} = \lim \frac{J(\pi_{\theta+\Delta\theta_i}) - J(\pi_\theta)}{\Delta\theta_i}$ with a number $\Delta\theta_i$.
+# > - **Right is:** a number cannot be added to a vector; what is meant is $\theta + \Delta\theta_i\, e_i$, with the unit vector $e_i$.
+# > - **The number:** who adds the number to all components (as Python does) gets the *sum* of all partial derivatives, six times. For a softmax table that is **0.000**, since shifting all logits of a row changes no probability. The slope itself is 2.622 in one component alone.
+
+# %% tags=["C74", "E19"]
+h = 1e-6
+literal = (J(theta + h) - J(theta)) / h  # h lands on all six parameters
+assert literal.abs() < 1e-8
+assert literal.sub(exact.sum()).abs() < 1e-8  # the sum of the partial derivatives
+assert (one_sided(h) - exact).norm() < 1e-4  # control: with unit vectors it is the gradient
+assert exact.abs().max() > 2.6
+print(exact)
+
+# %% [markdown]
+# ## A step uphill (C12)
+#
+# *Slide 13.* **Gradient ascent** repeats $\theta \leftarrow \theta + \eta\,\nabla_\theta J(\theta)$. For a small step, Taylor says what we gain:
+#
+# $$J(\theta + \eta\nabla J) = J(\theta) + \eta\,\|\nabla J\|^2 + O(\eta^2).$$
+#
+# The first-order gain is a square, so it is never negative. Small steps uphill improve, always. We take one in each of 1,000 random worlds.
+
+# %% tags=["C12"]
+gains, predicted, losses = [], [], []
+for _ in range(1000):
+    world = worlds.random_mdp(4, 3, 0.9, generator)
+    at = torch.randn(4, 3, generator=generator)
+    slope, here = world.policy_gradient(at), world.expected_return(softmax_policy(at))
+    gains.append(world.expected_return(softmax_policy(at + 0.01 * slope)) - here)
+    losses.append(world.expected_return(softmax_policy(at - 0.01 * slope)) - here)
+    predicted.append(0.01 * slope.pow(2).sum())
+gains, losses, predicted = map(torch.stack, (gains, losses, predicted))
+
+assert (gains > 0).all()
+assert (gains / predicted - 1).abs().max() < 0.05
+assert (losses < 0).all()  # control: the same step downhill loses, every time
+print(f"gain over prediction: {(gains / predicted).min():.3f} to {(gains / predicted).max():.3f}")
+
+# %% tags=["C12"]
+curves = {}
+for rate in (0.03, 0.1, 0.5):
+    at, heights = theta, [J(theta)]
+    for _ in range(60):
+        at = at + rate * ice.policy_gradient(at)
+        heights.append(J(at))
+    curves[f"step size {rate}"] = torch.stack(heights)
+assert all((heights.diff() > 0).all() for heights in curves.values())
+figure, ax = blank_panel()
+figures.plot_ascent(ax, curves, best.item());
+
+# %% [markdown]
+# **What to notice.** Every curve rises at every step, larger steps faster. That is luck of this small world with its exact gradient. "Small enough" was part of the promise, and how small nobody has told us. Half of the course (lectures 4 to 7) is about that question.
+
+# %% [markdown]
+# ## The data move with us (C13)
+#
+# *Slide 14.* Isn't this just supervised learning with another loss? There is one difference, and it is deep. In supervised learning the average runs over a data set that lies still:
+#
+# $$\max_\theta\ \mathbb{E}_{(x,y)\sim\mathcal D}\big[\log p_\theta(y\mid x)\big] \qquad\text{against}\qquad \max_\theta\ \mathbb{E}_{\tau\sim\pi_\theta}\big[R(\tau)\big].$$
+#
+# In reinforcement learning $\theta$ stands *below* the $\mathbb E$. Change the policy, and you change which states it sees. We measure that by the discounted visits $\rho(s) = \sum_t\gamma^t P(s_t = s)$, before and after one step.
+
+# %% tags=["C13"]
+after_step = theta + 0.5 * ice.policy_gradient(theta)
+visits = {
+    "before the step": ice.visitation(softmax_policy(theta)),
+    "after the step": ice.visitation(softmax_policy(after_step)),
+}
+moved = (visits["after the step"] - visits["before the step"]).abs().sum()
+assert moved > 1
+
+same_for_all = ice.transitions.mean(1, keepdim=True).expand(3, 2, 3)
+bandit = TabularMDP(same_for_all, ice.rewards, ice.gamma, ice.start, ice.terminal)
+still = bandit.visitation(softmax_policy(theta))
+assert bandit.policy_gradient(theta).norm() > 0.1  # there is something to learn
+after_step = theta + 0.5 * bandit.policy_gradient(theta)
+assert same(bandit.visitation(softmax_policy(after_step)), still)  # control: actions move nothing
+
+# %% [markdown]
+# The control is a world in which the action earns a reward but does not choose the next state. There the visits lie as still as a data set, and learning is close to supervised learning. It is the *consequences* of actions that make the distribution move.
+
+# %%
+figure, ax = blank_panel()
+figures.plot_visitation(ax, visits, places);
+
+# %% [markdown]
+# **What to notice.** One step, and the far state is visited much less: the policy has got better at leaving it. Episodes collected before the step describe a world that the new policy no longer lives in. (Time at the goal counts as well, so each set of bars sums to $1/(1-\gamma) = 10$.)
+
+# %% [markdown]
+# ## What we have
+#
+# | | |
+# |---|---|
+# | a policy | $\pi_\theta(a\mid s)$, a distribution for each state; softmax of a table, a Gaussian, a network |
+# | its worth | $J(\theta) = \mathbb{E}_{\tau\sim\pi_\theta}[R(\tau)] = \mathbb{E}_{s_0}[V(s_0)]$ |
+# | where $\theta$ hides | in the factors $\pi_\theta(a_t\mid s_t)$ of $\pi_\theta(\tau)$, and nowhere else |
+# | how to improve | $\theta\leftarrow\theta+\eta\nabla_\theta J(\theta)$ |
+# | what is missing | a way to get $\nabla_\theta J$ from episodes, without a model and without a nudge for each parameter |
+#
+# The last line is the subject of [lecture 2](02_policy_gradient.ipynb).
+#
+# ## Exercises
+#
+# 1. (C02) Solve the Bellman equations of the icy chain for the uniform policy by hand. Two unknowns remain. Check with `ice.values`.
+# 2. (C05) Add noise of size $10^{-3}$ to $Q$ when *Left* and *Right* are exactly tied. How often does the argmax change? How much does the softmax of $Q$?
+# 3. (C06) Derive $J(p)$ for the corridor from three Bellman equations, and its maximum by calculus.
+# 4. (C06) Tell the traveller only whether the *last* step moved. Is the best policy still stochastic?
+# 5. (C07) Start the Gaussian at $\mu = -3$, $\sigma = 0.1$. What happens to the ascent, and why? What would you change?
+# 6. (C11) How many steps must be listed before the unfinished trajectories contribute less than 1 % of $J$? How many trajectories is that?
+# 7. (C13) Give the visits as *shares* of time before the goal is reached. Why is that a different question from the one $\rho$ answers?
+#
+# ## To the homework
+#
+# - **hw1, `reinforce`** is the loop of C12, with an estimate in place of the exact gradient. C13 is the reason why it must sample anew from the *current* policy before each step.
+# - **hw1, `reinforce_1`** and **`reinforce_2`** need the objective of C08 with its discount: rewards at step $t$ count $\gamma^t$.
