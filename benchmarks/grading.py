@@ -1,0 +1,120 @@
+"""Seconds a submission: `course grade` beside `nbgrader autograde`, on the same class.
+
+    python benchmarks/grading.py [--students 20] [--stock 5] [--json FILE]
+
+Makes up a class of honest submissions to hw1 and grades all of them with `course grade` (from a
+cold start, sandbox and all) and the first few of them with nbgrader's own command. The two marks
+are compared on the way; the ratio is of medians a submission, start-up shared out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import nbformat
+from nbgrader.api import Gradebook
+from rich.console import Console
+from rich.table import Table
+
+from autograder.assignments import release_assignment
+from autograder.demo import make_draft, make_submission
+
+ROOT = Path(__file__).resolve().parents[1]
+HOMEWORK = "hw1"
+
+
+def make_class(course: Path, students: int) -> list[str]:
+    """Honest submissions: right answers in several styles, known mistakes, some of each."""
+    release_assignment(course, HOMEWORK)
+    release = nbformat.read(course / "release" / HOMEWORK / f"{HOMEWORK}.ipynb", as_version=4)
+    names = [f"student{number:03d}" for number in range(students)]
+    kinds = ("right", "right by other means", "mixed", "mistaken")
+    for number, name in enumerate(names):
+        draft = make_draft(HOMEWORK, name, release)
+        folder = course / "submitted" / name / HOMEWORK
+        make_submission(kinds[number % len(kinds)], draft, folder)
+    return names
+
+
+def scores(course: Path) -> dict[str, float]:
+    """Points of the checks by student."""
+    with Gradebook(f"sqlite:///{course / 'gradebook.db'}") as gradebook:
+        return {
+            submission.student.id: sum(
+                score.auto_score or 0
+                for notebook in submission.notebooks
+                for score in notebook.grades
+            )
+            for submission in gradebook.assignment_submissions(HOMEWORK)
+        }
+
+
+def timed(command: list[str], course: Path) -> float:
+    """Wall seconds of a command that must succeed."""
+    started = time.perf_counter()
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env={**os.environ, "COURSE_CLASS": str(course)},
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        sys.exit(f"{' '.join(command)} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    return time.perf_counter() - started
+
+
+def main() -> None:
+    """Run both and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--students", type=int, default=20)
+    parser.add_argument("--stock", type=int, default=5, help="how many of them nbgrader grades")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    scripts = Path(sys.executable).parent
+    with tempfile.TemporaryDirectory() as name:
+        ours, stock = Path(name) / "ours", Path(name) / "stock"
+        students = make_class(ours, options.students)
+        shutil.copytree(ours, stock)
+        grade = [str(scripts / "course"), "grade", HOMEWORK, f"--workers={options.workers}"]
+        total = timed([*grade, "--json"], ours)
+        records = sorted((ours / ".course" / "records" / HOMEWORK).glob("*.json"))
+        inside = [json.loads(path.read_text())["seconds"] for path in records]
+        autograde = [str(scripts / "nbgrader"), "autograde", HOMEWORK, "--create"]
+        each = [timed([*autograde, f"--student={s}"], stock) for s in students[: options.stock]]
+        mine, theirs = scores(ours), scores(stock)
+    result = {
+        "submissions": len(students),
+        "workers": options.workers,
+        "course_grade_total_s": round(total, 2),
+        "course_grade_s_per_submission": round(total / len(students), 3),
+        "in_sandbox_median_s": round(statistics.median(inside), 3),
+        "nbgrader_autograde_median_s": round(statistics.median(each), 3),
+        "ratio": round(statistics.median(each) / (total / len(students)), 1),
+        "same_marks": {s: mine[s] == theirs[s] for s in students[: options.stock]},
+    }
+    table = Table(title=f"{len(students)} submissions to {HOMEWORK}", title_justify="left")
+    table.add_column("what")
+    table.add_column("value", justify="right")
+    for key, value in result.items():
+        if key == "same_marks":
+            value = f"{sum(result['same_marks'].values())} of {options.stock}"
+        table.add_row(key.replace("_", " "), str(value))
+    Console().print(table)
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=1))
+        print(f"wrote {options.json}")
+
+
+if __name__ == "__main__":
+    main()
