@@ -1,0 +1,187 @@
+"""The homework answers as a set: their names, their worked examples, their errors."""
+
+import importlib
+import inspect
+import pkgutil
+
+import pytest
+import torch
+
+from course_lib import reference
+from course_lib.reference import (
+    baseline_loss,
+    clipped_surrogate,
+    conjugate_gradient,
+    fisher_vector_product,
+    gae,
+    kl,
+    line_search,
+    ppo_update,
+    reinforce,
+    reinforce_1,
+    reinforce_2,
+    returns_to_go,
+    surrogate,
+)
+
+
+def t(*numbers):
+    return torch.tensor(numbers, dtype=torch.float64)
+
+
+def close(left, right):
+    torch.testing.assert_close(left, torch.as_tensor(right, dtype=torch.float64))
+
+
+ZERO = torch.zeros(2, 2, dtype=torch.float64)
+STATES, ACTIONS = torch.tensor([0, 1]), torch.tensor([1, 0])
+
+
+# The examples by hand that the homework prints.
+
+
+def test_returns_to_go_by_hand():
+    close(returns_to_go(t(1, 0, 2), 0.5), [1.5, 1, 2])
+
+
+def test_reinforce_1_by_hand():
+    close(reinforce_1(ZERO, STATES, ACTIONS, t(1, 2), 0.5), [[-1, 1], [1, -1]])
+
+
+def test_reinforce_2_by_hand():
+    close(reinforce_2(ZERO, STATES, ACTIONS, t(3, 4), 0.5), [[-1.5, 1.5], [1, -1]])
+
+
+def test_baseline_loss_by_hand():
+    close(baseline_loss(t(-0.5, -1), t(3, 4), t(1, 2), 0.5), 2.0)
+
+
+def test_reinforce_by_hand():
+    theta = torch.zeros(1, 1, dtype=torch.float64)
+    last = reinforce(theta, lambda _: [1.0, 3.0], lambda theta, e: theta * 0 + e, 0.5, 1)
+    close(last, [[1.0]])
+
+
+def test_surrogate_by_hand():
+    close(surrogate(t(0.7, 0.25).log(), t(0.5, 0.5).log(), t(1, -2)), 0.2)
+
+
+def test_kl_by_hand():
+    assert round(kl(t(0.5, 0.5).log()[None], t(0.8, 0.2).log()[None]).item(), 4) == 0.2231
+
+
+def test_fisher_vector_product_by_hand():
+    def bowl(p):
+        return p[0] ** 2 + p[0] * p[1] + p[1] ** 2
+
+    close(fisher_vector_product(bowl, t(3, -1), t(1, 0), 0.1), [2.1, 1])
+
+
+def test_conjugate_gradient_by_hand():
+    def multiply(v):
+        return t(2, 1) * v
+
+    close(conjugate_gradient(multiply, t(2, 1), 1), [10 / 9, 5 / 9])
+    close(conjugate_gradient(multiply, t(2, 1), 2), [1, 1])
+
+
+def test_line_search_by_hand():
+    new = line_search(lambda p: p.sum(), lambda p: 0.5 * (p @ p), t(0), t(1), 0.1)
+    close(new, [0.25])
+
+
+@pytest.mark.parametrize(
+    ("terminated", "truncated", "wanted"),
+    [
+        (False, False, [2.02325, 1.385, 2.3]),
+        (True, False, [0.95, -1, 2.3]),
+        (False, True, [1.5575, 0.35, 2.3]),
+    ],
+)
+def test_gae_by_hand(terminated, truncated, wanted):
+    flags = torch.tensor([[False], [True], [False]])
+    columns = [t(1, 0, 2), t(0.5, 1, 1.5), t(1, 1.5, 2)]
+    ends = flags & terminated, flags & truncated
+    close(gae(*(c[:, None] for c in columns), *ends, 0.9, 0.5)[:, 0], wanted)
+
+
+def test_clipped_surrogate_by_hand():
+    close(clipped_surrogate(t(1.5, 0.7).log(), t(0, 0), t(1, 1), 0.2), 0.95)
+
+
+def test_ppo_update_by_hand():
+    theta, seen = torch.zeros(1, 2, dtype=torch.float64), []
+
+    def objective(log_probs, old_log_probs, advantages):
+        ratio = torch.exp(log_probs - old_log_probs)
+        seen.append(ratio.item())
+        return (ratio * advantages).mean()
+
+    batch = torch.tensor([0]), torch.tensor([1]), t(2)
+    close(ppo_update(theta, *batch, torch.tensor([[0]]), objective, 0.5), [[-0.5, 0.5]])
+    ppo_update(theta, *batch, torch.tensor([[0], [0]]), objective, 0.5)
+    assert round(seen[-1], 3) == 1.462
+
+
+# Names and docstrings
+
+
+def test_thirteen_answers_each_with_equation_shapes_and_source():
+    assert len(reference.__all__) == 13
+    for name in reference.__all__:
+        text = inspect.getdoc(getattr(reference, name))
+        for part in ("Returns", "Raises ValueError", "("):
+            assert part in text, f"{name} lacks {part}"
+        assert "[slide " in text or "[note " in text, f"{name} names no source"
+
+
+def test_no_submodule_shadows_an_answer():
+    """Importing course_lib.reference.x sets the attribute x of the package to the module."""
+    modules = [module.name for module in pkgutil.iter_modules(reference.__path__)]
+    assert not set(modules) & set(reference.__all__)
+    for module in modules:
+        importlib.import_module(f"course_lib.reference.{module}")
+    assert all(inspect.isfunction(getattr(reference, name)) for name in reference.__all__)
+
+
+def test_bodies_use_nothing_but_the_notebooks_imports():
+    given = {"torch", "validate", "Tensor"}
+    for name in reference.__all__:
+        names = inspect.getclosurevars(getattr(reference, name))
+        assert set(names.globals) <= given, f"{name} leans on {set(names.globals) - given}"
+
+
+# Errors
+
+NAN = float("nan")
+WRONG_CALLS = {
+    "column": (lambda: returns_to_go(torch.ones(4, 1), 0.9), r"rewards .*\(T,\), got \(4, 1\)"),
+    "empty": (lambda: returns_to_go(torch.ones(0), 0.9), "rewards is empty"),
+    "nan": (lambda: returns_to_go(t(1, NAN), 0.9), "rewards holds nan"),
+    "list": (lambda: returns_to_go([1.0], 0.9), "rewards must be a tensor .*, got list"),
+    "gamma": (lambda: returns_to_go(t(1), 1.5), r"gamma must lie in \[0, 1\], got 1.5"),
+    "gamma nan": (lambda: returns_to_go(t(1), NAN), "gamma must lie in"),
+    "lengths": (lambda: reinforce_1(ZERO, STATES, ACTIONS[:1], t(1, 2), 1), r"T = 2 as in states"),
+    "theta": (lambda: reinforce_2(ZERO[0], STATES, ACTIONS, t(1, 2), 1), r"theta must be \(S, A\)"),
+    "values": (lambda: baseline_loss(t(1, 2), t(1, 2), t(1, 2)[:, None], 1), "squeeze"),
+    "batch": (lambda: surrogate(t(1, 2), t(1), t(1, 2)), "old_log_probs must be"),
+    "epsilon": (lambda: clipped_surrogate(t(1), t(1), t(1), -0.1), "epsilon must lie in"),
+    "logits": (lambda: kl(ZERO, ZERO[:1]), r"logits must be \(B, A\) with B = 2"),
+    "vector": (lambda: fisher_vector_product(torch.sum, t(1, 2), t(1), 0.0), "vector must be"),
+    "b": (lambda: conjugate_gradient(lambda v: v, ZERO, 3), r"b must be \(P,\)"),
+    "delta": (lambda: line_search(torch.sum, torch.sum, t(1), t(1), 0.0), "delta must be"),
+    "lam": (lambda: gae(*[ZERO] * 3, ZERO > 0, ZERO > 0, 0.9, 1.1), "lam must lie in"),
+    "times": (lambda: gae(ZERO, ZERO[:1], ZERO, ZERO > 0, ZERO > 0, 0.9, 1), "values must be"),
+    "ppo": (
+        lambda: ppo_update(ZERO, STATES, ACTIONS, t(1, 2), STATES, torch.sum, 0.1),
+        r"minibatches must be \(K, M\)",
+    ),
+    "reinforce": (lambda: reinforce(t(1), list, list, 0.1, 1), r"theta must be \(S, A\)"),
+}
+
+
+@pytest.mark.parametrize("call", WRONG_CALLS)
+def test_wrong_calls_say_what_came_and_what_was_wanted(call):
+    function, words = WRONG_CALLS[call]
+    with pytest.raises(ValueError, match=words):
+        function()

@@ -1,0 +1,134 @@
+"""The homework notebooks as students and graders run them: right answers, stubs, and texts."""
+
+import json
+import re
+import time
+
+import matplotlib.pyplot as plt
+import pytest
+import torch
+
+from autograder import assignments, probe
+from autograder.checks import HOMEWORKS
+from autograder.local import examine_notebook
+from autograder.sources import homework_notebook, notebook_bytes
+
+by_homework = pytest.mark.parametrize("homework", HOMEWORKS)
+
+
+@pytest.fixture(scope="session")
+def built(root):
+    """Source and release notebook of each homework, as bytes."""
+    settings, made = assignments.settings(root), {}
+    for homework, checks in HOMEWORKS.items():
+        path = assignments.homework_path(root, homework)
+        source = notebook_bytes(homework_notebook(path, checks))
+        made[homework] = source, assignments.release_notebook(homework, source, settings)
+    return made
+
+
+@pytest.fixture(autouse=True)
+def own_settings():
+    """Notebooks compute in float64 by default; other tests keep their own."""
+    dtype = torch.get_default_dtype()
+    yield
+    torch.set_default_dtype(dtype)
+    plt.close("all")
+
+
+def code_cells(notebook):
+    cells = json.loads(notebook)["cells"]
+    return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+
+
+def texts(notebook):
+    return ["".join(c["source"]) for c in json.loads(notebook)["cells"] if "cell_type" in c]
+
+
+def run(sources):
+    """Outputs of each cell, and seconds of the longest."""
+    shell = probe.make_shell()
+    shell.reset(new_session=False)
+    outputs, longest = [], 0.0
+    for source in sources:
+        started = time.process_time()
+        outputs.append(probe.run_cell(shell, source, 60))
+        longest = max(longest, time.process_time() - started)
+    return outputs, longest
+
+
+@by_homework
+def test_with_the_answers_in_place_every_cell_runs_in_seconds(homework, built):
+    sources = code_cells(built[homework][0])
+    outputs, longest = run(sources)
+    for source, shown in zip(sources, outputs, strict=True):
+        assert not [o for o in shown if o["output_type"] == "error"], source
+        assert not [o for o in shown if o.get("name") == "stderr"], source
+        if source.startswith("check("):
+            assert re.search(r": right on \d+ examples\n", shown[0]["text"])
+        else:
+            assert "Not yet" not in "".join(o.get("text", "") for o in shown)
+    assert longest < 8
+
+
+@by_homework
+def test_with_stubs_only_checks_fail_and_the_picture_waits(homework, built):
+    sources = code_cells(built[homework][1])
+    outputs, _ = run(sources)
+    for source, shown in zip(sources, outputs, strict=True):
+        errors = [o for o in shown if o["output_type"] == "error"]
+        if source.startswith("check("):
+            name = source[len("check(") : -1]
+            assert errors[0]["evalue"] == f"{name} is not written yet."
+        else:
+            assert not errors, source
+    assert re.search(r"Not yet: \w+: your code here\. The picture comes", outputs[-1][0]["text"])
+
+
+@by_homework
+def test_course_check_gives_all_points_to_the_source_and_none_to_the_release(
+    homework, built, tmp_path
+):
+    for name, notebook in zip(("source", "release"), built[homework], strict=True):
+        (tmp_path / f"{name}.ipynb").write_bytes(notebook)
+    right = examine_notebook(tmp_path / "source.ipynb")
+    assert right.points == right.max_points == sum(c.points for c in HOMEWORKS[homework])
+    assert (right.homework, right.unwritten, right.failed_cells) == (homework, [], {})
+    unwritten = examine_notebook(tmp_path / "release.ipynb")
+    assert {verdict.outcome for verdict in unwritten.verdicts} == {"unwritten"}
+    assert len(unwritten.unwritten) == {"hw1": 2, "hw2": 1}[homework]
+
+
+@by_homework
+def test_the_table_of_points_says_what_the_checks_give(homework, built):
+    front = texts(built[homework][1])[0]
+    for check in HOMEWORKS[homework]:
+        assert re.search(rf"\d\. `{check.name}` \| {check.points} \|", front), check.name
+    written = [
+        cell["metadata"]["nbgrader"]["points"]
+        for cell in json.loads(built[homework][0])["cells"]
+        if cell["metadata"].get("nbgrader", {}).get("grade_id", "").startswith("written_")
+    ]
+    in_table = [int(points) for points in re.findall(r"\(in words\) \| (\d+) \|", front)]
+    assert in_table == written
+
+
+@by_homework
+def test_every_question_shows_a_formula_an_example_by_hand_and_where_to_read(homework, built):
+    cells = texts(built[homework][1])
+    for check in HOMEWORKS[homework]:
+        answer = next(i for i, text in enumerate(cells) if text.startswith(f"def {check.name}("))
+        question = cells[answer - 1]
+        assert "**By hand.**" in question
+        assert "$" in question
+        assert re.search(r"\*.*(Lecture|Slide|note).*\*", question)
+
+
+@by_homework
+def test_the_release_keeps_model_answers_and_mark_schemes_back(homework, built):
+    source, release = (" ".join(texts(notebook)) for notebook in built[homework])
+    assert "BEGIN MARK SCHEME" in source
+    assert "MARK SCHEME" not in release
+    assert "SOLUTION" not in release
+    for phrase in ("**1 point**", "chain rule $", "Multiply and divide by"):
+        assert phrase not in release
