@@ -220,7 +220,7 @@ def _difference_sentence(exam: Exam, tables: Sequence[Arrays], index: int) -> st
     others = off.removeprefix(f"`{key}`").removeprefix(", ")
     return (
         f"{name} differs on example {index + 1}: `{key}` should be {show(want[key])} "
-        f"and came out as {show(got[key])}" + (f"; {others} is off too." if others else ".")
+        f"and came out as {show(got[key])}" + (f" (also off: {others})." if others else ".")
     )
 
 

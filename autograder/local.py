@@ -42,7 +42,7 @@ def check(function: Callable[..., Any]) -> None:
     """
     name = getattr(function, "__name__", "")
     exams = {exam.check: exam for homework in public_exams().values() for exam in homework}
-    if not callable(function):
+    if isinstance(function, str) or not callable(function):
         raise CheckFailed(
             f"check() was given a {type(function).__name__}: give it the function itself, without "
             "calling it, such as check(returns_to_go)."
@@ -107,8 +107,8 @@ class CannotCheck(ValueError):
 class Report:
     """What checking a notebook found.
 
-    failed_cells: numbers from 1, code cells only, of those that raised. unwritten: names of written
-    questions that still hold the handout's text. outputs: what failed cells said.
+    failed_cells: what stopped a code cell, by its number from 1. unwritten: names of written
+    questions that still hold the handout's text.
     """
 
     homework: str
