@@ -47,8 +47,7 @@ def test_bundle_holds_what_a_student_needs(files):
     assert {"pyproject.toml", "constraints.txt", "README.md", "autograder/local.py"} <= set(files)
     for homework in HOMEWORKS:
         assert f"notebooks/homework/{homework}.ipynb" in files
-    for name in ANSWERS:
-        assert f"autograder/public/{name}.json" in files
+        assert f"autograder/public/{homework}.json" in files
     assert any(name.startswith("notebooks/lectures/") for name in files)
 
 
