@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -22,7 +22,12 @@ from rich.table import Table
 from autograder import local
 from autograder.record import Record
 
+if TYPE_CHECKING:
+    from autograder.sandbox import Sandbox
+
 ROOT = Path(__file__).resolve().parents[1]
+DEMO_CELL_SECONDS = 2.0  # endless loops in the made-up class end sooner
+
 app = typer.Typer(
     help="Build handouts, grade homework, and report what was found.",
     no_args_is_help=True,
@@ -65,9 +70,11 @@ def grade(
 ) -> None:
     """Grade every submission of a homework; write marks, feedback and the class report."""
     from autograder.report import write_all
+    from autograder.sandbox import Sandbox
 
     folder = class_folder(course)
-    records = _grade(folder, homework, workers, cell_seconds, again, not no_sandbox, not as_json)
+    with Sandbox(ROOT, confined=not no_sandbox) as sandbox:
+        records = _grade(sandbox, folder, homework, workers, cell_seconds, again, bar=not as_json)
     written = write_all(folder, homework)
     if as_json:
         print(json.dumps([asdict(record) for record in records], indent=1))
@@ -77,13 +84,13 @@ def grade(
 
 
 def _grade(
+    sandbox: Sandbox,
     folder: Path,
     homework: str,
     workers: int,
     cell_seconds: float,
     again: bool,
-    confined: bool,
-    bar: bool,
+    bar: bool = True,
 ) -> list[Record]:
     from autograder import grading
     from autograder.sandbox import Limits
@@ -94,7 +101,6 @@ def _grade(
         homework=homework,
         workers=workers,
         limits=Limits(cell_seconds=cell_seconds),
-        confined=confined,
         again=again,
     )
     with _progress(disable=not bar) as progress:
@@ -103,7 +109,7 @@ def _grade(
         def tick(record: Record, done: int, total: int) -> None:
             progress.update(task, completed=done, total=total)
 
-        return grading.grade(plan, tick)
+        return grading.grade(plan, sandbox, tick)
 
 
 def _progress(disable: bool = False) -> Progress:
@@ -224,19 +230,21 @@ def demo(
     from autograder.checks import HOMEWORKS
     from autograder.demo import write_class
     from autograder.report import write_all
+    from autograder.sandbox import Sandbox
 
     started = time.monotonic()
     handouts()
     _remove(folder)
-    for homework in HOMEWORKS:
-        release_assignment(folder, homework)
-    write_class(folder, tuple(HOMEWORKS))
     graded, reports = 0, []
-    for homework in HOMEWORKS:
-        records = _grade(folder, homework, workers, 2.0, False, True, True)
-        reports.append((homework, write_all(folder, homework)))
-        print_records(homework, records)
-        graded += len(records)
+    with Sandbox(ROOT) as sandbox:
+        for homework in HOMEWORKS:
+            release_assignment(folder, homework)
+        write_class(folder, tuple(HOMEWORKS))
+        for homework in HOMEWORKS:
+            records = _grade(sandbox, folder, homework, workers, DEMO_CELL_SECONDS, again=False)
+            reports.append((homework, write_all(folder, homework)))
+            print_records(homework, records)
+            graded += len(records)
     for homework, path in reports:
         print_paths(folder, homework, path)
     console.print(f"took {time.monotonic() - started:.1f} s", highlight=False)

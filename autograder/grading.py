@@ -39,8 +39,8 @@ Progress = Callable[[Record, int, int], None]
 class Plan:
     """How a class is graded.
 
-    root: the repository. course: the class folder. workers: submissions side by side.
-    confined: in the sandbox. again: also those whose record is up to date.
+    root: the repository. course: the class folder. workers: submissions side by side. again: also
+    those whose record is up to date.
     """
 
     root: Path
@@ -48,11 +48,12 @@ class Plan:
     homework: str
     workers: int = 2
     limits: Limits = field(default_factory=Limits)
-    confined: bool = True
     again: bool = False
 
 
-def grade(plan: Plan, progress: Progress = lambda record, done, total: None) -> list[Record]:
+def grade(
+    plan: Plan, sandbox: Sandbox, progress: Progress = lambda record, done, total: None
+) -> list[Record]:
     """Grade every submission of a homework; one record each, by student.
 
     Whatever a submission holds, it ends as a record, a row in the gradebook and an autograded
@@ -79,12 +80,14 @@ def grade(plan: Plan, progress: Progress = lambda record, done, total: None) -> 
     for done, record in enumerate(records):
         progress(record, done + 1, len(submissions))
     if todo:
-        records += _grade_all(plan, todo, checks, release, prints, progress, len(records))
+        sandbox.wait()
+        records += _grade_all(plan, sandbox, todo, checks, release, prints, progress, len(records))
     return sorted(records, key=lambda record: record.student)
 
 
 def _grade_all(
     plan: Plan,
+    sandbox: Sandbox,
     todo: Sequence[Submission],
     checks: Sequence[Check],
     release: NotebookNode,
@@ -96,21 +99,20 @@ def _grade_all(
     writer = GradebookWriter(plan.root, plan.course, release)
     records = []
     pool = ThreadPoolExecutor(plan.workers)
-    with Sandbox(plan.root, plan.confined) as sandbox:
+    try:
         futures: list[Future[tuple[NotebookNode, Record]]] = [
             pool.submit(_sit, plan, sandbox, submission, checks, release, secret)
             for submission in todo
         ]
-        try:
-            for submission, future in zip(todo, futures, strict=True):
-                notebook, found = future.result()
-                record = replace(found, fingerprint=prints[submission.student])
-                writer.file(submission, notebook, {v.check: v for v in record.verdicts})
-                save(plan.course, record)
-                records.append(record)
-                progress(record, done + len(records), done + len(todo))
-        finally:  # what still runs then (Ctrl-C) goes down with the sandbox
-            pool.shutdown(wait=False, cancel_futures=True)
+        for submission, future in zip(todo, futures, strict=True):
+            notebook, found = future.result()
+            record = replace(found, fingerprint=prints[submission.student])
+            writer.file(submission, notebook, {v.check: v for v in record.verdicts})
+            save(plan.course, record)
+            records.append(record)
+            progress(record, done + len(records), done + len(todo))
+    finally:  # what still runs then (Ctrl-C) goes down with the sandbox
+        pool.shutdown(wait=False, cancel_futures=True)
     return records
 
 

