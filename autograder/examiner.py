@@ -22,6 +22,7 @@ import numpy as np
 from autograder import wire
 from autograder.check import Check, compile_exam
 from autograder.exam import Answer, Exam, Failure, Verdict, judge
+from autograder.probe import WALL
 from autograder.sandbox import Limits, Sandbox
 
 MAX_LINE = 24_000_000
@@ -162,7 +163,7 @@ class _Run:
                 cell = message.get("cell")
                 if type(cell) is not int or not 0 <= cell < len(todo):
                     raise wire.WireError("a cell that does not exist")
-                where, patience = cell, 3 * limits.cell_seconds + 5
+                where, patience = cell, WALL * limits.cell_seconds + 5
                 if "outputs" in message:
                     sitting.outputs[cell] = clean_outputs(message["outputs"])
                     where, patience = "", 20.0
@@ -175,7 +176,7 @@ class _Run:
                         "cases": [wire.encode(case) for case in exam.cases],
                     }
                 )
-                message = self.hear(len(exam.cases) * (3 * limits.answer_seconds) + 5)
+                message = self.hear(len(exam.cases) * WALL * limits.answer_seconds + 5)
                 answers[exam.check] = _answers(message.get("answers"))
         except _Over as over:
             return where, over.args[0]

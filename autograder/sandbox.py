@@ -32,7 +32,7 @@ START_SECONDS = 120.0
 class Limits:
     """What one submission may use.
 
-    cell_seconds: processor time of a cell before it is interrupted (three times that of wall time).
+    cell_seconds: processor time of a cell before it is interrupted (by clock: `probe.WALL` times).
     answer_seconds: the same for one case of a check. submission_seconds: wall time of everything.
     cpu_seconds: processor time of one process. memory_bytes: address space beyond the warm
     parent's. scratch_bytes: temporary folder, and any one file. processes: at a time.

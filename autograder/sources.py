@@ -109,8 +109,9 @@ def homework_notebook(path: Path, checks: Sequence[Check]) -> NotebookNode:
     Shorthand: `answer="f"` is replaced by the reference `f`, its body between nbgrader's solution
     marks; `check="f"` by the locked test `check(f)` with the points of the Check;
     `[markdown] written="name" points=3` holds a model answer and a mark scheme. The mark scheme
-    goes into a locked cell above the answer, where nbgrader gives it back to whoever grades.
-    Every check must be asked, after its answer. Raises HandoutError if the source says otherwise.
+    goes into a locked cell above the answer, where nbgrader gives it back to whoever grades. A
+    line `{questions}` becomes the table of questions and points. Every check must be asked, after
+    its answer. Raises HandoutError if the source says otherwise.
     """
     cells = read_cells(path, {"id", "tags", "answer", "check", "written", "points"})
     by_name = {check.name: check for check in checks}
@@ -119,6 +120,7 @@ def homework_notebook(path: Path, checks: Sequence[Check]) -> NotebookNode:
     asked: set[str] = set()
     grade_ids: dict[str, int] = {}
     known: set[str] = set(dir(builtins))
+    questions: list[tuple[str, float]] = []
 
     def add(cell: Cell, source: str, **nbgrader: Any) -> None:
         grade_id = nbgrader["grade_id"]
@@ -152,11 +154,13 @@ def homework_notebook(path: Path, checks: Sequence[Check]) -> NotebookNode:
             if "check" not in known:
                 raise cell.error(f"`{ANSWER_IMPORT}` is missing: put it into the first code cell")
             asked.add(check.name)
+            questions.append((f"`{check.name}`", check.points))
             locked = {"grade": True, "locked": True, "points": check.points}
             add(cell, f"check({check.name})", grade_id=check.name, **locked)
         elif kind == "written":
             name, points = _written(cell)
             model, scheme = _split_written(cell)
+            questions.append((f"{name.replace('_', ' ').capitalize()} (in words)", points))
             unit = "point" if points == 1 else "points"
             rubric = f"*Marked by hand, {points:g} {unit}.*\n\n{scheme}"
             add(cell, rubric, grade_id=f"rubric_{name}", locked=True)
@@ -173,7 +177,18 @@ def homework_notebook(path: Path, checks: Sequence[Check]) -> NotebookNode:
             raise cell.error(f'there is no cell check="{name}" after it: add one')
     if missing := [name for name in by_name if name not in asked]:
         raise HandoutError(f"{path.name} does not ask for {', '.join(missing)}: add their cells")
-    return _notebook(expanded)
+    table = _question_table(questions)
+    return _notebook(
+        (cell, text.replace("{questions}", table) if cell.kind == "markdown" else text, metadata)
+        for cell, text, metadata in expanded
+    )
+
+
+def _question_table(questions: Sequence[tuple[str, float]]) -> str:
+    """Questions and points in Markdown, numbered in order, with their sum."""
+    rows = [f"| {n}. {name} | {points:g} |" for n, (name, points) in enumerate(questions, start=1)]
+    total = f"| together | {sum(points for _, points in questions):g} |"
+    return "\n".join(["| question | points |", "|---|---|", *rows, total])
 
 
 def solution_source(function: Function) -> str:

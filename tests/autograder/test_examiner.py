@@ -328,6 +328,7 @@ def test_outputs_keep_text_and_pictures_only():
 
 def test_a_new_warm_parent_takes_over_when_one_dies(root):
     with Sandbox(root) as own:
+        own.wait()
         own._process.kill()
         own._process.wait()
         assert outcomes(own, RIGHT, RIGHT_DOUBLE)[1] == ["right", "right"]

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import sqlite3
+from dataclasses import replace
 
 import nbformat
 import pytest
@@ -200,6 +201,17 @@ def test_building_twice_gives_the_same_bytes_and_ids_follow_the_text(source):
     ids = [cell.id for cell in build(source).cells]
     assert len(ids) == len(set(ids))
     assert before <= set(ids)
+
+
+def test_the_table_of_questions_follows_the_checks_points(source):
+    text = SOURCE.replace("# Add them up.", "# {questions}")
+    source.write_text(text)
+    for points in (2, 7):
+        notebook = homework_notebook(source, (replace(make_check(total), points=points),))
+        table = notebook.cells[2].source
+        assert f"| 1. `total` | {points} |" in table
+        assert "| 2. Why (in words) | 3 |" in table
+        assert f"| together | {points + 3} |" in table
 
 
 def test_metadata_is_fixed(source):

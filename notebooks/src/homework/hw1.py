@@ -11,15 +11,7 @@
 #
 # You will write REINFORCE from its parts, see it learn, and answer two questions in words. Each part takes what it needs as arguments, so a mistake in one costs you nothing in the next, and you may do them in any order.
 #
-# | question | points |
-# |---|---|
-# | 1. `returns_to_go` | 2 |
-# | 2. The log-derivative trick (in words) | 3 |
-# | 3. Where the dynamics go (in words) | 2 |
-# | 4. `reinforce_1` | 3 |
-# | 5. `reinforce_2` | 3 |
-# | 6. `baseline_loss` | 3 |
-# | 7. `reinforce` | 4 |
+# {questions}
 #
 # **How to work.** Write your code where it says `YOUR CODE HERE` and run the cell below it. It tries your function on a few examples and says whether it is right; many mistakes it knows by name. When your homework is graded, the same questions are asked on other numbers. From a terminal, `course check hw1.ipynb` runs the whole notebook at once.
 #
@@ -200,12 +192,16 @@ chain = three_state_chain()
 
 
 def with_whole_return(theta: Tensor, episode: Any) -> Tensor:
-    return reinforce_1(theta, episode.states, episode.actions, episode.rewards, chain.gamma)
+    gradient = reinforce_1(
+        theta, episode.states, episode.actions, episode.rewards, chain.gamma
+    )
+    return torch.as_tensor(gradient)
 
 
 def with_rewards_to_go(theta: Tensor, episode: Any) -> Tensor:
-    returns = returns_to_go(episode.rewards, chain.gamma)
-    return reinforce_2(theta, episode.states, episode.actions, returns, chain.gamma)
+    returns = torch.as_tensor(returns_to_go(episode.rewards, chain.gamma))
+    gradient = reinforce_2(theta, episode.states, episode.actions, returns, chain.gamma)
+    return torch.as_tensor(gradient)
 
 
 def exact_returns_on_the_way(estimate: Callable[[Tensor, Any], Tensor], seed: int) -> list[float]:
@@ -227,7 +223,7 @@ try:
         (with_whole_return, "REINFORCE-1", "#0072B2", "-"),
         (with_rewards_to_go, "REINFORCE-2", "#D55E00", ":"),
     ):
-        for seed in range(4):
+        for seed in range(2):
             curve = exact_returns_on_the_way(estimate, seed)
             ax.plot(curve, line, color=colour, label=label if seed == 0 else None)
     best = chain.expected_return(chain.optimal_policy()).item()
