@@ -305,7 +305,7 @@ figure, ax = blank_panel()
 figures.plot_blind_corridor(ax, chances, returns, best_p.item(), seeing.item());
 
 # %% [markdown]
-# **What to notice.** The curve falls without end at both sides: *no* deterministic policy ever arrives, so no argmax can solve this. A gradient on $p$ can, since $J$ is smooth in it. Note what made dice necessary: not the world, but what we see of it. In an MDP whose state is seen some deterministic policy is always among the best, here at $J = -3$. Besides hidden state, opponents make dice useful: think of rock, paper, scissors.
+# **What to notice.** The curve falls without end at both sides: *no* deterministic policy of what can be seen ever arrives, so no argmax can solve this. A gradient on $p$ can, since $J$ is smooth in it. Note what made dice necessary: not the world, but what we see of it. In an MDP whose state is seen some deterministic policy is always among the best, here at $J = -3$. Besides hidden state, opponents make dice useful: think of rock, paper, scissors.
 
 # %% [markdown]
 # ## When there are too many actions to compare (C07)

@@ -214,8 +214,8 @@ assert same(over_all(probabilities, whole_form), exact)
 row_of = {str(row): n for n, row in enumerate(torch.cat([states, actions], 1).tolist())}
 rows = []  # each ride's row in the table; waiting at home is filled in
 for ride in rides:
-    waits = T - len(ride)
-    rows.append(row_of[str(ride.states.tolist() + [5] * waits + ride.actions.tolist() + [0] * waits)])
+    home, idle = [5] * (T - len(ride)), [0] * (T - len(ride))
+    rows.append(row_of[str(ride.states.tolist() + home + ride.actions.tolist() + idle)])
 estimates = whole_form[rows, :5]  # (rides, 5, A)
 mean, error = estimates.mean(0), estimates.std(0) / len(rides) ** 0.5
 assert ((mean - exact[:5]).abs() < 4 * error).all()
@@ -537,7 +537,7 @@ forms = {
 }
 variances = {name: total_variance(table).item() for name, table in forms.items()}
 for name, table in forms.items():
-    assert same(over_all(probabilities, table), exact)  # control: only right means are compared
+    assert same(over_all(probabilities, table), exact)  # only right means are compared
     wrong = probabilities @ (along(table) < -1e-12).double()
     print(f"{name:16} variance {variances[name]:5.1f}, {wrong:.0%} of the rides point downhill")
 assert sorted(variances.values(), reverse=True) == list(variances.values())
@@ -648,6 +648,7 @@ assert same(noise, torch.tensor(0.5))  # control: by dropping the past we added 
 # 5. (C80) Prove (4) without trajectories: differentiate $V(s) = \sum_a\pi(a\mid s)\,Q(s,a)$ and unroll.
 # 6. (E8) For which $\gamma$ does leaving out $\gamma^t$ turn the twins the wrong way? Which objective does it climb instead?
 # 7. (C84) Prove the claim about rewards of one sign. Where does it use that no state is met twice?
+# 8. (C84) With the weight $A^\pi$ not one ride pointed downhill. Show that this is no accident when each place has two actions. Is it still true with three?
 #
 # ## To the homework
 #
