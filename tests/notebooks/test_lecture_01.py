@@ -26,7 +26,7 @@ class TestLecture01(LectureChecks):
         "C10": ("policy[states, actions].prod(1)", "policy[states, actions][:, 1:].prod(1)"),
         "C11": ("rest = discounts[steps] * V[", "rest = V["),
         "C74": ('errors["both sides"][coarse]) - 2', 'errors["one side"][coarse]) - 2'),
-        "C12": ("at + 0.01 * slope)", "at + 0.01 * slope.flip(1))"),
+        "C12": ("at + 0.01 * slope)", "at + 0.01 * slope.flip(2))"),
         # The same for checks that stand in a second cell of their claim.
         "C03 E1": ("((printed_policy * printed_Q)", "((uniform * printed_Q)"),
         "C05 slopes": ("gaps], 1)  # (801, A)", "2 * gaps], 1)  # (801, A)"),

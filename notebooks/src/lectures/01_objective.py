@@ -29,6 +29,7 @@ from torch.autograd.functional import jacobian
 from course_lib import figures_objective as figures
 from course_lib import mdp as worlds
 from course_lib.lecture_figures import blank_panel
+from course_lib.many_mdps import random_mdps
 from course_lib.mdp import TabularMDP, finite_difference_gradient, trajectories
 from course_lib.policies import softmax_policy
 from course_lib.rollout import sample_episodes
@@ -435,10 +436,10 @@ assert not same(V.mean(), unrolled)
 #
 # $$\pi_\theta(\tau) = p(s_0)\prod_{t=0}^{T-1} \pi_\theta(a_t\mid s_t)\; p(s_{t+1}\mid s_t,a_t).$$
 #
-# (The slides let $t$ run to $T$ inclusive. We count $T$ steps, as the note does.) We list all ways of the first $T = 6$ steps, 2,123 in number. Some have reached the goal by then, others are still on the way.
+# (The slides let $t$ run to $T$ inclusive. We count $T$ steps, as the note does.) We list all ways of the first $T = 5$ steps, 697 in number. Some have reached the goal by then, others are still on the way.
 
 # %%
-T = 6
+T = 5
 paths = trajectories(ice, policy, T)
 states, actions, after = paths.states[:, :T], paths.actions, paths.states[:, 1:]  # (N, T) each
 probabilities = paths.probabilities  # (N,)
@@ -448,7 +449,7 @@ first_factor = ice.start[states[:, 0]]  # (N,)
 ours = policy[states, actions]  # (N, T): pi(a_t | s_t)
 worlds_part = ice.transitions[states, actions, after]  # (N, T): p(s_{t+1} | s_t, a_t)
 
-assert len(probabilities) == 2123
+assert len(probabilities) == 697
 assert same(first_factor * (ours * worlds_part).prod(1), probabilities)
 assert same(probabilities.sum(), torch.tensor(1.0))
 ends_in = torch.zeros(3).index_add(0, paths.states[:, T], probabilities)
@@ -481,7 +482,7 @@ assert slopes.abs().max() > 0.01  # control: with our factors it does depend on 
 #
 # $$J(\theta) = V(\pi_\theta) = \mathbb{E}_{\tau\sim\pi_\theta}[R(\tau)] = \sum_\tau \pi_\theta(\tau)\,R(\tau).$$
 #
-# On the ice a trajectory may go on for long, and we have listed six steps. Nothing is lost if we credit each unfinished one with what it can still expect, $\gamma^T V(s_T)$.
+# On the ice a trajectory may go on for long, and we have listed five steps. Nothing is lost if we credit each unfinished one with what it can still expect, $\gamma^T V(s_T)$.
 
 # %% tags=["C11"]
 V = ice.values(policy)
@@ -493,7 +494,7 @@ for steps in range(1, 8):
     unfinished = some.probabilities @ (~ice.terminal[some.states[:, -1]]).double()
     print(f"{steps} steps: {unfinished:.0%} unfinished, E[R so far] = {some.probabilities @ R:.3f}")
 R, rest = paths.rewards @ discounts[:T], discounts[T] * V[paths.states[:, T]]
-assert not same(probabilities @ R, J(theta))  # control: six steps alone do not make up J
+assert not same(probabilities @ R, J(theta))  # control: five steps alone do not make up J
 assert not same((R + rest).mean(), J(theta))  # nor does the mean without the weights pi(tau)
 
 # %% [markdown]
@@ -570,30 +571,28 @@ print(exact)
 # The first-order gain is a square, so it is never negative. Small steps uphill improve, always. We take one in each of 1,000 random worlds.
 
 # %% tags=["C12"]
-gains, predicted, losses = [], [], []
-for _ in range(1000):
-    world = worlds.random_mdp(4, 3, 0.9, generator)
-    at = torch.randn(4, 3, generator=generator)
-    slope, here = world.policy_gradient(at), world.expected_return(softmax_policy(at))
-    gains.append(world.expected_return(softmax_policy(at + 0.01 * slope)) - here)
-    losses.append(world.expected_return(softmax_policy(at - 0.01 * slope)) - here)
-    predicted.append(0.01 * slope.pow(2).sum())
-gains, losses, predicted = map(torch.stack, (gains, losses, predicted))
+many = random_mdps(1000, 4, 3, generator)  # M = 1,000 worlds, S = 4, A = 3
+at = torch.randn(1000, 4, 3, generator=generator, requires_grad=True)
+heights = lambda logits: many.expected_return(logits.softmax(-1))  # (M,): J in every world
 
-assert (gains > 0).all()
-assert (gains / predicted - 1).abs().max() < 0.05
+(slope,) = torch.autograd.grad(heights(at).sum(), at)
+with torch.no_grad():
+    here, up, down = heights(at), heights(at + 0.01 * slope), heights(at - 0.01 * slope)
+gains, losses = up - here, down - here
+predicted = 0.01 * slope.pow(2).sum((1, 2))
+assert (gains > 0).all() and (gains / predicted - 1).abs().max() < 0.05
 assert (losses < 0).all()  # control: the same step downhill loses, every time
 print(f"gain over prediction: {(gains / predicted).min():.3f} to {(gains / predicted).max():.3f}")
 
 # %% tags=["C12"]
 curves = {}
 for rate in (0.03, 0.1, 0.5):
-    at, heights = theta, [J(theta)]
+    at, curve = theta, [J(theta)]
     for _ in range(60):
         at = at + rate * ice.policy_gradient(at)
-        heights.append(J(at))
-    curves[f"step size {rate}"] = torch.stack(heights)
-assert all((heights.diff() > 0).all() for heights in curves.values())
+        curve.append(J(at))
+    curves[f"step size {rate}"] = torch.stack(curve)
+assert all((curve.diff() > 0).all() for curve in curves.values())
 figure, ax = blank_panel()
 figures.plot_ascent(ax, curves, best.item());
 
