@@ -4,36 +4,44 @@ Runs inside the sandbox, knows nothing private. For every job it is handed two f
 channel, over which the fork serves `autograder.probe`, and the leash: when its other end closes, by
 the examiner's will or the examiner's death, the whole job is killed.
 
-A job is three processes. The keeper stays in the warm parent's namespaces and holds the leash. The
-init is process 1 of new user, process, mount and IPC namespaces; when it goes, everything the
-student started goes. The third runs the student's cells, without capabilities and under limits.
+A job is three processes. The keeper stays among the warm parent's processes and holds the leash.
+The init is process 1 of new user, process, mount, network and IPC namespaces; when it goes,
+everything the student started goes, and the student's processes can neither look into it nor use
+what it holds. The third runs the student's cells, without capabilities and under limits.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import importlib
 import json
 import os
 import pkgutil
+import platform
 import resource
 import select
 import signal
 import socket
+import struct
 import sys
 from typing import Any
 
 from autograder import probe, wire
 
-CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWPID = (
+CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = (
     0x00020000,
     0x08000000,
     0x10000000,
     0x20000000,
+    0x40000000,
 )
 MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REC, MS_PRIVATE = 2, 4, 8, 0x4000, 0x40000
 CAPABILITY_VERSION_3 = 0x20080522
+PR_SET_DUMPABLE = 4
+SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
+KEYCTL, KEYCTL_JOIN_SESSION_KEYRING = {"x86_64": 250, "aarch64": 219}, 1
 SCRATCH = "/tmp/work"
 
 
@@ -104,12 +112,11 @@ def keep(job: dict[str, Any], channel: int, leash: int, confined: bool) -> None:
     os.close(end_of_life)
     ready, _, _ = select.select([alive, leash], [], [])
     by_leash = alive not in ready
-    if by_leash:
-        if not confined:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(first, signal.SIGKILL)
+    # Whatever woke us up: if init has ended by itself this changes nothing, else it ends now.
+    if not confined:
         with contextlib.suppress(ProcessLookupError):
-            os.kill(first, signal.SIGKILL)
+            os.killpg(first, signal.SIGKILL)
+    os.kill(first, signal.SIGKILL)
     _, status = os.waitpid(first, 0)
     ended = {"leash": by_leash, "status": os.waitstatus_to_exitcode(status)}
     with contextlib.suppress(OSError):
@@ -117,27 +124,43 @@ def keep(job: dict[str, Any], channel: int, leash: int, confined: bool) -> None:
 
 
 def enter_namespaces() -> None:
-    """New user, process, mount and IPC namespaces; the same user id inside as outside."""
+    """New namespaces and a new keyring; the same user id inside as outside."""
     user, group = os.getuid(), os.getgid()
-    _call("unshare", CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC)
+    if number := KEYCTL.get(
+        platform.machine()
+    ):  # not the keys of whoever grades, nor a neighbour's
+        ctypes.CDLL(None).syscall(number, KEYCTL_JOIN_SESSION_KEYRING, None)
+    isolated = CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWNET
+    _call("unshare", CLONE_NEWUSER | isolated)
     _write("/proc/self/setgroups", "deny")
     _write("/proc/self/uid_map", f"{user} {user} 1")
     _write("/proc/self/gid_map", f"{group} {group} 1")
 
 
+def start_loopback() -> None:
+    """The new network has one interface, which reaches itself: switch it on."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        name = struct.pack("16sh14x", b"lo", 0)
+        flags = struct.unpack("16sh14x", fcntl.ioctl(any_socket, SIOCGIFFLAGS, name))[1]
+        fcntl.ioctl(any_socket, SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", flags | IFF_UP))
+
+
 def init(job: dict[str, Any], channel: int, confined: bool) -> None:
     """Process 1: private /proc and /tmp, then the student's process, whose end is everybody's."""
+    os.setsid()  # also a scheduling group of its own, so that many processes are not many shares
     if confined:
+        _call("prctl", PR_SET_DUMPABLE, 0, 0, 0, 0)  # not for the student to trace or look into
+        start_loopback()
         size = f"size={job['scratch_bytes']},mode=1777".encode()
         _call("mount", b"none", b"/", None, MS_REC | MS_PRIVATE, None)
         _call("mount", b"proc", b"/proc", b"proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, None)
         _call("mount", b"tmpfs", b"/tmp", b"tmpfs", MS_NOSUID | MS_NODEV, size)
         _call("mount", b"tmpfs", b"/dev/shm", b"tmpfs", MS_NOSUID | MS_NODEV, size)
+        terminals = b"newinstance,ptmxmode=0666,mode=620"
+        _call("mount", b"devpts", b"/dev/pts", b"devpts", MS_NOSUID | MS_NOEXEC, terminals)
         with contextlib.suppress(OSError):  # no further namespaces: no way back to a capability
             _write("/proc/sys/user/max_user_namespaces", "0")
         drop_capabilities()
-    else:
-        os.setsid()
     child = os.fork()
     if child == 0:
         try:
@@ -154,6 +177,8 @@ def init(job: dict[str, Any], channel: int, confined: bool) -> None:
 
 def student(job: dict[str, Any], channel: int, confined: bool) -> None:
     """The student's process: limits, an empty scratch folder, nothing open but the channel."""
+    if confined:
+        _call("prctl", PR_SET_DUMPABLE, 1, 0, 0, 0)  # its own /proc/self
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor)

@@ -1,0 +1,92 @@
+"""Attacks on the machinery around a notebook: its process's keepers, its neighbours, its files."""
+
+import threading
+import time
+
+from test_examiner import EXAMS, _running, outcomes
+
+from autograder.examiner import examine
+from autograder.sandbox import Limits
+
+SHORT = Limits(cell_seconds=1.0, answer_seconds=1.0, submission_seconds=3.0)
+
+
+def printed(sitting, cell=0):
+    return "".join(output.get("text", "") for output in sitting.outputs[cell])
+
+
+def test_the_student_can_neither_trace_init_nor_use_what_it_holds(sandbox):
+    code = """
+import ctypes, os
+print(ctypes.CDLL(None).ptrace(16, 1, 0, 0))
+for name in ("fd", "maps", "root", "environ"):
+    try:
+        print(os.stat(f"/proc/1/{name}/.") if name == "root" else open(f"/proc/1/{name}"))
+    except IsADirectoryError:
+        print(os.listdir(f"/proc/1/{name}"))
+    except PermissionError:
+        print("closed")
+"""
+    sitting, _ = outcomes(sandbox, code)
+    assert printed(sitting).split() == ["-1", "closed", "closed", "closed", "closed"]
+
+
+def test_nothing_that_a_job_writes_keeps_it_alive(sandbox):
+    cell = """
+import os, signal
+for name in (signal.SIGALRM, signal.SIGPROF, signal.SIGXCPU):
+    signal.signal(name, signal.SIG_IGN)
+for descriptor in range(3, 16):
+    try:
+        os.write(os.open(f"/proc/1/fd/{descriptor}", os.O_WRONLY), b"x")
+    except OSError:
+        pass
+os.execvp("sleep", ["sleep", "87654"])
+"""
+    examine(sandbox, [cell], EXAMS, SHORT)
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline and _running("87654"):
+        time.sleep(0.05)
+    assert not _running("87654")
+
+
+def test_notebooks_side_by_side_cannot_meet(sandbox):
+    server = """
+import ctypes, socket
+key = ctypes.CDLL(None).syscall(248, b"user", b"marker", b"answers", 7, -3)
+listener = socket.socket(socket.AF_UNIX)
+listener.bind("\\0meet")
+listener.listen()
+tcp = socket.create_server(("127.0.0.1", 43210))
+listener.settimeout(1.5)
+listener.accept()
+"""
+    client = """
+import ctypes, os, socket, time
+time.sleep(0.5)
+for address in ("\\0meet", ("127.0.0.1", 43210)):
+    kind = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
+    try:
+        socket.socket(kind).connect(address)
+        print("met at", address)
+    except OSError:
+        pass
+if ctypes.CDLL(None).syscall(250, 10, -3, b"user", b"marker", 0) > 0:
+    print("found its key")
+print(os.listdir("/dev/pts"), os.getsid(0))
+"""
+    results = {}
+
+    def run(name, cell):
+        results[name] = examine(sandbox, [cell], EXAMS, SHORT)
+
+    threads = [
+        threading.Thread(target=run, args=("server", server)),
+        threading.Thread(target=run, args=("client", client)),
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results["server"].outputs[0][-1]["ename"] in ("TimeoutError", "timeout")
+    assert printed(results["client"]) == "['ptmx'] 1\n"
