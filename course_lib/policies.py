@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.distributions import Categorical, Distribution, Independent, Normal, kl_divergence
+from torch.nn import functional
 
 
 def softmax_policy(theta: Tensor) -> Tensor:
@@ -56,17 +57,7 @@ class Policy(nn.Module):
         Raises ValueError if actions do not go with observations one to one.
         """
         distribution = self.distribution(observations)
-        wanted = (*_batch_shape(self, observations), *self.action_shape)
-        if tuple(actions.shape) != wanted:
-            raise ValueError(
-                f"actions must be {wanted}, one for each observation, got {tuple(actions.shape)}: "
-                "call .squeeze(-1) on (B, 1), or look where the batches part"
-            )
-        if self.action_shape == () and actions.is_floating_point():
-            raise ValueError(
-                f"actions must be whole numbers, got {actions.dtype}: call .long(), and look where "
-                "they became floating"
-            )
+        _check_actions(self, observations, actions)
         return distribution.log_prob(actions)
 
     def sample(self, observations: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -99,6 +90,12 @@ class _DiscretePolicy(Policy):
         """Softmax of the logits."""
         return Categorical(logits=self.logits(observations), validate_args=False)
 
+    def log_prob(self, observations: Tensor, actions: Tensor) -> Tensor:
+        """log pi(a | s) = z_a - log sum_b exp(z_b), z the logits; otherwise as for any policy."""
+        _check_observations(self, observations)
+        _check_actions(self, observations, actions)
+        return _pick(self.logits(observations).log_softmax(-1), actions)
+
     @torch.no_grad()
     def sample(self, observations: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Actions (B,) long and their log-probs (B,).
@@ -106,13 +103,13 @@ class _DiscretePolicy(Policy):
         Raises ValueError if the logits hold NaN.
         """
         _check_observations(self, observations)
-        log_probs = self.logits(observations).log_softmax(-1)
-        _check_finite("logits", log_probs)
-        flat = log_probs.reshape(-1, log_probs.shape[-1])
-        actions = torch.multinomial(flat.exp(), 1, generator=generator)  # (B, 1)
-        chosen = flat.gather(1, actions)
-        shape = _batch_shape(self, observations)
-        return actions.reshape(shape), chosen.reshape(shape)
+        log_probs = self.logits(observations).log_softmax(-1)  # (B, A)
+        # The Gumbel-max trick: with independent E_a ~ Exp(1), argmax_a log pi(a) - log E_a ~ pi.
+        noise = torch.empty_like(log_probs).exponential_(generator=generator).log_()
+        actions = (log_probs - noise).argmax(-1)  # (B,)
+        chosen = _pick(log_probs, actions)
+        _check_finite("logits", chosen)
+        return actions, chosen
 
 
 class TabularSoftmaxPolicy(_DiscretePolicy):
@@ -193,14 +190,14 @@ class GaussianPolicy(Policy):
 
         Raises ValueError if the means hold NaN.
         """
-        distribution = self.distribution(observations)
-        _check_finite("means", distribution.mean)
-        means = distribution.mean
-        noise = torch.randn(
-            means.shape, generator=generator, device=means.device, dtype=means.dtype
-        )
-        actions = means + distribution.stddev * noise
-        return actions, distribution.log_prob(actions)
+        _check_observations(self, observations)
+        means = self.net(observations)
+        noise = torch.empty_like(means).normal_(generator=generator)
+        actions = means + self.log_std.exp() * noise
+        _check_finite("means", actions)
+        # Of (a - mean) / std = noise: nothing is lost by subtracting the mean again.
+        log_densities = -0.5 * noise**2 - self.log_std - 0.5 * math.log(2 * math.pi)
+        return actions, log_densities.sum(-1)
 
 
 class TabularValues(nn.Module):
@@ -348,15 +345,51 @@ def _check_observations(policy: Policy, observations: Tensor) -> None:
         )
 
 
+def _check_actions(policy: Policy, observations: Tensor, actions: Tensor) -> None:
+    wanted = (*_batch_shape(policy, observations), *policy.action_shape)
+    if tuple(actions.shape) != wanted:
+        raise ValueError(
+            f"actions must be {wanted}, one for each observation, got {tuple(actions.shape)}: "
+            "call .squeeze(-1) on (B, 1), or look where the batches part"
+        )
+    if policy.action_shape == () and actions.is_floating_point():
+        raise ValueError(
+            f"actions must be whole numbers, got {actions.dtype}: call .long(), and look where "
+            "they became floating"
+        )
+
+
+def _pick(rows: Tensor, columns: Tensor) -> Tensor:
+    """rows[..., columns]: one entry of each row. rows (B, A), columns (B,). Returns (B,)."""
+    return rows.gather(-1, columns.unsqueeze(-1)).squeeze(-1)
+
+
 def _check_finite(what: str, tensor: Tensor) -> None:
-    if not bool(tensor.isfinite().all()):
+    # The sum of finite numbers of this size is finite; it takes a third of isfinite().all().
+    if not math.isfinite(tensor.sum().item()):
         raise ValueError(
             f"the policy's {what} hold NaN or infinite numbers: look for NaN in the observations, "
             "or a last update that was too large"
         )
 
 
-def _network(sizes: list[int], last_gain: float, generator: torch.Generator) -> nn.Sequential:
+class _Network(nn.Sequential):
+    """Linear layers with tanh between them."""
+
+    def __init__(self, *layers: nn.Module) -> None:
+        super().__init__(*layers)
+        self.linear = tuple(layer for layer in layers if isinstance(layer, nn.Linear))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        # Straight to the weights: calling nn.Linear and nn.Tanh costs a few environments as much
+        # as the arithmetic does.
+        *hidden, last = self.linear
+        for layer in hidden:
+            inputs = functional.linear(inputs, layer.weight, layer.bias).tanh()
+        return functional.linear(inputs, last.weight, last.bias)
+
+
+def _network(sizes: list[int], last_gain: float, generator: torch.Generator) -> _Network:
     layers: list[nn.Module] = []
     for index, (inputs, outputs) in enumerate(pairwise(sizes)):
         last = index == len(sizes) - 2
@@ -366,4 +399,4 @@ def _network(sizes: list[int], last_gain: float, generator: torch.Generator) -> 
         nn.init.orthogonal_(layer.weight, gain, generator=generator)
         nn.init.zeros_(layer.bias)
         layers += [layer] if last else [layer, nn.Tanh()]
-    return nn.Sequential(*layers)
+    return _Network(*layers)

@@ -87,27 +87,36 @@ def _cumulative(probabilities: Tensor) -> Tensor:
 class Rollout:
     """T steps of N environments side by side, as they happened.
 
-    observations (T, N, ...); actions (T, N, ...) as drawn, not clipped; rewards (T, N); log_probs
-    (T, N) of those actions when they were drawn; terminated, truncated (T, N) bool, apart, since
-    the first stops bootstrapping and the second does not.
-    next_observations (T, N, ...): the state each step really led to, also at the end of an episode.
+    path (T + 1, N, ...): what the environments showed before each step and after the last one.
+    actions (T, N, ...) as drawn, not clipped; rewards (T, N); log_probs (T, N) of those actions
+    when they were drawn; terminated, truncated (T, N) bool, apart, since the first stops
+    bootstrapping and the second does not.
     valid (T, N) bool: False where the environment ignored the action, or the step was past the
     episode asked for. Such a step is no experience: nothing may be trained on it.
     episode_returns, episode_lengths: undiscounted returns and lengths of the episodes that ended
     here, in the order in which they did; episode_ends: the row t in which each one ended.
     """
 
-    observations: Tensor
+    path: Tensor
     actions: Tensor
     rewards: Tensor
     log_probs: Tensor
     terminated: Tensor
     truncated: Tensor
-    next_observations: Tensor
     valid: Tensor
     episode_returns: list[float]
     episode_lengths: list[int]
     episode_ends: list[int]
+
+    @property
+    def observations(self) -> Tensor:
+        """What each action was chosen on, (T, N, ...); the first T rows of path, not a copy."""
+        return self.path[:-1]
+
+    @property
+    def next_observations(self) -> Tensor:
+        """What each valid step led to, also at the end of an episode; the last T rows of path."""
+        return self.path[1:]
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,11 +168,7 @@ def collect(
         raise ValueError(f"steps must be at least 1, got {steps}")
     if cursor is None:
         cursor = _reset(envs, policy, generator, device)
-    rows: list[_Row] = []
-    for _ in range(steps):
-        row, cursor = _step(envs, policy, cursor, generator, device)
-        rows.append(row)
-    return _rollout(rows), cursor
+    return _record(envs, policy, steps, generator, cursor, device, once=False)
 
 
 def collect_episodes(
@@ -182,36 +187,7 @@ def collect_episodes(
     if max_steps < 1:
         raise ValueError(f"max_steps must be at least 1, got {max_steps}")
     cursor = _reset(envs, policy, generator, device)
-    going = np.ones(envs.num_envs, dtype=bool)
-    rows: list[_Row] = []
-    while going.any() and len(rows) < max_steps:
-        row, cursor = _step(envs, policy, cursor, generator, device)
-        if len(rows) == max_steps - 1:
-            row.truncated = row.truncated | (going & ~row.terminated)
-        ended = row.terminated | row.truncated
-        row.valid = going
-        row.finished = [
-            (int(n), float(cursor.returns[n]), int(cursor.lengths[n]))
-            for n in np.flatnonzero(ended & going)
-        ]
-        going = going & ~ended
-        rows.append(row)
-    return _rollout(rows)
-
-
-@dataclass(eq=False)
-class _Row:
-    """One step of every environment; what the environments gave stays in numpy until the end."""
-
-    observations: Tensor
-    actions: Tensor
-    log_probs: Tensor
-    rewards: np.ndarray
-    terminated: np.ndarray
-    truncated: np.ndarray
-    next_observations: np.ndarray
-    valid: np.ndarray
-    finished: list[tuple[int, float, int]]  # environment, return, length
+    return _record(envs, policy, max_steps, generator, cursor, device, once=True)[0]
 
 
 def _reset(
@@ -236,68 +212,76 @@ def _reset(
     )
 
 
-def _step(
+def _record(
     envs: Any,
     policy: Policy,
-    cursor: Cursor,
+    steps: int,
     generator: torch.Generator,
+    cursor: Cursor,
     device: torch.device | str,
-) -> tuple[_Row, Cursor]:
-    floating = next(policy.parameters()).dtype
-    observations = torch.from_numpy(cursor.observations).to(device)
-    if policy.observation_shape != ():
-        observations = observations.to(floating)
-    actions, log_probs = policy.sample(observations, generator)
-    answer = envs.step(_for_environment(actions, envs.single_action_space))
-    # Copies: an environment may write its next answer into the same arrays.
-    next_observations, rewards, terminated, truncated = (np.array(part) for part in answer[:4])
-    valid = ~cursor.ended
-    ended = terminated | truncated
-    returns = np.where(valid, cursor.returns + rewards, 0.0)
-    lengths = np.where(valid, cursor.lengths + 1, 0)
-    finished = [(int(n), float(returns[n]), int(lengths[n])) for n in np.flatnonzero(ended)]
-    row = _Row(
-        observations,
-        actions,
-        log_probs,
-        rewards,
-        terminated,
-        truncated,
-        next_observations,
-        valid,
-        finished,
+    once: bool,
+) -> tuple[Rollout, Cursor]:
+    """At most `steps` rows from cursor on; `once`: one episode an environment, cut at the limit."""
+    space = envs.single_action_space
+    count = envs.num_envs
+    floating = _numpy_type(next(policy.parameters()).dtype)
+    # A page of memory is taken when it is first written, so rows that are never reached are free.
+    shape = policy.observation_shape
+    kind = cursor.observations.dtype if shape == () else floating
+    path = np.empty((steps + 1, count, *shape), kind)
+    whole = policy.action_shape == ()
+    actions = np.empty((steps, count, *policy.action_shape), np.int64 if whole else floating)
+    log_probs, rewards = (np.empty((steps, count), floating) for _ in range(2))
+    terminated, truncated, valid = (np.empty((steps, count), bool) for _ in range(3))
+
+    path[0] = cursor.observations
+    counts, returns, lengths = ~cursor.ended, cursor.returns, cursor.lengths
+    finished: list[tuple[float, int, int]] = []  # return, length, row
+    t = 0
+    # The buffers stay ordinary tensors: only what is made in here is marked as never to have a
+    # gradient, and all of that is copied out.
+    with torch.inference_mode():
+        while t < steps and (counts.any() or not once):
+            drawn, scores = policy.sample(torch.from_numpy(path[t]).to(device), generator)
+            actions[t] = drawn.cpu().numpy()
+            log_probs[t] = scores.cpu().numpy()
+            shown, paid, over, cut, _ = envs.step(_for_environment(actions[t], space))
+            if once and t == steps - 1:
+                cut = cut | (counts & ~over)
+            path[t + 1], rewards[t], terminated[t], truncated[t] = shown, paid, over, cut
+            valid[t] = counts
+            returns = np.where(counts, returns + paid, 0.0)
+            lengths = np.where(counts, lengths + 1, 0)
+            ended = over | cut
+            for n in np.flatnonzero(ended & counts):
+                finished.append((float(returns[n]), int(lengths[n]), t))
+            counts = counts & ~ended if once else ~ended
+            t += 1
+
+    def tensor(array: np.ndarray) -> Tensor:
+        return torch.from_numpy(array).to(device)
+
+    rollout = Rollout(
+        path=tensor(path[: t + 1]),
+        actions=tensor(actions[:t]),
+        rewards=tensor(rewards[:t]),
+        log_probs=tensor(log_probs[:t]),
+        terminated=tensor(terminated[:t]),
+        truncated=tensor(truncated[:t]),
+        valid=tensor(valid[:t]),
+        episode_returns=[entry[0] for entry in finished],
+        episode_lengths=[entry[1] for entry in finished],
+        episode_ends=[entry[2] for entry in finished],
     )
-    return row, Cursor(next_observations, ended, returns, lengths)
+    return rollout, Cursor(path[t].copy(), ~counts, returns, lengths)
 
 
-def _for_environment(actions: Tensor, space: Any) -> np.ndarray:
-    numbers = actions.cpu().numpy()
-    if actions.is_floating_point():
+def _for_environment(actions: np.ndarray, space: Any) -> np.ndarray:
+    if actions.dtype.kind == "f":
         # The bounds are the environment's affair: the rollout keeps what the policy drew.
-        return np.clip(numbers, space.low, space.high).astype(space.dtype)
-    return numbers
+        return np.clip(actions, space.low, space.high).astype(space.dtype)
+    return actions
 
 
-def _rollout(rows: list[_Row]) -> Rollout:
-    observations = torch.stack([row.observations for row in rows])  # (T, N, ...)
-    log_probs = torch.stack([row.log_probs for row in rows])  # (T, N)
-
-    def gather(name: str, like: Tensor) -> Tensor:
-        arrays = np.stack([getattr(row, name) for row in rows])
-        return torch.from_numpy(arrays).to(like.device, like.dtype)
-
-    flags = torch.empty(0, dtype=torch.bool, device=log_probs.device)
-    finished = [(t, *entry) for t, row in enumerate(rows) for entry in row.finished]
-    return Rollout(
-        observations=observations,
-        actions=torch.stack([row.actions for row in rows]),
-        rewards=gather("rewards", log_probs),
-        log_probs=log_probs,
-        terminated=gather("terminated", flags),
-        truncated=gather("truncated", flags),
-        next_observations=gather("next_observations", observations),
-        valid=gather("valid", flags),
-        episode_returns=[entry[2] for entry in finished],
-        episode_lengths=[entry[3] for entry in finished],
-        episode_ends=[entry[0] for entry in finished],
-    )
+def _numpy_type(dtype: torch.dtype) -> np.dtype:
+    return torch.empty(0, dtype=dtype).numpy().dtype

@@ -7,7 +7,7 @@ outside, so a student's own function trains a real agent and a wrong one shows w
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
@@ -37,7 +37,7 @@ class ReinforceConfig:
     """Adam's step size for the critic, whose values are the baseline."""
     critic_epochs: int = 10
     """Passes of the critic over one batch of episodes."""
-    hidden: tuple[int, ...] = (64,)
+    hidden: tuple[int, ...] = (64, 64)
     """Widths of the tanh layers of policy and critic."""
     max_steps: int = 1000
     """Steps after which an episode is cut."""
@@ -139,16 +139,6 @@ class Batch:
     def __len__(self) -> int:
         return len(self.advantages)
 
-    def rows(self, indices: Tensor) -> Batch:
-        """The steps at indices, all five columns by the same ones."""
-        return Batch(
-            self.observations[indices],
-            self.actions[indices],
-            self.log_probs[indices],
-            self.advantages[indices],
-            self.returns[indices],
-        )
-
     def minibatches(self, count: int, generator: torch.Generator) -> Iterator[Batch]:
         """One pass in shuffled order, in count parts that differ by at most one step.
 
@@ -159,8 +149,9 @@ class Batch:
                 f"{count} minibatches of {len(self)} steps are wanted: choose 1 to {len(self)}"
             )
         order = torch.randperm(len(self), generator=generator, device=generator.device)
-        for indices in order.tensor_split(count):
-            yield self.rows(indices)
+        columns = (getattr(self, f.name)[order].tensor_split(count) for f in fields(self))
+        for parts in zip(*columns, strict=True):
+            yield Batch(*parts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,6 +178,19 @@ class History:
         return sum(recent) / count if len(recent) == count else float("nan")
 
 
+def train(
+    config: ReinforceConfig | PPOConfig | TRPOConfig,
+    collect_next: Callable[[], Rollout],
+    update: Callable[[Rollout], Statistics],
+) -> History:
+    """Act, update, write down, until config.total_steps or config.stop_return is reached."""
+    history = History()
+    while not _done(history, config.total_steps, config.stop_return):
+        rollout = collect_next()
+        _remember(history, rollout, update(rollout))
+    return history
+
+
 def train_on_episodes(
     envs: Any,
     policy: Policy,
@@ -210,23 +214,25 @@ def train_on_episodes(
     Raises ValueError for bad input, before the first step.
     """
     _check_device(policy, critic, generator, device)
-    history = History()
-    while not _done(history, config.total_steps, config.stop_return):
-        rollout = collect_episodes(envs, policy, generator, config.max_steps, device)
-        lengths = rollout.valid.sum(0).tolist()
+
+    def collect_next() -> Rollout:
+        return collect_episodes(envs, policy, generator, config.max_steps, device)
+
+    def update_from(rollout: Rollout) -> Statistics:
+        # Episode by episode: (N, T) first, then the valid steps in one row (B, ...).
+        valid = rollout.valid.T
+        lengths = valid.sum(1).tolist()
+        observations = rollout.observations.transpose(0, 1)[valid]
+        log_probs = policy.log_prob(observations, rollout.actions.transpose(0, 1)[valid])
+        columns = (rollout.rewards.T[valid], log_probs, critic(observations))
         losses, targets = [], []
-        for n, length in enumerate(lengths):
-            observations = rollout.observations[:length, n]
-            log_probs = policy.log_prob(observations, rollout.actions[:length, n])
-            rewards = rollout.rewards[:length, n]
+        for rewards, scores, values in zip(*(c.split(lengths) for c in columns), strict=True):
             targets.append(returns(rewards, config.gamma))
             _check_same("returns", targets[-1], rewards)
-            losses.append(loss(log_probs, targets[-1], critic(observations), config.gamma))
-        # Episode by episode, as targets are: (N, T) first, then the valid steps in one row.
-        observations = rollout.observations.transpose(0, 1)[rollout.valid.T]
-        statistics = update(torch.stack(losses).mean(), observations, torch.cat(targets))
-        _remember(history, rollout, statistics)
-    return history
+            losses.append(loss(scores, targets[-1], values, config.gamma))
+        return update(torch.stack(losses).mean(), observations, torch.cat(targets))
+
+    return train(config, collect_next, update_from)
 
 
 def train_on_steps(
@@ -249,12 +255,17 @@ def train_on_steps(
     Raises ValueError for bad input, before the first step. [slides 58 and 63]
     """
     _check_device(policy, critic, generator, device)
-    history = History()
     cursor: Cursor | None = None
-    while not _done(history, config.total_steps, config.stop_return):
+
+    def collect_next() -> Rollout:
+        nonlocal cursor
         rollout, cursor = collect(envs, policy, config.rollout_steps, generator, cursor, device)
-        _remember(history, rollout, update(make_batch(rollout, critic, advantages, config)))
-    return history
+        return rollout
+
+    def update_from(rollout: Rollout) -> Statistics:
+        return update(make_batch(rollout, critic, advantages, config))
+
+    return train(config, collect_next, update_from)
 
 
 @torch.no_grad()
@@ -268,11 +279,12 @@ def make_batch(
 
     Raises ValueError if advantages is not shaped like the rewards or holds NaN.
     """
-    values = critic(rollout.observations)  # (T, N)
+    path_values = critic(rollout.path)  # (T + 1, N)
+    values = path_values[:-1]
     estimates = advantages(
         rollout.rewards,
         values,
-        critic(rollout.next_observations),
+        path_values[1:],
         rollout.terminated,
         rollout.truncated,
         config.gamma,

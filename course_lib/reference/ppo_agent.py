@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor, nn
 
+from course_lib.optimiser import Adam
 from course_lib.policies import Policy, critic_for, policy_for
 from course_lib.reference import clipped_surrogate, gae
 from course_lib.rollout import make_envs
+from course_lib.seeding import check_device, check_generator
 from course_lib.training import (
     Batch,
     History,
@@ -30,36 +33,18 @@ def train_ppo(
     whole batch. generator draws everything and must be on device.
     Returns the policy and what training saw. Raises ValueError if no policy fits the environment.
     """
+    check_generator(generator, check_device(device))
     envs = make_envs(env_id, config.envs)
     policy = policy_for(envs, config.hidden, generator=generator)
     critic = critic_for(envs, config.hidden, generator=generator)
-    parameters = [*policy.parameters(), *critic.parameters()]
-    optimiser = torch.optim.Adam(parameters, lr=config.learning_rate)
-
-    def step(part: Batch) -> Statistics:
-        log_probs = policy.log_prob(part.observations, part.actions)
-        objective = clipped_surrogate(
-            log_probs, part.log_probs, normalise(part.advantages), config.epsilon
-        )
-        value_loss = ((critic(part.observations) - part.returns) ** 2).mean()
-        loss = -objective + config.value_weight * value_loss
-        if config.entropy_weight > 0:
-            loss = loss - config.entropy_weight * policy.entropy(part.observations).mean()
-        optimiser.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)
-        optimiser.step()
-        return {"objective": objective.item(), "value_loss": value_loss.item()}
+    optimiser = Adam([policy, critic], config.learning_rate)
 
     def update(batch: Batch) -> Statistics:
         for _ in range(config.epochs):
             for part in batch.minibatches(config.minibatches, generator):
-                statistics = step(part)
-        with torch.no_grad():
-            log_probs = policy.log_prob(batch.observations, batch.actions)
-        ratio = (log_probs - batch.log_probs).exp()
-        clipped = ((ratio - 1).abs() > config.epsilon).float().mean().item()
-        return {**statistics, "share_outside_clip": clipped}
+                loss, statistics = ppo_loss(policy, critic, part, config)
+                optimiser.minimise(loss, config.max_grad_norm)
+        return {name: value.item() for name, value in statistics.items()}
 
     history = train_on_steps(
         envs,
@@ -73,3 +58,31 @@ def train_ppo(
     )
     envs.close()
     return policy, history
+
+
+def ppo_loss(
+    policy: Policy, critic: nn.Module, part: Batch, config: PPOConfig
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """-L_clip + value_weight * mean (V - returns)^2 - entropy_weight * mean entropy, and its parts.
+
+    Among them the KL from the policy that acted, estimated by the mean of ratio - 1 - log ratio,
+    and the share of steps whose ratio lies outside the clip. [slides 60 and 63]
+    """
+    log_probs = policy.log_prob(part.observations, part.actions)
+    objective = clipped_surrogate(
+        log_probs, part.log_probs, normalise(part.advantages), config.epsilon
+    )
+    value_loss = ((critic(part.observations) - part.returns) ** 2).mean()
+    loss = -objective + config.value_weight * value_loss
+    if config.entropy_weight > 0:
+        loss = loss - config.entropy_weight * policy.entropy(part.observations).mean()
+    with torch.no_grad():
+        log_ratio = log_probs - part.log_probs
+        ratio = log_ratio.exp()
+        parts = {
+            "objective": objective.detach(),
+            "value_loss": value_loss.detach(),
+            "kl": (ratio - 1 - log_ratio).mean(),
+            "share_outside_clip": ((ratio - 1).abs() > config.epsilon).to(ratio.dtype).mean(),
+        }
+    return loss, parts

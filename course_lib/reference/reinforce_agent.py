@@ -5,10 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from course_lib.optimiser import Adam
 from course_lib.policies import Policy, critic_for, policy_for
-from course_lib.reference import baseline_loss, returns_to_go
-from course_lib.rollout import make_envs
-from course_lib.training import History, ReinforceConfig, Statistics, train_on_episodes
+from course_lib.reference import gae
+from course_lib.rollout import Rollout, collect_episodes, make_envs
+from course_lib.seeding import check_device, check_generator
+from course_lib.training import History, ReinforceConfig, Statistics, train
 
 
 def train_reinforce(
@@ -24,33 +26,47 @@ def train_reinforce(
     with Adam's step in place of alpha. generator draws everything and must be on device.
     Returns the policy and what training saw. Raises ValueError if no policy fits the environment.
     """
+    check_generator(generator, check_device(device))
     envs = make_envs(env_id, config.envs)
     policy = policy_for(envs, config.hidden, generator=generator)
     critic = critic_for(envs, config.hidden, generator=generator)
-    optimiser = torch.optim.Adam(policy.parameters(), lr=config.learning_rate)
-    critic_optimiser = torch.optim.Adam(critic.parameters(), lr=config.critic_learning_rate)
+    optimiser = Adam([policy], config.learning_rate)
+    critic_optimiser = Adam([critic], config.critic_learning_rate)
 
-    def update(loss: Tensor, observations: Tensor, returns: Tensor) -> Statistics:
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
+    def collect_next() -> Rollout:
+        return collect_episodes(envs, policy, generator, config.max_steps, device)
+
+    def update(rollout: Rollout) -> Statistics:
+        returns = padded_returns(rollout, config.gamma)  # (T, N)
+        with torch.no_grad():
+            values = critic(rollout.observations)  # (T, N)
+        loss = policy_loss(policy, rollout, returns - values, config.gamma)
+        optimiser.minimise(loss)
+        observations, targets = rollout.observations[rollout.valid], returns[rollout.valid]
         for _ in range(config.critic_epochs):
-            value_loss = ((critic(observations) - returns) ** 2).mean()
-            critic_optimiser.zero_grad()
-            value_loss.backward()
-            critic_optimiser.step()
+            value_loss = ((critic(observations) - targets) ** 2).mean()
+            critic_optimiser.minimise(value_loss)
         return {"loss": loss.item(), "value_loss": value_loss.item()}
 
-    history = train_on_episodes(
-        envs,
-        policy,
-        critic,
-        config,
-        returns=returns_to_go,
-        loss=baseline_loss,
-        update=update,
-        generator=generator,
-        device=device,
-    )
+    history = train(config, collect_next, update)
     envs.close()
     return policy, history
+
+
+def padded_returns(rollout: Rollout, gamma: float) -> Tensor:
+    """Rewards-to-go of all episodes at once, (T, N): G_t = r_t + gamma G_{t+1}, 0 past the end.
+
+    That is a generalised advantage with lam = 1 and values of 0. A time limit is the end here.
+    """
+    rewards = rollout.rewards * rollout.valid
+    nothing = torch.zeros_like(rewards)
+    return gae(rewards, nothing, nothing, ~rollout.valid, ~rollout.valid, gamma, 1.0)
+
+
+def policy_loss(policy: Policy, rollout: Rollout, advantages: Tensor, gamma: float) -> Tensor:
+    """- mean over episodes of sum_t gamma^t A_t log pi(a_t | s_t), a scalar; advantages (T, N)."""
+    valid = rollout.valid
+    log_probs = policy.log_prob(rollout.observations[valid], rollout.actions[valid])  # (B,)
+    times = torch.arange(len(advantages), dtype=advantages.dtype, device=advantages.device)
+    weights = (gamma**times)[:, None] * advantages  # (T, N)
+    return -(weights[valid] * log_probs).sum() / valid.shape[1]

@@ -10,6 +10,7 @@ from torch.distributions import Distribution, kl_divergence
 from torch.func import functional_call
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
+from course_lib.optimiser import Adam
 from course_lib.policies import Policy, critic_for, policy_for
 from course_lib.reference import (
     conjugate_gradient,
@@ -19,6 +20,7 @@ from course_lib.reference import (
     surrogate,
 )
 from course_lib.rollout import make_envs
+from course_lib.seeding import check_device, check_generator
 from course_lib.training import (
     Batch,
     History,
@@ -41,19 +43,18 @@ def train_trpo(
     generator draws everything and must be on device.
     Returns the policy and what training saw. Raises ValueError if no policy fits the environment.
     """
+    check_generator(generator, check_device(device))
     envs = make_envs(env_id, config.envs)
     policy = policy_for(envs, config.hidden, generator=generator)
     critic = critic_for(envs, config.hidden, generator=generator)
-    optimiser = torch.optim.Adam(critic.parameters(), lr=config.critic_learning_rate)
+    optimiser = Adam([critic], config.critic_learning_rate)
 
     def update(batch: Batch) -> Statistics:
         statistics = trust_region_step(policy, batch, config)
         for _ in range(config.critic_epochs):
             for part in batch.minibatches(config.minibatches, generator):
                 value_loss = ((critic(part.observations) - part.returns) ** 2).mean()
-                optimiser.zero_grad()
-                value_loss.backward()
-                optimiser.step()
+                optimiser.minimise(value_loss)
         return {**statistics, "value_loss": value_loss.item()}
 
     history = train_on_steps(

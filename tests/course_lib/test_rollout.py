@@ -197,6 +197,15 @@ def test_two_halves_are_one_whole():
     assert first.episode_returns + second.episode_returns == whole.episode_returns
 
 
+def test_a_rollout_of_one_environment_goes_on_through_its_resets():
+    envs = SyncVectorEnv([lambda: Scripted([(2, "terminated")])])
+    policy = policy_for(envs, generator=new_generator())
+    rollout, cursor = collect(envs, policy, 8, new_generator())
+    assert rollout.valid[:, 0].tolist() == [True, True, False] * 2 + [True, True]
+    assert rollout.episode_ends == [1, 4, 7]
+    assert cursor.ended.tolist() == [True]
+
+
 def test_an_environment_that_reuses_its_arrays_changes_no_earlier_step(rollout):
     envs = SyncVectorEnv([lambda s=script: Scripted(s) for script in SCRIPTS], copy=False)
     policy = policy_for(envs, generator=new_generator())

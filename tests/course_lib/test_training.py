@@ -19,9 +19,9 @@ from course_lib.reference import (
     returns_to_go,
 )
 from course_lib.reference.ppo_agent import train_ppo
-from course_lib.reference.reinforce_agent import train_reinforce
+from course_lib.reference.reinforce_agent import padded_returns, policy_loss, train_reinforce
 from course_lib.reference.trpo_agent import distribution_at, train_trpo, trust_region_step
-from course_lib.rollout import make_envs
+from course_lib.rollout import collect_episodes, make_envs
 from course_lib.seeding import draw_seed, new_generator
 from course_lib.training import (
     Batch,
@@ -351,3 +351,50 @@ def test_agent_solves_cartpole(train, config):
 def test_agent_solves_cartpole_from_several_seeds(train, config, seed):
     _, history = train("CartPole-v1", config, generator=new_generator(seed))
     assert history.mean_return(100) >= 475
+
+
+def test_reinforces_batched_loss_is_the_mean_of_the_episodes_baseline_losses():
+    """The agent's padded returns and loss are the homework's functions, episode by episode."""
+    envs = make_envs("CartPole-v1", 5)
+    generator = new_generator(3)
+    policy = policy_for(envs, (8,), generator=generator).double()
+    critic = critic_for(envs, (8,), generator=generator).double()
+    rollout = collect_episodes(envs, policy, generator, max_steps=25)
+    lengths = rollout.valid.sum(0).tolist()
+    assert min(lengths) < max(lengths) == 25
+    returns = padded_returns(rollout, 0.9)
+    values = critic(rollout.observations).detach()
+    loss = policy_loss(policy, rollout, returns - values, 0.9)
+    each = []
+    for n, length in enumerate(lengths):
+        wanted = returns_to_go(rollout.rewards[:length, n], 0.9)
+        torch.testing.assert_close(returns[:length, n], wanted)
+        at, actions = rollout.observations[:length, n], rollout.actions[:length, n]
+        each.append(baseline_loss(policy.log_prob(at, actions), wanted, critic(at), 0.9))
+    wanted = torch.stack(each).mean()
+    torch.testing.assert_close(loss, wanted)
+    parameters = list(policy.parameters())
+    for mine, other in zip(
+        torch.autograd.grad(loss, parameters), torch.autograd.grad(wanted, parameters), strict=True
+    ):
+        assert other.abs().max() > 1e-4
+        torch.testing.assert_close(mine, other)
+
+
+@pytest.mark.parametrize("train", [train_reinforce, train_ppo, train_trpo], ids=NAMES)
+def test_no_agent_calls_its_policy_for_each_episode(train, monkeypatch):
+    config = dict(AGENTS)[train]
+    few = replace(config, envs=4, total_steps=1)
+    many = replace(config, envs=40, total_steps=1)
+    counts = []
+    logits = CategoricalPolicy.logits
+
+    def spy(self, observations):
+        counts[-1] += torch.is_grad_enabled()
+        return logits(self, observations)
+
+    monkeypatch.setattr(CategoricalPolicy, "logits", spy)
+    for each in (few, many):
+        counts.append(0)
+        train("CartPole-v1", each, generator=new_generator(0))
+    assert 0 < counts[1] <= counts[0] + 5
