@@ -22,7 +22,6 @@
 # Headings carry the claim they establish, such as C34.
 
 # %%
-import matplotlib.pyplot as plt
 import torch
 from torch.autograd.functional import hessian, jacobian
 from torch.nn.functional import one_hot
