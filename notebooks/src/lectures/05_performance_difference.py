@@ -377,7 +377,7 @@ def line_3(old, ratio):
 
 data_only = torch.where(timid > 0, van(1.0, 1.0) / timid, 0.0)  # (S, A): what was never tried: 0
 truth = eta(van(1.0, 1.0)) - eta(timid)
-assert abs(line_3(timid, data_only) - truth) > 4
+assert line_3(timid, data_only).abs() < 1e-10 and abs(truth + 4.59) < 0.005
 almost = van(1e-6, 1e-6)  # control: with support, however thin, line 3 is exact
 assert same(line_3(almost, van(1.0, 1.0) / almost), eta(van(1.0, 1.0)) - eta(almost))
 print(f"line 3 without support {line_3(timid, data_only):.2f}, truth {truth:.2f}")

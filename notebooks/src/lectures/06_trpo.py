@@ -800,7 +800,7 @@ for name, (theta, on_ice, delta) in {"reckless": (6.5, 0.0, 0.05), "settled": (1
     if name == "reckless":  # control: the full step gains, and is twenty times too far
         assert gain[0] > 0 and kl_to[0] > 20 * delta
     else:  # control: the full step is safe, and makes L worse
-        assert kl_to[0] <= delta and gain[0] < -0.1
+        assert kl_to[0] <= delta and abs(gain[0] + 0.175) < 0.001
     for i in range(first + 1):
         print(f"{name}, try {i}: KL {kl_to[i]:.3f} of {delta}, gain {gain[i]:+.4f}")
 
