@@ -96,7 +96,6 @@ def _grade_all(
     done: int,
 ) -> list[Record]:
     secret = course_secret(plan.course)
-    writer = GradebookWriter(plan.root, plan.course, release)
     records = []
     pool = ThreadPoolExecutor(plan.workers)
     try:
@@ -104,13 +103,14 @@ def _grade_all(
             pool.submit(_sit, plan, sandbox, submission, checks, release, secret)
             for submission in todo
         ]
-        for submission, future in zip(todo, futures, strict=True):
-            notebook, found = future.result()
-            record = replace(found, fingerprint=prints[submission.student])
-            writer.file(submission, notebook, {v.check: v for v in record.verdicts})
-            save(plan.course, record)
-            records.append(record)
-            progress(record, done + len(records), done + len(todo))
+        with GradebookWriter(plan.root, plan.course, release) as writer:
+            for submission, future in zip(todo, futures, strict=True):
+                notebook, found = future.result()
+                record = replace(found, fingerprint=prints[submission.student])
+                writer.file(submission, notebook, {v.check: v for v in record.verdicts})
+                save(plan.course, record)
+                records.append(record)
+                progress(record, done + len(records), done + len(todo))
     finally:  # what still runs then (Ctrl-C) goes down with the sandbox
         pool.shutdown(wait=False, cancel_futures=True)
     return records
