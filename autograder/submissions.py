@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import re
+import unicodedata
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,9 +22,14 @@ from typing import Any
 import nbformat
 from nbformat import NotebookNode
 
+from autograder import wire
+
 MAX_BYTES = 50_000_000
+MAX_CELLS = 2_000
+MAX_TEXT = 5_000_000
 MAX_FILE_BYTES = 1_000_000
 MAX_FILES = 20
+MAX_SENTENCES = 20
 
 
 class Unreadable(Exception):
@@ -60,7 +66,8 @@ class Intake:
 def find_submissions(course: Path, homework: str) -> list[Submission]:
     """Every student's folder for a homework, by student.
 
-    Raises ValueError if there is no submitted folder at all, saying where notebooks are expected.
+    Raises ValueError if there is no submitted folder at all, saying where notebooks are expected,
+    or if a folder's name cannot be a student's: nbgrader would take "ada " for "ada".
     """
     submitted = course / "submitted"
     if not submitted.is_dir():
@@ -69,6 +76,12 @@ def find_submissions(course: Path, homework: str) -> list[Submission]:
             f"submitted/<student>/{homework}/{homework}.ipynb, nbgrader's layout."
         )
     folders = [path for path in submitted.iterdir() if not path.name.startswith(".")]
+    for name in sorted(path.name for path in folders):
+        if name != name.strip() or any(unicodedata.category(c) in ("Cc", "Cs") for c in name):
+            raise ValueError(
+                f"The folder {name!a} in {submitted} cannot be a student's: it has a space at an "
+                "end, or a character that is none. Rename it; nothing was graded."
+            )
     return [
         Submission(path.name, homework, path / homework)
         for path in sorted(folders)
@@ -77,15 +90,25 @@ def find_submissions(course: Path, homework: str) -> list[Submission]:
 
 
 def fingerprint(submission: Submission) -> str:
-    """A hash of the submitted files, to know whether there is anything new to grade."""
+    """A hash of the submitted files, to know whether there is anything new to grade.
+
+    Reads what grading would read, and never through a link: there may be a device behind it.
+    """
     digest = hashlib.sha256()
-    for path in sorted(submission.folder.glob("*")):
-        digest.update(path.name.encode(errors="surrogateescape") + b"\0")
-        if path.is_symlink():
-            digest.update(os.readlink(path).encode(errors="surrogateescape"))
-        elif path.is_file():
-            with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
+    folder = submission.folder
+    linked = [path for path in (folder.parent, folder) if path.is_symlink()]
+    for path in linked or sorted(folder.glob("*")):
+        digest.update(os.fsencode(path.name) + b"\0")
+        try:
+            if path.is_symlink():
+                digest.update(os.fsencode(os.readlink(path)))
+            elif path.is_file() and path.stat().st_size > MAX_BYTES:
+                digest.update(f"{path.stat().st_size} {path.stat().st_mtime_ns}".encode())
+            elif path.is_file():
+                with path.open("rb") as file:
+                    digest.update(hashlib.file_digest(file, "sha256").digest())
+        except OSError as error:
+            digest.update(type(error).__name__.encode())
     return digest.hexdigest()
 
 
@@ -180,34 +203,56 @@ def _read(path: Path) -> NotebookNode:
         raise Unreadable(f"Your notebook file {words}. {again}", f"not JSON: {error}") from None
     if not isinstance(parsed, dict) or not ({"cells", "worksheets"} & parsed.keys()):
         raise Unreadable(f"Your file is not a notebook. {again}", "JSON, but no cells in it")
+    if isinstance(parsed.get("cells"), list):
+        _refuse_endless(parsed["cells"])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         notebook = nbformat.reads(_readable(parsed), as_version=4)
         _, notebook = nbformat.validator.normalize(notebook)
-    notebook.cells = [cell for cell in notebook.cells if isinstance(cell, dict)]
-    for cell in notebook.cells:
-        if not isinstance(cell.get("source"), str):
-            cell.source = ""
-        cell.source = cell.source.replace("\r\n", "\n").replace("\r", "\n")
-        if not isinstance(cell.get("metadata"), dict):
-            cell.metadata = NotebookNode()
-        cell.pop("attachments", None)
-        if cell.get("cell_type") == "code":
-            cell.outputs, cell.execution_count = [], None
-        elif cell.get("cell_type") not in ("markdown", "raw"):
-            cell.cell_type = "raw"
-            cell.pop("outputs", None)
-            cell.pop("execution_count", None)
+    notebook.cells = [nbformat.from_dict(_bare(cell)) for cell in notebook.cells]
+    _refuse_endless(notebook.cells)
     return notebook
 
 
+def _refuse_endless(cells: list[Any]) -> None:
+    """Outputs aside, a notebook is a text that people write."""
+    length = sum(len(cell.get("source") or "") for cell in cells if isinstance(cell, dict))
+    if len(cells) > MAX_CELLS or length > MAX_TEXT:
+        raise Unreadable(
+            f"Your notebook has {len(cells)} cells with {length / 1e6:.1f} MB of text: clear away "
+            "what is not part of your answers and hand it in again.",
+            f"{len(cells)} cells with {length / 1e6:.1f} MB of text",
+        )
+
+
 def _readable(parsed: dict[str, Any]) -> str:
-    """The notebook's JSON without outputs, which are not needed and can be malformed."""
-    for cell in parsed.get("cells") or []:
-        if isinstance(cell, dict) and cell.get("cell_type") == "code":
-            cell["outputs"] = []
-            cell["execution_count"] = None
-    return json.dumps(parsed)
+    """The notebook's JSON with nothing in it but what is graded: all else can be malformed."""
+    if not isinstance(parsed.get("cells"), list):  # an older format, for nbformat to upgrade
+        return json.dumps(parsed)
+    kernel = _dict(_dict(parsed.get("metadata")).get("kernelspec"))
+    cells = [_bare(cell) for cell in parsed["cells"] if isinstance(cell, dict)]
+    metadata = {"kernelspec": {"name": str(kernel.get("name")), "display_name": ""}}
+    return json.dumps({"nbformat": 4, "nbformat_minor": 4, "metadata": metadata, "cells": cells})
+
+
+def _bare(cell: dict[str, Any]) -> dict[str, Any]:
+    """Of a cell: its kind, its text, and which question it says it is."""
+    source = cell.get("source")
+    if isinstance(source, list):
+        source = "".join(line for line in source if isinstance(line, str))
+    text = wire.plain(source if isinstance(source, str) else "")
+    tag = _dict(cell.get("metadata")).get("nbgrader")
+    kind = cell.get("cell_type")
+    bare: dict[str, Any] = {
+        "cell_type": kind if kind in ("code", "markdown") else "raw",
+        "source": text.replace("\r\n", "\n").replace("\r", "\n"),
+        "metadata": {} if tag is None else {"nbgrader": tag},
+    }
+    return bare | ({"outputs": [], "execution_count": None} if kind == "code" else {})
+
+
+def _dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _decode(data: bytes) -> str:
@@ -288,11 +333,17 @@ def repair(
     for index, cell in enumerate(notebook.cells):
         cell.id = f"cell-{index}"
     kernel = release.metadata.get("kernelspec", {})
-    if notebook.metadata.get("kernelspec", {}).get("name") != kernel.get("name"):
+    if _dict(notebook.metadata.get("kernelspec")).get("name") != kernel.get("name"):
         repairs.append(f"The notebook's kernel was set to {kernel.get('name')}.")
     notebook.metadata = NotebookNode(copy.deepcopy(release.metadata))
     notebook.nbformat, notebook.nbformat_minor = 4, 5
-    return tuple(repairs), tuple(notices)
+    return _first(repairs), _first(notices)
+
+
+def _first(sentences: list[str]) -> tuple[str, ...]:
+    """As many as a person reads."""
+    more = len(sentences) - MAX_SENTENCES
+    return (*sentences[:MAX_SENTENCES], *([f"And {more} more like these."] if more > 0 else []))
 
 
 def _is_answer(cell: NotebookNode) -> bool:
@@ -347,7 +398,7 @@ SUSPICIOUS = (
     (r"gradebook|sqlite3|\bnbgrader\b", "touches the gradebook"),
     (r"course_lib[./]reference|autograder[./](checks|examiner)|\.\./", "looks for answers"),
     (
-        r"\brun_(cell|code)\b|displayhook|\b(torch|np|numpy)\.(allclose|testing)[\w.]*\s*=[^=]",
+        r"\brun_(cell|code)\b|displayhook|\b(torch|np|numpy)\.(allclose|testing)[\w.]{0,40}\s*=[^=]",
         "replaces what a test would use",
     ),
     (r"def\s+__(eq|ne|array__|torch_function)__", "defines what equality means"),

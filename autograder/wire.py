@@ -97,6 +97,16 @@ def _decode_array(item: Any) -> Array:
         raise WireError(f"expected an array of shape {shape}: {error}") from None
 
 
+def plain(text: str) -> str:
+    """Text that can be stored anywhere: lone surrogates and NUL become U+FFFD."""
+    text = text.replace("\0", "\ufffd")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "".join("\ufffd" if "\ud800" <= c <= "\udfff" else c for c in text)
+    return text
+
+
 def dumps(message: Any) -> bytes:
     """A message as one line of JSON (not-a-number and infinities allowed)."""
     return json.dumps(message, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"

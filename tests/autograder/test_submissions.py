@@ -2,6 +2,8 @@
 
 import copy
 import json
+import os
+import time
 
 import nbformat
 import pytest
@@ -248,6 +250,67 @@ def test_fingerprint_follows_the_content(submission, release):
     assert fingerprint(submission) == first
     hand_in(submission, "two")
     assert fingerprint(submission) != first
+
+
+def test_a_linked_folder_and_a_huge_file_are_not_read_through(submission, tmp_path):
+    with (submission.folder / "sparse").open("wb") as file:
+        file.truncate(10**12)
+    before = fingerprint(submission)
+    assert before == fingerprint(submission)
+    linked = Submission("eve", "hw1", tmp_path / "submitted" / "eve" / "hw1")
+    linked.folder.parent.mkdir()
+    linked.folder.symlink_to("/dev")
+    assert fingerprint(linked) != before
+
+
+@pytest.mark.parametrize("name", ["ada ", " ada", "a\nb", b"jos\xe9"])
+def test_a_folder_that_cannot_be_a_students_is_named_before_anything_is_graded(tmp_path, name):
+    folder = tmp_path / "submitted" / os.fsdecode(name) / "hw1"
+    try:
+        folder.mkdir(parents=True)
+    except OSError:
+        pytest.skip("this file system has no such names")
+    with pytest.raises(ValueError, match="cannot be a student's"):
+        find_submissions(tmp_path, "hw1")
+
+
+def test_of_a_cell_only_kind_text_and_question_are_kept(submission, release):
+    deep = []
+    for _ in range(400):
+        deep = [deep]
+    data = json.loads(nbformat.writes(release))
+    data["metadata"] = {"kernelspec": None, "x": float("nan")}
+    data["cells"][0] |= {"source": ["a = '\ud800\0'\r\n", "b = 2"], "foo": deep}
+    data["cells"][0]["metadata"] = {"jupyter": {"source_hidden": True}, "deep": deep}
+    data["cells"][1]["metadata"]["nan"] = float("nan")
+    data["cells"].append(None)
+    hand_in(submission, json.dumps(data))
+    notebook = take(submission, release).notebook
+    nbformat.validate(notebook)
+    assert notebook.cells[0].source == "a = '\ufffd\ufffd'\nb = 2"
+    assert notebook.cells[0].metadata == {}
+    assert set(notebook.cells[1].metadata) == {"nbgrader"}
+    json.loads(nbformat.writes(notebook), parse_constant=pytest.fail)
+
+
+def test_thousands_of_foreign_cells_and_long_names_cost_neither_time_nor_pages(release):
+    notebook = copy.deepcopy(release)
+    notebook.cells[0].source = "np.testing" * 30_000
+    notebook.cells += [new_code_cell("1", metadata=graded(f"x{n}")) for n in range(500)]
+    repairs, _ = repair(notebook, release)
+    assert len(repairs) == 21
+    assert "more like these" in repairs[-1]
+    started = time.monotonic()
+    suspicions(notebook)
+    assert time.monotonic() - started < 2
+
+
+@pytest.mark.parametrize("cells", [[new_code_cell("1")] * 3000, [new_code_cell("1\n" * 10**7)]])
+def test_a_notebook_without_end_is_refused_at_once(submission, release, cells):
+    release.cells += cells
+    hand_in(submission, json.dumps(release))
+    with pytest.raises(Unreadable, match="MB of text"):
+        take(submission, release)
 
 
 def test_submissions_are_found_by_student(tmp_path):
