@@ -6,10 +6,11 @@ Axes: S states, A actions (or action dimensions), B batch; a batch may have more
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.distributions import Categorical, Distribution, Independent, Normal, kl_divergence
@@ -31,6 +32,9 @@ def softmax_policy(theta: Tensor) -> Tensor:
     if not bool(theta.detach().isfinite().all()):
         raise ValueError("theta holds NaN or infinite logits: the last step was too large")
     return theta.softmax(-1)
+
+
+Actor = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 class Policy(nn.Module):
@@ -63,6 +67,20 @@ class Policy(nn.Module):
     def sample(self, observations: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Actions drawn from pi(. | s), and their log-probs (B,); no gradient flows through."""
         raise NotImplementedError
+
+    def actor(self, generator: torch.Generator, steps: int) -> Actor:
+        """`sample` of arrays (N, ...), for at most `steps` calls, until the parameters change.
+
+        A few rows at a time torch spends its time on calling, not on arithmetic: on a CPU the
+        policies of this module act in NumPy, on the parameters' own memory.
+        """
+        device = next(self.parameters()).device
+
+        def act(observations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            actions, log_probs = self.sample(torch.from_numpy(observations).to(device), generator)
+            return actions.cpu().numpy(), log_probs.cpu().numpy()
+
+        return act
 
     def entropy(self, observations: Tensor) -> Tensor:
         """Entropy of pi(. | s) in nats. Returns (B,)."""
@@ -111,6 +129,33 @@ class _DiscretePolicy(Policy):
         _check_finite("logits", chosen)
         return actions, chosen
 
+    def logits_of_arrays(self) -> Callable[[np.ndarray], np.ndarray]:
+        """`logits` in NumPy, for the parameters as they are."""
+        raise NotImplementedError
+
+    def actor(self, generator: torch.Generator, steps: int) -> Actor:
+        """`sample` of arrays (N, ...), at most `steps` times; in NumPy on a CPU."""
+        if generator.device.type != "cpu":
+            return super().actor(generator, steps)
+        logits_of = self.logits_of_arrays()
+        draws: Iterator[np.ndarray] | None = None
+
+        def act(observations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            nonlocal draws
+            if draws is None:
+                draws = _uniform_rows(steps, len(observations), generator)
+            logits = logits_of(observations)  # (N, A)
+            logits -= logits.max(-1, keepdims=True)  # so that exp cannot overflow
+            cdf = np.exp(logits).cumsum(-1)
+            total = cdf[:, -1]
+            at = next(draws) * total
+            actions = (at[:, None] >= cdf[:, :-1]).sum(-1)  # (N,), the inverse of the cdf
+            log_probs = logits[np.arange(len(cdf)), actions] - np.log(total)
+            _check_finite("logits", log_probs)
+            return actions, log_probs
+
+        return act
+
 
 class TabularSoftmaxPolicy(_DiscretePolicy):
     """theta (S, A), one row of logits a state: pi(a|s) = softmax(theta[s])[a]. [slide 68]
@@ -128,6 +173,10 @@ class TabularSoftmaxPolicy(_DiscretePolicy):
     def logits(self, observations: Tensor) -> Tensor:
         """Rows of theta (B, A)."""
         return self.theta[observations]
+
+    def logits_of_arrays(self) -> Callable[[np.ndarray], np.ndarray]:
+        """`logits` in NumPy, for the parameters as they are."""
+        return self.theta.detach().numpy().__getitem__
 
 
 class CategoricalPolicy(_DiscretePolicy):
@@ -152,6 +201,10 @@ class CategoricalPolicy(_DiscretePolicy):
     def logits(self, observations: Tensor) -> Tensor:
         """Output of the network (B, A)."""
         return self.net(observations)
+
+    def logits_of_arrays(self) -> Callable[[np.ndarray], np.ndarray]:
+        """`logits` in NumPy, for the parameters as they are."""
+        return self.net.of_arrays()
 
 
 class GaussianPolicy(Policy):
@@ -198,6 +251,22 @@ class GaussianPolicy(Policy):
         # Of (a - mean) / std = noise: nothing is lost by subtracting the mean again.
         log_densities = -0.5 * noise**2 - self.log_std - 0.5 * math.log(2 * math.pi)
         return actions, log_densities.sum(-1)
+
+    def actor(self, generator: torch.Generator, steps: int) -> Actor:
+        """`sample` of arrays (N, ...), at most `steps` times; in NumPy on a CPU."""
+        if generator.device.type != "cpu":
+            return super().actor(generator, steps)
+        means_of, log_std = self.net.of_arrays(), self.log_std.detach().numpy()
+        std, constant = np.exp(log_std), -log_std.sum() - 0.5 * math.log(2 * math.pi) * log_std.size
+
+        def act(observations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            means = means_of(observations)
+            noise = torch.randn(means.shape, dtype=self.log_std.dtype, generator=generator).numpy()
+            actions = means + std * noise
+            _check_finite("means", actions)
+            return actions, constant - 0.5 * (noise**2).sum(-1)
+
+        return act
 
 
 class TabularValues(nn.Module):
@@ -359,12 +428,19 @@ def _check_actions(policy: Policy, observations: Tensor, actions: Tensor) -> Non
         )
 
 
+def _uniform_rows(steps: int, count: int, generator: torch.Generator) -> Iterator[np.ndarray]:
+    """`steps` rows of `count` numbers from [0, 1): the same, however many calls share them out."""
+    for start in range(0, steps, 64):
+        shape = (min(64, steps - start), count)
+        yield from torch.rand(shape, dtype=torch.float64, generator=generator).numpy()
+
+
 def _pick(rows: Tensor, columns: Tensor) -> Tensor:
     """rows[..., columns]: one entry of each row. rows (B, A), columns (B,). Returns (B,)."""
     return rows.gather(-1, columns.unsqueeze(-1)).squeeze(-1)
 
 
-def _check_finite(what: str, tensor: Tensor) -> None:
+def _check_finite(what: str, tensor: Tensor | np.ndarray) -> None:
     # The sum of finite numbers of this size is finite; it takes a third of isfinite().all().
     if not math.isfinite(tensor.sum().item()):
         raise ValueError(
@@ -385,8 +461,26 @@ class _Network(nn.Sequential):
         # as the arithmetic does.
         *hidden, last = self.linear
         for layer in hidden:
-            inputs = functional.linear(inputs, layer.weight, layer.bias).tanh()
+            inputs = _tanh(functional.linear(inputs, layer.weight, layer.bias))
         return functional.linear(inputs, last.weight, last.bias)
+
+    def of_arrays(self) -> Callable[[np.ndarray], np.ndarray]:
+        """The same function in NumPy, for as long as the parameters stay where they are."""
+        *hidden, last = [
+            (layer.weight.detach().numpy().T, layer.bias.detach().numpy()) for layer in self.linear
+        ]
+
+        def forward(inputs: np.ndarray) -> np.ndarray:
+            for weight, bias in hidden:
+                inputs = np.tanh(inputs @ weight + bias)
+            return inputs @ last[0] + last[1]
+
+        return forward
+
+
+def _tanh(inputs: Tensor) -> Tensor:
+    """tanh(x) = 2 sigmoid(2 x) - 1, since torch's kernel for tanh is slow on CPUs."""
+    return (2 * inputs).sigmoid_().mul(2).sub_(1)
 
 
 def _network(sizes: list[int], last_gain: float, generator: torch.Generator) -> _Network:

@@ -235,25 +235,25 @@ def _record(
     terminated, truncated, valid = (np.empty((steps, count), bool) for _ in range(3))
 
     path[0] = cursor.observations
-    counts, returns, lengths = ~cursor.ended, cursor.returns, cursor.lengths
+    counts, returns, lengths = ~cursor.ended, cursor.returns.copy(), cursor.lengths.copy()
+    resets = np.flatnonzero(cursor.ended)
     finished: list[tuple[float, int, int]] = []  # return, length, row
     t = 0
-    # The buffers stay ordinary tensors: only what is made in here is marked as never to have a
-    # gradient, and all of that is copied out.
-    with torch.inference_mode():
-        while t < steps and (counts.any() or not once):
-            drawn, scores = policy.sample(torch.from_numpy(path[t]).to(device), generator)
-            actions[t] = drawn.cpu().numpy()
-            log_probs[t] = scores.cpu().numpy()
+    with torch.no_grad():
+        act = policy.actor(generator, steps)
+        while t < steps and (not once or counts.any()):
+            actions[t], log_probs[t] = act(path[t])
             shown, paid, over, cut, _ = envs.step(_for_environment(actions[t], space))
             if once and t == steps - 1:
                 cut = cut | (counts & ~over)
             path[t + 1], rewards[t], terminated[t], truncated[t] = shown, paid, over, cut
             valid[t] = counts
-            returns = np.where(counts, returns + paid, 0.0)
-            lengths = np.where(counts, lengths + 1, 0)
+            returns += paid
+            lengths += 1
+            returns[resets], lengths[resets] = 0.0, 0
             ended = over | cut
-            for n in np.flatnonzero(ended & counts):
+            resets = np.flatnonzero(ended)
+            for n in resets[counts[resets]]:
                 finished.append((float(returns[n]), int(lengths[n]), t))
             counts = counts & ~ended if once else ~ended
             t += 1

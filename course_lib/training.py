@@ -6,7 +6,8 @@ outside, so a student's own function trains a real agent and a wrong one shows w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -37,6 +38,8 @@ class ReinforceConfig:
     """Adam's step size for the critic, whose values are the baseline."""
     critic_epochs: int = 10
     """Passes of the critic over one batch of episodes."""
+    critic_batch: int = 1024
+    """Steps, at most, in one of the critic's minibatches."""
     hidden: tuple[int, ...] = (64, 64)
     """Widths of the tanh layers of policy and critic."""
     max_steps: int = 1000
@@ -105,6 +108,8 @@ class TRPOConfig:
     """Added to the Fisher matrix's diagonal, which is singular without it."""
     cg_iterations: int = 10
     """Conjugate-gradient iterations for the natural direction."""
+    fisher_every: int = 1
+    """One in how many steps of a batch enters the Fisher matrix; the line search asks them all."""
     critic_learning_rate: float = 1e-2
     """Adam's step size for the critic."""
     critic_epochs: int = 10
@@ -299,6 +304,15 @@ def make_batch(
         estimates[valid],
         (estimates + values)[valid],
     )
+
+
+def shuffled(length: int, size: int, generator: torch.Generator) -> Sequence[Tensor]:
+    """The whole numbers below length in shuffled order, in equal parts of at most size.
+
+    Equal but for one: no part is so small that its gradient is mostly noise.
+    """
+    order = torch.randperm(length, generator=generator, device=generator.device)
+    return order.tensor_split(math.ceil(length / size))
 
 
 def normalise(advantages: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from course_lib.policies import Policy, critic_for, policy_for
 from course_lib.reference import gae
 from course_lib.rollout import Rollout, collect_episodes, make_envs
 from course_lib.seeding import check_device, check_generator
-from course_lib.training import History, ReinforceConfig, Statistics, train
+from course_lib.training import History, ReinforceConfig, Statistics, shuffled, train
 
 
 def train_reinforce(
@@ -44,8 +44,9 @@ def train_reinforce(
         optimiser.minimise(loss)
         observations, targets = rollout.observations[rollout.valid], returns[rollout.valid]
         for _ in range(config.critic_epochs):
-            value_loss = ((critic(observations) - targets) ** 2).mean()
-            critic_optimiser.minimise(value_loss)
+            for rows in shuffled(len(targets), config.critic_batch, generator):
+                value_loss = ((critic(observations[rows]) - targets[rows]) ** 2).mean()
+                critic_optimiser.minimise(value_loss)
         return {"loss": loss.item(), "value_loss": value_loss.item()}
 
     history = train(config, collect_next, update)

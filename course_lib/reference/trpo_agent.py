@@ -88,8 +88,15 @@ def trust_region_step(policy: Policy, batch: Batch, config: TRPOConfig) -> Stati
     def mean_kl(candidate: Tensor) -> Tensor:
         return kl_divergence(old, distribution_at(policy, candidate, batch.observations)).mean()
 
+    some = batch.observations[:: config.fisher_every]
+    with torch.no_grad():
+        old_at_some = distribution_at(policy, theta, some)
+
+    def mean_kl_at_some(candidate: Tensor) -> Tensor:
+        return kl_divergence(old_at_some, distribution_at(policy, candidate, some)).mean()
+
     def fisher_times(vector: Tensor) -> Tensor:
-        return fisher_vector_product(mean_kl, theta, vector, config.damping)
+        return fisher_vector_product(mean_kl_at_some, theta, vector, config.damping)
 
     leaf = theta.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(objective(leaf), leaf)

@@ -11,6 +11,7 @@ from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete
 from course_lib.policies import (
     CategoricalPolicy,
     GaussianPolicy,
+    Policy,
     TabularSoftmaxPolicy,
     TabularValues,
     ValueNetwork,
@@ -124,6 +125,66 @@ def test_gaussian_samples_have_the_policys_mean_and_spread():
     error = (actions.mean(0) - policy(at[:1]).mean[0].detach()).abs()
     assert (error < 4 * stds / 200).all()
     assert ((actions.std(0) / stds - 1).abs() < 4 / math.sqrt(80_000)).all()
+
+
+def everything(policy_type):
+    if policy_type is TabularSoftmaxPolicy:
+        return stirred(TabularSoftmaxPolicy(4, 3)), np.arange(40) % 4
+    return stirred(policy_type(3, 3, generator=new_generator())), observations(40).numpy()
+
+
+@pytest.mark.parametrize("policy_type", [TabularSoftmaxPolicy, CategoricalPolicy, GaussianPolicy])
+def test_actor_draws_from_the_policy_and_knows_its_log_probs(policy_type):
+    policy, at = everything(policy_type)
+    before = at.copy()
+    act = policy.actor(new_generator(), 3000)
+    rounds = [act(at) for _ in range(3000)]
+    actions = torch.from_numpy(np.stack([actions for actions, _ in rounds]))  # (3000, 40, ...)
+    log_probs = torch.from_numpy(np.stack([log_probs for _, log_probs in rounds]))
+    tensors = torch.from_numpy(at).expand(3000, *at.shape)
+    wanted = policy.log_prob(tensors, actions).detach()
+    torch.testing.assert_close(log_probs, wanted, rtol=1e-4, atol=1e-5)
+    assert np.array_equal(at, before)
+    distribution = policy(torch.from_numpy(at))
+    if policy_type is GaussianPolicy:
+        means, stds = distribution.mean.detach(), policy.log_std.exp().detach()
+        assert ((actions.mean(0) - means).abs() < 5 * stds / 3000**0.5).all()
+        assert ((actions.std(0) / stds - 1).abs() < 5 / 6000**0.5).all()
+    else:
+        probs = distribution.probs.detach()
+        frequencies = torch.nn.functional.one_hot(actions, 3).double().mean(0)
+        error = (probs * (1 - probs) / 3000).sqrt() + 1 / 3000  # rare actions come or do not
+        assert ((frequencies - probs).abs() < 5 * error).all()
+
+
+@pytest.mark.parametrize("policy_type", [TabularSoftmaxPolicy, CategoricalPolicy, GaussianPolicy])
+def test_actor_on_tensors_is_the_one_for_other_devices(policy_type):
+    policy, at = everything(policy_type)
+    actions, log_probs = Policy.actor(policy, new_generator(), 5)(at)
+    wanted, scores = policy.sample(torch.from_numpy(at), new_generator())
+    assert np.array_equal(actions, wanted.numpy())
+    assert np.array_equal(log_probs, scores.numpy())
+
+
+def test_an_action_of_probability_zero_is_never_drawn():
+    policy = TabularSoftmaxPolicy(1, 4)
+    with torch.no_grad():
+        policy.theta[0] = torch.tensor([-np.inf, 0.0, -np.inf, 1.0])
+    at = torch.zeros(20_000, dtype=torch.long)
+    for actions in (
+        policy.sample(at, new_generator())[0],
+        torch.from_numpy(policy.actor(new_generator(), 1)(at.numpy())[0]),
+    ):
+        counts = torch.bincount(actions, minlength=4).tolist()
+        assert counts[0] == counts[2] == 0
+        assert counts[1] > 4000
+
+
+def test_an_actor_that_diverged_says_so():
+    for policy_type in (CategoricalPolicy, GaussianPolicy):
+        policy, at = everything(policy_type)
+        with pytest.raises(ValueError, match="hold NaN or infinite"):
+            policy.actor(new_generator(), 1)(at * np.nan)
 
 
 def test_batches_may_have_two_axes():
