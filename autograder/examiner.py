@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+import re
 import secrets
 import socket
 import time
@@ -22,10 +23,11 @@ import numpy as np
 from autograder import wire
 from autograder.check import Check, compile_exam
 from autograder.exam import Answer, Exam, Failure, Verdict, judge
-from autograder.probe import WALL
+from autograder.probe import MAX_PNG, WALL
 from autograder.sandbox import Limits, Sandbox
 
 MAX_LINE = 24_000_000
+MAX_OUTPUTS = 10_000_000  # characters of output that are kept of one notebook
 MAX_RUNS = 6
 SIGXCPU_EXIT, SIGKILL_EXIT, SIGSEGV_EXIT, SIGABRT_EXIT = 152, 137, 139, 134
 
@@ -69,6 +71,21 @@ class Sitting:
     deaths: list[str] = field(default_factory=list)
     seconds: float = 0.0
     failed: list[int] = field(default_factory=list)
+    sizes: dict[int, int] = field(default_factory=dict)
+    size: int = 0
+
+    def keep(self, cell: int, outputs: list[dict[str, Any]]) -> None:
+        """Keep a cell's outputs, if there is still room for them."""
+        room = MAX_OUTPUTS - self.size + self.sizes.get(cell, 0)
+        if _size(outputs) > room:
+            text = "[not kept: the outputs of this notebook are too long]\n"
+            note = {"output_type": "stream", "name": "stderr", "text": text}
+            outputs = [note, *(o for o in outputs if o["output_type"] == "error")]
+        if _size(outputs) > room:
+            outputs = []
+        self.size += _size(outputs) - self.sizes.get(cell, 0)
+        self.sizes[cell] = _size(outputs)
+        self.outputs[cell] = outputs
 
 
 def examine(
@@ -102,7 +119,7 @@ def examine(
         where, (state, what) = over
         if isinstance(where, int):
             _note(sitting, state, f"code cell {where + 1} {what}")
-            sitting.outputs[where] = [_stopped(f"This cell {what}.")]
+            sitting.keep(where, [_stopped(f"This cell {what}.")])
             todo[where] = None
         elif where:
             _note(sitting, state, f"{where} {what}")
@@ -151,12 +168,13 @@ class _Run:
                 {
                     "cells": list(todo),
                     "cell_seconds": limits.cell_seconds,
+                    "cells_seconds": limits.cells_seconds,
                     "answer_seconds": limits.answer_seconds,
                     "files": dict(files),
                 }
             )
             patience = 20.0
-            while True:
+            for _ in range(2 * len(todo) + 1):
                 message = self.hear(patience)
                 if "ready" in message:
                     break
@@ -165,8 +183,10 @@ class _Run:
                     raise wire.WireError("a cell that does not exist")
                 where, patience = cell, WALL * limits.cell_seconds + 5
                 if "outputs" in message:
-                    sitting.outputs[cell] = clean_outputs(message["outputs"])
+                    sitting.keep(cell, clean_outputs(message["outputs"]))
                     where, patience = "", 20.0
+            else:
+                raise wire.WireError("more than there are cells")
             for exam in exams:
                 where = exam.check
                 self.say(
@@ -181,7 +201,10 @@ class _Run:
         except _Over as over:
             return where, over.args[0]
         except wire.WireError as error:
-            return where, ("killed", f"wrote something unreadable to the grader ({error})")
+            return where, (
+                "killed",
+                f"wrote something unreadable to the grader ({str(error)[:200]})",
+            )
         return None
 
     def say(self, message: Any) -> None:
@@ -202,7 +225,9 @@ class _Run:
         return message
 
     def _next(self, until: float) -> dict[str, Any]:
-        while b"\n" not in self.buffer:
+        searched = 0
+        while (end := self.buffer.find(b"\n", searched)) < 0:
+            searched = len(self.buffer)
             left = until - time.monotonic()
             if left <= 0:
                 raise _Over(("timed out", "did not stop at its time limit"))
@@ -218,8 +243,8 @@ class _Run:
             self.buffer += data
             if len(self.buffer) > MAX_LINE:
                 raise wire.WireError("more than the limit")
-        line, _, rest = bytes(self.buffer).partition(b"\n")
-        self.buffer = bytearray(rest)
+        line = bytes(self.buffer[:end])
+        del self.buffer[: end + 1]
         message = wire.loads(line)
         if not isinstance(message, dict):
             raise wire.WireError("not a message")
@@ -266,12 +291,11 @@ def _answers(data: Any) -> list[Answer]:
         if not isinstance(failure, dict):
             raise wire.WireError("expected observations or a failure")
         line = failure.get("line")
+        line = line if type(line) is int and 0 < line < 1_000_000 else None
         kind = str(failure.get("kind"))
         if kind not in ("missing", "unwritten", "raised", "not numbers", "timed out"):
             kind = "raised"
-        answers.append(
-            Failure(kind, str(failure.get("message"))[:300], line if type(line) is int else None)
-        )
+        answers.append(Failure(kind, _text(failure.get("message"), 300), line))
     return answers
 
 
@@ -310,14 +334,21 @@ def clean_outputs(outputs: Any) -> list[dict[str, Any]]:
             data = output["data"]
             kept = {"text/plain": _text(data.get("text/plain"))}
             png = data.get("image/png")
-            if isinstance(png, str) and png.isascii() and png.startswith("iVBORw0KGgo"):
-                kept["image/png"] = "".join(c for c in png if c.isalnum() or c in "+/=")
+            if isinstance(png, str) and png.startswith("iVBORw0KGgo") and len(png) <= MAX_PNG:
+                kept["image/png"] = re.sub(r"[^A-Za-z0-9+/=]", "", png)
             cleaned.append({"output_type": kind, "data": kept, "metadata": {}})
     return cleaned
 
 
 def _text(value: Any, limit: int = 21_000) -> str:
-    return value[:limit] if isinstance(value, str) else ""
+    return wire.plain(value[:limit]) if isinstance(value, str) else ""
+
+
+def _size(outputs: Any) -> int:
+    """Characters in outputs, all strings in them counted."""
+    if isinstance(outputs, dict):
+        outputs = list(outputs.values())
+    return sum(map(_size, outputs)) if isinstance(outputs, list) else len(outputs)
 
 
 def _is_memory_error(output: dict[str, Any]) -> bool:

@@ -11,6 +11,7 @@ import builtins
 import contextlib
 import functools
 import io
+import math
 import os
 import signal
 import sys
@@ -21,6 +22,7 @@ from typing import Any, BinaryIO
 from autograder import wire
 
 WALL = 6  # a block that waits instead of computing may take this many times longer
+LAST_SECONDS = 1.0  # what a cell gets when the cells before it have used up the time of all
 MAX_TEXT = 20_000
 MAX_DISPLAYS = 20
 MAX_PNG = 1_000_000
@@ -42,7 +44,7 @@ def load_recipe(source: str) -> Callable[[Any, wire.Arrays], dict[str, Any]]:
 
 
 @contextlib.contextmanager
-def time_limit(seconds: float) -> Iterator[None]:
+def time_limit(seconds: float, note: str = "") -> Iterator[None]:
     """Raise TimeLimit in the block after `seconds` of processor time, or WALL times that by clock.
 
     Processor time, so that a busy machine does not change a mark. A block that shrugs it off is
@@ -55,7 +57,7 @@ def time_limit(seconds: float) -> Iterator[None]:
     import resource
 
     def stop(*_: Any) -> None:
-        raise TimeLimit(f"the time limit of {seconds:g} s was reached")
+        raise TimeLimit(f"the time limit of {seconds:.3g} s was reached{note}")
 
     def kill_at(used: float) -> None:
         _, hard = resource.getrlimit(resource.RLIMIT_CPU)
@@ -182,7 +184,7 @@ def make_shell() -> Any:
     return shell
 
 
-def run_cell(shell: Any, source: str, seconds: float) -> list[dict[str, Any]]:
+def run_cell(shell: Any, source: str, seconds: float, note: str = "") -> list[dict[str, Any]]:
     """Run one code cell; its outputs in nbformat's form, text and PNG only."""
     publisher, results = shell.captured
     shell.error = None
@@ -192,7 +194,7 @@ def run_cell(shell: Any, source: str, seconds: float) -> list[dict[str, Any]]:
     old = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = stdout, stderr
     try:
-        with time_limit(seconds):
+        with time_limit(seconds, note):
             shell.run_cell(source, store_history=False)
     except TimeLimit as error:  # arrived outside the cell's own code
         shell.error = _time_error(error)
@@ -251,9 +253,10 @@ def seed_everything() -> None:
 def serve(reader: BinaryIO, writer: BinaryIO) -> None:
     """Run a notebook's cells, then answer questions until the other side closes.
 
-    In: {"cells": [source or null...], "cell_seconds", "answer_seconds", "files": {name: base64}},
-    then any number of {"check", "recipe", "cases"}. Out: {"cell": k} before a cell,
-    {"cell": k, "outputs": [...]} after it, {"ready": true}, then {"answers": [...]} a question.
+    In: {"cells": [source or null...], "cell_seconds", "answer_seconds"}, maybe with "cells_seconds"
+    for all of them together and "files": {name: base64}; then any number of {"check", "recipe",
+    "cases"}. Out: {"cell": k} before a cell, {"cell": k, "outputs": [...]} after it,
+    {"ready": true}, then {"answers": [...]} a question.
     """
 
     def say(message: dict[str, Any]) -> None:
@@ -268,12 +271,17 @@ def serve(reader: BinaryIO, writer: BinaryIO) -> None:
     seed_everything()
     shell, process = make_shell(), os.getpid()
     builtins.input = _no_input
+    left = order.get("cells_seconds", math.inf)
     for index, source in enumerate(order["cells"]):
         if source is None:
             continue
         say({"cell": index})
-        started = time.monotonic()
-        outputs = run_cell(shell, source, order["cell_seconds"])
+        started, used = time.monotonic(), time.process_time()
+        seconds = min(order["cell_seconds"], max(left, LAST_SECONDS))
+        short = seconds < order["cell_seconds"]
+        note = f": all cells together get {order['cells_seconds']:g} s" if short else ""
+        outputs = run_cell(shell, source, seconds, note)
+        left -= time.process_time() - used
         if os.getpid() != process:  # a fork that the cell left running: it has no say here
             os._exit(0)
         say({"cell": index, "outputs": outputs, "seconds": time.monotonic() - started})

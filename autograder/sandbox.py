@@ -24,6 +24,7 @@ from pathlib import Path
 from autograder.bundle import copy_packages
 
 INSIDE = "/course"  # where the student bundle's packages stand inside the sandbox
+VENV = "/venv"  # and where Python's environment does
 NOBODY = 65534
 START_SECONDS = 120.0
 
@@ -33,15 +34,17 @@ class Limits:
     """What one submission may use.
 
     cell_seconds: processor time of a cell before it is interrupted (by clock: `probe.WALL` times).
-    answer_seconds: the same for one case of a check. submission_seconds: wall time of everything.
-    cpu_seconds: processor time of one process. memory_bytes: address space beyond the warm
+    cells_seconds: the same for all cells together; later cells get a second each, enough for a
+    definition. answer_seconds: for one case of a check. submission_seconds: everything, by the
+    clock. cpu_seconds: processor time of one process. memory_bytes: address space beyond the warm
     parent's. scratch_bytes: temporary folder, and any one file. processes: at a time.
     """
 
     cell_seconds: float = 10.0
+    cells_seconds: float = 60.0
     answer_seconds: float = 5.0
-    submission_seconds: float = 120.0
-    cpu_seconds: int = 90
+    submission_seconds: float = 300.0
+    cpu_seconds: int = 180
     memory_bytes: int = 2 << 30
     scratch_bytes: int = 64 << 20
     processes: int = 64
@@ -95,9 +98,9 @@ class Sandbox:
             path.chmod(0o755 if path.is_dir() else 0o644)
         self._control, theirs = socket.socketpair()
         word = "confined" if self.confined else "open"
-        inside = INSIDE if self.confined else str(packages)
-        command = [sys.executable, "-m", "autograder.warm", str(theirs.fileno()), word]
-        environment = _environment(inside)
+        python = _inside(Path(sys.executable)) if self.confined else sys.executable
+        command = [python, "-m", "autograder.warm", str(theirs.fileno()), word]
+        environment = _environment(INSIDE if self.confined else str(packages), python)
         with (self._folder / "log").open("wb") as stderr:
             self._process = subprocess.Popen(
                 confine(command, self.root, packages, environment) if self.confined else command,
@@ -211,29 +214,58 @@ def confine(
     limit on processes does not bind root.
     """
     bwrap = find_bubblewrap()
-    view = _view(root, packages)
     settings = [part for item in environment.items() for part in ("--setenv", *item)]
     inner = [bwrap, "--unshare-all", "--unshare-user", "--die-with-parent", "--new-session"]
-    inner += [*view, "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]
+    inner += _mounts({**_trees(), packages: INSIDE})
+    for path in (*_installed_packages(), root):  # where a mounted tree would show what is private
+        if path.is_dir() and (seen := _inside(path)):
+            inner += ["--tmpfs", seen]
+    inner += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]
     inner += ["--remount-ro", "/dev", "--remount-ro", "/"]
     inner += ["--clearenv", *settings, "--chdir", INSIDE, "--", *command]
     if os.getuid() != 0:
         return inner
     step_down = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
     step_down += ["--inh-caps=-all", "--ambient-caps=-all", "--"]
-    outer = [bwrap, "--die-with-parent", *view, *_parents(packages)]
-    outer += ["--ro-bind", str(packages), str(packages)]
+    outer = [bwrap, "--die-with-parent"]
+    outer += _mounts({source: str(source) for source in (*_trees(), packages)})
     outer += ["--bind", "/proc", "/proc", "--dev", "/dev", "--remount-ro", "/"]
     outer += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID", "--"]
     return [*outer, *step_down, *inner]
 
 
-def _view(root: Path, packages: Path) -> list[str]:
-    """Bubblewrap's arguments for the files that are seen inside."""
-    trees = [Path("/usr")]
-    for tree in (Path(sys.base_prefix), Path(sys.prefix)):
-        if not any(tree.is_relative_to(seen) for seen in trees):
-            trees.append(tree)
+def _trees() -> dict[Path, str]:
+    """The folders seen inside, and where: the system's, Python's, and the environment's."""
+    base, environment = Path(sys.base_prefix), Path(sys.prefix)
+    if base.is_relative_to("/tmp"):
+        raise SandboxError(
+            f"Python itself lies under /tmp ({base}), where every notebook gets a folder of its "
+            "own: use a Python that is installed elsewhere."
+        )
+    trees = {Path("/usr"): "/usr"}
+    if not base.is_relative_to("/usr"):
+        trees[base] = str(base)
+    if environment != base:
+        trees[environment] = VENV
+    return trees
+
+
+def _inside(path: Path) -> str:
+    """Where a path of this machine is seen inside, "" if it is not."""
+    for source, seen in reversed(_trees().items()):
+        if path.is_relative_to(source):
+            return str(Path(seen) / path.relative_to(source))
+    return ""
+
+
+def _installed_packages() -> list[Path]:
+    """The project's packages where a plain `pip install` would have put them."""
+    site = Path(sysconfig.get_path("purelib"))
+    return [site / "autograder", site / "course_lib"]
+
+
+def _mounts(trees: dict[Path, str]) -> list[str]:
+    """Bubblewrap's arguments for a read-only view of the system's libraries and of `trees`."""
     arguments = ["--chmod", "0755", "/", *_parents(Path("/etc/any"))]
     for name in ("/bin", "/sbin", "/lib", "/lib32", "/lib64"):
         if os.path.islink(name):
@@ -242,17 +274,9 @@ def _view(root: Path, packages: Path) -> list[str]:
             arguments += ["--ro-bind", name, name]
     for name in ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "fonts", "localtime"):
         arguments += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
-    for tree in trees:
-        arguments += [*_parents(tree), "--ro-bind", str(tree), str(tree)]
-    site = Path(sysconfig.get_path("purelib"))
-    hidden = [site / "autograder", site / "course_lib", root]
-    for path in hidden:
-        if path.is_dir() and any(path.is_relative_to(tree) for tree in trees):
-            arguments += ["--tmpfs", str(path)]
-            for tree in trees:
-                if tree.is_relative_to(path):
-                    arguments += ["--ro-bind", str(tree), str(tree)]
-    return [*arguments, "--ro-bind", str(packages), INSIDE]
+    for source, seen in trees.items():
+        arguments += [*_parents(Path(seen)), "--ro-bind", str(source), seen]
+    return arguments
 
 
 def _parents(path: Path) -> list[str]:
@@ -261,12 +285,12 @@ def _parents(path: Path) -> list[str]:
     return [part for parent in parents for part in ("--perms", "0755", "--dir", str(parent))]
 
 
-def _environment(inside: str) -> dict[str, str]:
+def _environment(packages: str, python: str) -> dict[str, str]:
     return {
-        "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+        "PATH": f"{Path(python).parent}:/usr/bin:/bin",
         "HOME": "/tmp",
         "LANG": "C.UTF-8",
-        "PYTHONPATH": inside,
+        "PYTHONPATH": packages,
         "PYTHONHASHSEED": "0",
         "PYTHONNOUSERSITE": "1",
         "PYTHONDONTWRITEBYTECODE": "1",

@@ -1,11 +1,14 @@
 """Attacks on the machinery around a notebook: its process's keepers, its neighbours, its files."""
 
+import json
 import threading
 import time
+from dataclasses import asdict
 
-from test_examiner import EXAMS, _running, outcomes
+import pytest
+from test_examiner import EXAMS, RIGHT, RIGHT_DOUBLE, _running, outcomes
 
-from autograder.examiner import examine
+from autograder.examiner import MAX_OUTPUTS, examine
 from autograder.sandbox import Limits
 
 SHORT = Limits(cell_seconds=1.0, answer_seconds=1.0, submission_seconds=3.0)
@@ -90,3 +93,66 @@ print(os.listdir("/dev/pts"), os.getsid(0))
         thread.join()
     assert results["server"].outputs[0][-1]["ename"] in ("TimeoutError", "timeout")
     assert printed(results["client"]) == "['ptmx'] 1\n"
+
+
+def test_many_slow_cells_cost_none_of_the_answers(sandbox):
+    slow = "import time\nwhile time.process_time() < {}: pass\nprint('done')"
+    limits = Limits(cell_seconds=1.5, cells_seconds=2.0, answer_seconds=1.0)
+    cells = [slow.format(1.2), slow.format(9), slow.format(9), RIGHT, RIGHT_DOUBLE]
+    sitting = examine(sandbox, cells, EXAMS, limits)
+    assert [verdict.outcome for verdict in sitting.verdicts] == ["right", "right"]
+    assert printed(sitting) == "done\n"
+    assert sitting.failed == [1, 2]
+    assert "all cells together get 2 s" in sitting.outputs[2][-1]["evalue"]
+
+
+def test_text_that_cannot_be_stored_is_made_plain(sandbox):
+    cells = [
+        r"print('\ud800\0')",
+        r"raise ValueError('\ud800')",
+        r"def running_sum(x): raise ValueError('\ud800\0')",
+        RIGHT_DOUBLE,
+    ]
+    sitting = examine(sandbox, cells, EXAMS, SHORT)
+    assert printed(sitting) == "\ufffd\ufffd\n"
+    everything = [sitting.outputs, [asdict(verdict) for verdict in sitting.verdicts]]
+    assert b"\\u0000" not in json.dumps(everything, ensure_ascii=False).encode()
+    assert [verdict.outcome for verdict in sitting.verdicts] == ["raised", "right"]
+
+
+def test_forged_outputs_do_not_fill_the_graders_memory(sandbox):
+    forge = """
+import os
+picture = "iVBORw0KGgo" + "A" * 900_000
+shown = ('{"output_type":"display_data","data":{"image/png":"%s"}},' % picture) * 10
+for cell in range(6):
+    data = b'{"cell":%d,"outputs":[%s{"output_type":"stream"}]}\\n' % (cell, shown.encode())
+    for descriptor in range(3, 16):
+        try:
+            while data:
+                data = data[os.write(descriptor, data):]
+        except OSError:
+            pass
+"""
+    sitting = examine(sandbox, ["1"] * 5 + [forge], EXAMS, SHORT)
+    assert len(json.dumps(sitting.outputs)) < 1.2 * MAX_OUTPUTS
+
+
+@pytest.mark.parametrize(
+    "line", [b'{"cell":0}', b'{"cell":0,"outputs":[]}', b"[" * 100_000, b'{"x":' * 50_000]
+)
+def test_a_flood_of_messages_ends_the_process(sandbox, line):
+    flood = f"""
+import os
+data = {line!r} + b"\\n"
+while True:
+    for descriptor in range(3, 16):
+        try:
+            os.write(descriptor, data * 100)
+        except OSError:
+            pass
+"""
+    started = time.monotonic()
+    sitting = examine(sandbox, [RIGHT, flood], EXAMS, SHORT)
+    assert time.monotonic() - started < 8
+    assert sitting.state == "killed"
