@@ -19,6 +19,7 @@ ALLOWED = tuple(
     re.compile(pattern)
     for pattern in (
         r"course_lib/(?!reference/)([a-z_0-9]+/)*[a-z_0-9]+\.py",
+        r"course_lib/data/[a-z_0-9]+\.json",
         r"autograder/(__init__|exam|wire|probe|local)\.py",
         r"autograder/public/[a-z_0-9]+\.json",
         r"notebooks/(lectures|homework)/[A-Za-z_0-9]+\.ipynb",
@@ -67,6 +68,7 @@ def is_allowed(name: str) -> bool:
 def bundle_files(root: Path = ROOT, built: Mapping[str, bytes] | None = None) -> dict[str, bytes]:
     """The bundle's files by name. `built` stands for the built ones on disk, if given."""
     found = [*root.glob("course_lib/**/*.py"), *root.glob("autograder/*.py")]
+    found += root.glob("course_lib/data/*.json")
     if built is None:
         found += root.glob("autograder/public/*.json")
         found += root.glob("notebooks/lectures/*.ipynb")
@@ -141,4 +143,5 @@ include = ["course_lib*", "autograder*"]
 
 [tool.setuptools.package-data]
 autograder = ["public/*.json"]
+course_lib = ["data/*.json"]
 """
