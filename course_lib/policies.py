@@ -34,6 +34,14 @@ def softmax_policy(theta: Tensor) -> Tensor:
     return theta.softmax(-1)
 
 
+class Scaler(nn.Module):
+    """What may stand before a network's first layer: a module that can do the same in NumPy."""
+
+    def of_arrays(self) -> Callable[[np.ndarray], np.ndarray]:
+        """`forward` of arrays (N, ...), for the numbers it holds now."""
+        raise NotImplementedError
+
+
 Actor = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
@@ -192,11 +200,12 @@ class CategoricalPolicy(_DiscretePolicy):
         hidden: Sequence[int] = (64, 64),
         *,
         generator: torch.Generator,
+        scaler: Scaler | None = None,
     ) -> None:
         super().__init__()
         self.observation_shape = (obs_dim,)
         self.actions = actions
-        self.net = _network([obs_dim, *hidden, actions], 0.01, generator)
+        self.net = _network([obs_dim, *hidden, actions], 0.01, generator, scaler)
 
     def logits(self, observations: Tensor) -> Tensor:
         """Output of the network (B, A)."""
@@ -224,11 +233,12 @@ class GaussianPolicy(Policy):
         log_std: float = 0.0,
         *,
         generator: torch.Generator,
+        scaler: Scaler | None = None,
     ) -> None:
         super().__init__()
         self.observation_shape = (obs_dim,)
         self.action_shape = (action_dim,)
-        self.net = _network([obs_dim, *hidden, action_dim], 0.01, generator)
+        self.net = _network([obs_dim, *hidden, action_dim], 0.01, generator, scaler)
         self.log_std = nn.Parameter(torch.full((action_dim,), log_std, device=generator.device))
 
     def forward(self, observations: Tensor) -> Independent:
@@ -288,10 +298,15 @@ class ValueNetwork(nn.Module):
     """
 
     def __init__(
-        self, obs_dim: int, hidden: Sequence[int] = (64, 64), *, generator: torch.Generator
+        self,
+        obs_dim: int,
+        hidden: Sequence[int] = (64, 64),
+        *,
+        generator: torch.Generator,
+        scaler: Scaler | None = None,
     ) -> None:
         super().__init__()
-        self.net = _network([obs_dim, *hidden, 1], 1.0, generator)
+        self.net = _network([obs_dim, *hidden, 1], 1.0, generator, scaler)
 
     def forward(self, observations: Tensor) -> Tensor:
         """V(s), (B,)."""
@@ -299,12 +314,17 @@ class ValueNetwork(nn.Module):
 
 
 def policy_for(
-    env: Any, hidden: Sequence[int] = (64, 64), *, generator: torch.Generator
+    env: Any,
+    hidden: Sequence[int] = (64, 64),
+    *,
+    generator: torch.Generator,
+    scaler: Scaler | None = None,
 ) -> TabularSoftmaxPolicy | CategoricalPolicy | GaussianPolicy:
     """Policy that fits a gymnasium environment or vector environment, on the generator's device.
 
     Discrete observations and actions: TabularSoftmaxPolicy. Box observations (obs_dim,): a
-    CategoricalPolicy for Discrete actions, a GaussianPolicy for Box actions (action_dim,).
+    CategoricalPolicy for Discrete actions, a GaussianPolicy for Box actions (action_dim,). scaler
+    stands before the network's first layer; give the critic the same one.
     Raises ValueError naming the space that fits none of these, and what to do.
     """
     observation_space, action_space = _spaces(env)
@@ -319,14 +339,17 @@ def policy_for(
         )
     obs_dim = _vector_size("observation", observation_space)
     if actions is not None:
-        return CategoricalPolicy(obs_dim, actions, hidden, generator=generator)
-    return GaussianPolicy(
-        obs_dim, _vector_size("action", action_space), hidden, generator=generator
-    )
+        return CategoricalPolicy(obs_dim, actions, hidden, generator=generator, scaler=scaler)
+    action_dim = _vector_size("action", action_space)
+    return GaussianPolicy(obs_dim, action_dim, hidden, generator=generator, scaler=scaler)
 
 
 def critic_for(
-    env: Any, hidden: Sequence[int] = (64, 64), *, generator: torch.Generator
+    env: Any,
+    hidden: Sequence[int] = (64, 64),
+    *,
+    generator: torch.Generator,
+    scaler: Scaler | None = None,
 ) -> TabularValues | ValueNetwork:
     """Value function for an environment's observations, on the generator's device.
 
@@ -336,7 +359,8 @@ def critic_for(
     states = _discrete_size("observation", observation_space)
     if states is not None:
         return TabularValues(states).to(generator.device)
-    return ValueNetwork(_vector_size("observation", observation_space), hidden, generator=generator)
+    obs_dim = _vector_size("observation", observation_space)
+    return ValueNetwork(obs_dim, hidden, generator=generator, scaler=scaler)
 
 
 def check_fits(policy: Policy, env: Any) -> None:
@@ -450,13 +474,16 @@ def _check_finite(what: str, tensor: Tensor | np.ndarray) -> None:
 
 
 class _Network(nn.Sequential):
-    """Linear layers with tanh between them."""
+    """Linear layers with tanh between them, on observations that a scaler may bring to size."""
 
-    def __init__(self, *layers: nn.Module) -> None:
+    def __init__(self, layers: list[nn.Module], scaler: Scaler | None) -> None:
         super().__init__(*layers)
         self.linear = tuple(layer for layer in layers if isinstance(layer, nn.Linear))
+        self.scaler = scaler
 
     def forward(self, inputs: Tensor) -> Tensor:
+        if self.scaler is not None:
+            inputs = self.scaler(inputs)
         # Straight to the weights: calling nn.Linear and nn.Tanh costs a few environments as much
         # as the arithmetic does.
         *hidden, last = self.linear
@@ -469,8 +496,11 @@ class _Network(nn.Sequential):
         *hidden, last = [
             (layer.weight.detach().numpy().T, layer.bias.detach().numpy()) for layer in self.linear
         ]
+        scale = self.scaler.of_arrays() if self.scaler is not None else None
 
         def forward(inputs: np.ndarray) -> np.ndarray:
+            if scale is not None:
+                inputs = scale(inputs)
             for weight, bias in hidden:
                 inputs = np.tanh(inputs @ weight + bias)
             return inputs @ last[0] + last[1]
@@ -483,7 +513,9 @@ def _tanh(inputs: Tensor) -> Tensor:
     return (2 * inputs).sigmoid_().mul(2).sub_(1)
 
 
-def _network(sizes: list[int], last_gain: float, generator: torch.Generator) -> _Network:
+def _network(
+    sizes: list[int], last_gain: float, generator: torch.Generator, scaler: Scaler | None
+) -> _Network:
     layers: list[nn.Module] = []
     for index, (inputs, outputs) in enumerate(pairwise(sizes)):
         last = index == len(sizes) - 2
@@ -493,4 +525,4 @@ def _network(sizes: list[int], last_gain: float, generator: torch.Generator) -> 
         nn.init.orthogonal_(layer.weight, gain, generator=generator)
         nn.init.zeros_(layer.bias)
         layers += [layer] if last else [layer, nn.Tanh()]
-    return _Network(*layers)
+    return _Network(layers, scaler)

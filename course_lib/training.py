@@ -81,6 +81,10 @@ class PPOConfig:
     """Length to which a longer gradient is cut."""
     hidden: tuple[int, ...] = (64, 64)
     """Widths of the tanh layers of policy and critic."""
+    scale_observations: bool = False
+    """Whether the networks see observations of mean 0 and spread 1; for continuous control."""
+    scale_rewards: bool = False
+    """Whether rewards are divided by the spread of the discounted returns."""
     total_steps: int = 200_000
     """Environment steps after which training stops."""
     stop_return: float | None = None
@@ -118,6 +122,10 @@ class TRPOConfig:
     """Parts a batch is split into in each pass of the critic."""
     hidden: tuple[int, ...] = (64, 64)
     """Widths of the tanh layers of policy and critic."""
+    scale_observations: bool = False
+    """Whether the networks see observations of mean 0 and spread 1; for continuous control."""
+    scale_rewards: bool = False
+    """Whether rewards are divided by the spread of the discounted returns."""
     total_steps: int = 200_000
     """Environment steps after which training stops."""
     stop_return: float | None = None
@@ -249,6 +257,7 @@ def train_on_steps(
     advantages: Advantages,
     update: Callable[[Batch], Statistics],
     generator: torch.Generator,
+    rescale: Callable[[Rollout], Rollout] | None = None,
     device: torch.device | str = "cpu",
 ) -> History:
     """Loop of PPO and TRPO: a fixed number of steps, advantages from a critic, one update.
@@ -256,6 +265,7 @@ def train_on_steps(
     advantages: (rewards, values, next_values, terminated, truncated, gamma, lam) -> (T, N), all
     (T, N); next_values are those of the states really reached.
     update: a Batch of the valid steps -> numbers to remember; it trains policy and critic.
+    rescale: a rollout -> the rollout to learn from, with other rewards; history keeps those paid.
     policy and critic are moved to device and trained in place; generator must be on device.
     Raises ValueError for bad input, before the first step. [slides 58 and 63]
     """
@@ -268,6 +278,8 @@ def train_on_steps(
         return rollout
 
     def update_from(rollout: Rollout) -> Statistics:
+        if rescale is not None:
+            rollout = rescale(rollout)
         return update(make_batch(rollout, critic, advantages, config))
 
     return train(config, collect_next, update_from)
@@ -379,5 +391,8 @@ def _check_config(config: Any) -> None:
         elif name == "hidden":
             if any(not isinstance(width, int) or width < 1 for width in value):
                 raise ValueError(f"hidden must be widths of at least 1, got {value}: try (64, 64)")
+        elif isinstance(value, bool) or name.startswith("scale_"):
+            if not isinstance(value, bool):
+                raise ValueError(f"{name} must be True or False, got {value}")
         elif name != "stop_return" and (not isinstance(value, int) or value < 1):
             raise ValueError(f"{name} must be a whole number of at least 1, got {value}")

@@ -9,6 +9,7 @@ from course_lib.optimiser import Adam
 from course_lib.policies import Policy, critic_for, policy_for
 from course_lib.reference import clipped_surrogate, gae
 from course_lib.rollout import make_envs
+from course_lib.scaling import RewardScaler, scaler_for
 from course_lib.seeding import check_device, check_generator
 from course_lib.training import (
     Batch,
@@ -35,8 +36,10 @@ def train_ppo(
     """
     check_generator(generator, check_device(device))
     envs = make_envs(env_id, config.envs)
-    policy = policy_for(envs, config.hidden, generator=generator)
-    critic = critic_for(envs, config.hidden, generator=generator)
+    scaler = scaler_for(envs, device) if config.scale_observations else None
+    rewards = RewardScaler(config.envs, config.gamma).to(device) if config.scale_rewards else None
+    policy = policy_for(envs, config.hidden, generator=generator, scaler=scaler)
+    critic = critic_for(envs, config.hidden, generator=generator, scaler=scaler)
     optimiser = Adam([policy, critic], config.learning_rate)
 
     def update(batch: Batch) -> Statistics:
@@ -44,6 +47,8 @@ def train_ppo(
             for part in batch.minibatches(config.minibatches, generator):
                 loss, statistics = ppo_loss(policy, critic, part, config)
                 optimiser.minimise(loss, config.max_grad_norm)
+        if scaler is not None:
+            scaler.moments.update(batch.observations)  # from the next rollout on
         return {name: value.item() for name, value in statistics.items()}
 
     history = train_on_steps(
@@ -53,6 +58,7 @@ def train_ppo(
         config,
         advantages=gae,
         update=update,
+        rescale=rewards and rewards.scaled,
         generator=generator,
         device=device,
     )

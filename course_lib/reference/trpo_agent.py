@@ -20,6 +20,7 @@ from course_lib.reference import (
     surrogate,
 )
 from course_lib.rollout import make_envs
+from course_lib.scaling import RewardScaler, scaler_for
 from course_lib.seeding import check_device, check_generator
 from course_lib.training import (
     Batch,
@@ -45,8 +46,10 @@ def train_trpo(
     """
     check_generator(generator, check_device(device))
     envs = make_envs(env_id, config.envs)
-    policy = policy_for(envs, config.hidden, generator=generator)
-    critic = critic_for(envs, config.hidden, generator=generator)
+    scaler = scaler_for(envs, device) if config.scale_observations else None
+    rewards = RewardScaler(config.envs, config.gamma).to(device) if config.scale_rewards else None
+    policy = policy_for(envs, config.hidden, generator=generator, scaler=scaler)
+    critic = critic_for(envs, config.hidden, generator=generator, scaler=scaler)
     optimiser = Adam([critic], config.critic_learning_rate)
 
     def update(batch: Batch) -> Statistics:
@@ -55,6 +58,8 @@ def train_trpo(
             for part in batch.minibatches(config.minibatches, generator):
                 value_loss = ((critic(part.observations) - part.returns) ** 2).mean()
                 optimiser.minimise(value_loss)
+        if scaler is not None:
+            scaler.moments.update(batch.observations)  # from the next rollout on
         return {**statistics, "value_loss": value_loss.item()}
 
     history = train_on_steps(
@@ -64,6 +69,7 @@ def train_trpo(
         config,
         advantages=gae,
         update=update,
+        rescale=rewards and rewards.scaled,
         generator=generator,
         device=device,
     )
