@@ -125,13 +125,17 @@ def _progress(disable: bool = False) -> Progress:
 
 def print_records(homework: str, records: Sequence[Record]) -> None:
     """The class in a table: who, how many points, what was wrong in a few words."""
+    from autograder.report import visible
+
     table = Table(title=f"{homework}: {len(records)} submissions", title_justify="left")
     table.add_column("student", no_wrap=True)
     table.add_column("points", justify="right", no_wrap=True)
     table.add_column("what was found", ratio=1)
     for record in records:
         table.add_row(
-            escape(record.student), f"{record.points}/{record.max_points}", escape(in_short(record))
+            escape(visible(record.student)),
+            f"{record.points}/{record.max_points}",
+            escape(visible(in_short(record))),
         )
     console.print(table)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 from nbgrader.utils import is_locked
+from sqlalchemy.exc import OperationalError
 
 from autograder.assignments import release_assignment
 from autograder.check import Check
@@ -22,7 +23,7 @@ from autograder.exam import Failure, judge
 from autograder.examiner import Sitting, course_secret, examine, hidden_exams
 from autograder.gradebook import GradebookWriter
 from autograder.record import Record, load, record_path, save
-from autograder.sandbox import Limits, Sandbox
+from autograder.sandbox import Limits, Sandbox, SandboxError
 from autograder.submissions import (
     Submission,
     Unreadable,
@@ -100,20 +101,44 @@ def _grade_all(
     pool = ThreadPoolExecutor(plan.workers)
     try:
         futures: list[Future[tuple[NotebookNode, Record]]] = [
-            pool.submit(_sit, plan, sandbox, submission, checks, release, secret)
-            for submission in todo
+            pool.submit(_sit, plan, sandbox, one, checks, release, secret, prints[one.student])
+            for one in todo
         ]
         with GradebookWriter(plan.root, plan.course, release) as writer:
             for submission, future in zip(todo, futures, strict=True):
-                notebook, found = future.result()
-                record = replace(found, fingerprint=prints[submission.student])
-                writer.file(submission, notebook, {v.check: v for v in record.verdicts})
+                notebook, record = future.result()
+                record = _file(writer, submission, notebook, record, release)
                 save(plan.course, record)
                 records.append(record)
                 progress(record, done + len(records), done + len(todo))
     finally:  # what still runs then (Ctrl-C) goes down with the sandbox
         pool.shutdown(wait=False, cancel_futures=True)
     return records
+
+
+def _file(
+    writer: GradebookWriter,
+    submission: Submission,
+    notebook: NotebookNode,
+    record: Record,
+    release: NotebookNode,
+) -> Record:
+    """File a submission; its marks alone if there is something about its notebook.
+
+    A full disk or a locked gradebook is nobody's notebook, and raises.
+    """
+    verdicts = {verdict.check: verdict for verdict in record.verdicts}
+    try:
+        writer.file(submission, notebook, verdicts)
+    except (OSError, OperationalError):
+        raise
+    except Exception as error:
+        why = f"its notebook could not be filed ({type(error).__name__}: {str(error)[:200]})"
+        writer.gradebook.db.rollback()
+        writer.file(submission, _blank(release), verdicts)
+        notice = f"The marks of the checks stand; read the written answers in its file: {why}."
+        record = replace(record, notices=(*record.notices, notice))
+    return record
 
 
 def _sit(
@@ -123,21 +148,46 @@ def _sit(
     checks: Sequence[Check],
     release: NotebookNode,
     secret: bytes,
+    fingerprint: str,
 ) -> tuple[NotebookNode, Record]:
-    """One submission, from its file to a notebook with outputs and a record."""
-    exams = hidden_exams(checks, secret, submission.student)
+    """One submission, from its file to a notebook with outputs and a record, whatever it holds."""
     try:
-        intake = take_in(submission, release, [check.name for check in checks])
-    except Unreadable as reason:
-        lost = Failure("unreadable", reason.for_student)
-        return _blank(release, reason), Record(
-            homework=submission.homework,
-            student=submission.student,
-            state="unreadable",
-            for_student=reason.for_student,
-            for_staff=f"Not readable: {reason.for_staff}.",
-            verdicts=tuple(judge(exam, [lost] * len(exam.cases)) for exam in exams),
+        notebook, record = _run(plan, sandbox, submission, checks, release, secret)
+        return notebook, replace(record, fingerprint=fingerprint)
+    except SandboxError:
+        raise
+    except Unreadable as error:
+        reason = error
+    except Exception as error:  # not foreseen: a row with a reason, the others go on
+        reason = Unreadable(
+            "Your notebook could not be graded by machine. Your teachers have been told.",
+            f"grading it failed with {type(error).__name__}: {str(error)[:200]}",
         )
+        fingerprint = ""  # and the next run tries again
+    lost = Failure("unreadable", reason.for_student)
+    exams = hidden_exams(checks, secret, submission.student)
+    return _blank(release), Record(
+        homework=submission.homework,
+        student=submission.student,
+        state="unreadable",
+        for_student=reason.for_student,
+        for_staff=f"Not readable: {reason.for_staff}.",
+        verdicts=tuple(judge(exam, [lost] * len(exam.cases)) for exam in exams),
+        fingerprint=fingerprint,
+    )
+
+
+def _run(
+    plan: Plan,
+    sandbox: Sandbox,
+    submission: Submission,
+    checks: Sequence[Check],
+    release: NotebookNode,
+    secret: bytes,
+) -> tuple[NotebookNode, Record]:
+    """Read, repair, run and examine one submission."""
+    exams = hidden_exams(checks, secret, submission.student)
+    intake = take_in(submission, release, [check.name for check in checks])
     cells = [cell for cell in intake.notebook.cells if cell.cell_type == "code"]
     sitting = examine(
         sandbox,
@@ -193,7 +243,7 @@ def _sentences(sitting: Sitting, failed: Sequence[int]) -> tuple[str, str]:
     return "", ""
 
 
-def _blank(release: NotebookNode, reason: Unreadable) -> NotebookNode:
+def _blank(release: NotebookNode) -> NotebookNode:
     """The release with a note on top, to stand for a submission that could not be read."""
     notebook: NotebookNode = copy.deepcopy(release)
     note = nbformat.v4.new_markdown_cell(

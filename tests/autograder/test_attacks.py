@@ -1,14 +1,22 @@
 """Attacks on the machinery around a notebook: its process's keepers, its neighbours, its files."""
 
 import json
+import pkgutil
+import re
 import threading
 import time
 from dataclasses import asdict
 
 import pytest
+from nbconvert.filters import markdown2html
 from test_examiner import EXAMS, RIGHT, RIGHT_DOUBLE, _running, outcomes
 
+from autograder.assignments import release_assignment
+from autograder.cli import print_records
 from autograder.examiner import MAX_OUTPUTS, examine
+from autograder.gradebook import inactive
+from autograder.grading import Plan, grade
+from autograder.record import Record
 from autograder.sandbox import Limits
 
 SHORT = Limits(cell_seconds=1.0, answer_seconds=1.0, submission_seconds=3.0)
@@ -156,3 +164,76 @@ while True:
     sitting = examine(sandbox, [RIGHT, flood], EXAMS, SHORT)
     assert time.monotonic() - started < 8
     assert sitting.state == "killed"
+
+
+ACTIVE = [
+    "<script>alert(1)</script>",
+    "\\<img src=x onerror=alert(1)>",
+    '`<a title="`<img src=x onerror=alert(1)>">',
+    "~~~\n<a title='\n~~~\n<svg onload=alert(1)>'>",
+    "<b onclick=alert(1)>x</b><br onclick=alert(1)><style>body {display: none}</style>",
+    "[x](javascript:alert(1)) [x]( java&#115;cript:alert(1)) [x](<data:text/html,x>)",
+    "[x][1] [y]\n\n[1]: javascript:alert(1)\n[y]:\n vbscript:alert(1)",
+    "![x](https://example.org/seen.png) [![x](https://example.org/seen.png)](https://x)",
+    r"$\href{javascript:alert(1)}{x}$ $\style{position: fixed}{x}$ \\\href{javascript:alert(1)}{x}",
+]
+
+
+@pytest.mark.parametrize("text", ACTIVE)
+def test_nothing_that_students_write_acts_on_who_reads_it(text):
+    tags = re.findall(r"<[^>]*>", markdown2html(inactive(text)))
+    allowed = r"</?(p|pre|code|br|em|strong)( /)?>|</a>|<a href=\"https://[^\"]*\">"
+    assert [tag for tag in tags if not re.fullmatch(allowed, tag)] == []
+    assert not re.search(r"\\(href|style)", inactive(text))
+
+
+def test_what_students_write_honestly_stays_legible():
+    for text in (
+        "H<sub>2</sub>O<br>and $x < 1$, $x<1$, `if x <= y:`, **bold**, a & b, [1], x[0](1 + 2)!",
+        "[paper](https://arxiv.org/abs/1707.06347)\n\n$$\\frac{a}{b} \\text{ if } c > d$$",
+    ):
+        assert inactive(text).replace("] (", "](") == text
+    assert "$a&lt; b$" in markdown2html(inactive("$a<b$"))
+
+
+@pytest.mark.parametrize("piece", ["<", "![", "](", "](  ", "]", "]: ", "<br ", "\\"])
+def test_long_texts_are_made_inactive_in_no_time(piece):
+    started = time.monotonic()
+    inactive(piece * 300_000)
+    assert time.monotonic() - started < 3
+
+
+def test_names_cannot_write_to_the_terminal(capsys):
+    record = Record("hw1", "eve\x1b[2J", "unreadable", for_staff="holds \x1b]0;x\x07.txt")
+    print_records("hw1", [record])
+    assert "\x1b" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("where", ["examine", "GradebookWriter.file"])
+def test_what_nobody_foresaw_costs_one_submission_and_not_the_batch(
+    where, tmp_path, root, sandbox, monkeypatch
+):
+    release_assignment(tmp_path, "hw1")
+    released = tmp_path / "release" / "hw1" / "hw1.ipynb"
+    for student in ("ada", "bob", "eve"):
+        folder = tmp_path / "submitted" / student / "hw1"
+        folder.mkdir(parents=True)
+        text = released.read_text()
+        (folder / "hw1.ipynb").write_text(
+            text.replace("set_num_threads(1)", f"set_num_threads(1) # By {student}")
+        )
+    real = pkgutil.resolve_name(f"autograder.grading:{where}")
+
+    def fails_for_bob(*args, **kwargs):
+        if "By bob" in str(args):
+            raise RecursionError("too deep")
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(f"autograder.grading.{where}", fails_for_bob)
+    records = {r.student: r for r in grade(Plan(root, tmp_path, "hw1"), sandbox)}
+    assert set(records) == {"ada", "bob", "eve"}
+    assert "RecursionError: too deep" in str(records["bob"])
+    assert "RecursionError" not in str([records["ada"], records["eve"]])
+    assert records["ada"].state == records["eve"].state
+    for student in records:
+        assert (tmp_path / "autograded" / student / "hw1" / "hw1.ipynb").is_file()
