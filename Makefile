@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-all handouts bench lint clean
+.PHONY: demo test test-all handouts bench lint picture clean
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed, this is " + sys.version.split()[0] + ": call make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
@@ -26,6 +26,15 @@ test-all: lint
 
 handouts: .venv/ready
 	$(BIN)/course handouts
+
+# The table of README: a class graded by `course grade` and, a part of it, by nbgrader itself.
+bench: .venv/ready
+	$(BIN)/python benchmarks/grading.py --json build/grading.json
+
+# The picture of README, with Debian's chromium.
+picture: demo
+	chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --window-size=1280,1000 \
+	  --user-data-dir=build/chromium --screenshot=docs/class-report.png file://$(CURDIR)/build/demo/report/hw1.html
 
 clean:
 	rm -rf build .venv

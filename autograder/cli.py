@@ -251,6 +251,11 @@ def demo(
             graded += len(records)
     for homework, path in reports:
         print_paths(folder, homework, path)
+    console.print(
+        f"by hand    COURSE_CLASS={folder} .venv/bin/jupyter lab, menu Nbgrader > Formgrader",
+        soft_wrap=True,
+        highlight=False,
+    )
     console.print(f"took {time.monotonic() - started:.1f} s", highlight=False)
     console.print(f"graded {graded} submissions", highlight=False)
 
