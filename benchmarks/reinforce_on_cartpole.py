@@ -13,6 +13,7 @@ import json
 import statistics
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -73,7 +74,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with ProcessPoolExecutor(arguments.workers) as pool:
         futures = {arm: [pool.submit(record, *arm, seed) for seed in range(SEEDS)] for arm in ARMS}
-        arms = [
+        arms: list[dict[str, Any]] = [
             {"arm": arm, "learning_rate": rate, "runs": [future.result() for future in runs]}
             for (arm, rate), runs in futures.items()
         ]
