@@ -171,6 +171,14 @@ def judge(exam: Exam, answers: Sequence[Answer]) -> Verdict:
     return verdict("wrong", _difference_sentence(exam, tables, agreed.index(False)))
 
 
+def first_wrong(exam: Exam, answers: Sequence[Answer]) -> int | None:
+    """The first case without an answer, or with one that differs; None if all agree."""
+    for index, (want, answer) in enumerate(zip(exam.expected, answers, strict=False)):
+        if isinstance(answer, Failure) or not _agree(exam, want, answer):
+            return index
+    return None
+
+
 def _agree(exam: Exam, want: Arrays, got: Arrays) -> bool:
     return want.keys() == got.keys() and all(
         exam.tolerance.agrees(want[name], got[name]) for name in want
@@ -181,13 +189,16 @@ def _failure_sentence(exam: Exam, index: int, failure: Failure) -> str:
     name = exam.check
     where = f" (line {failure.line} of its cell)" if failure.line else ""
     if failure.kind == "missing":
-        return f"There is no function named {name}: was its cell deleted, renamed or not run?"
+        return (
+            f"There is no function named {name}: was it renamed, was its cell deleted, or did the "
+            "cell stop before it?"
+        )
     if failure.kind == "unreadable":
         return f"{name} could not be looked at, since the notebook could not be read."
     if failure.kind == "unwritten":
         return f"{name} is not written yet."
     if failure.kind == "raised":
-        return f"{name} stopped with {failure.message}{where}."
+        return f"{name} stopped with {failure.message.rstrip('.')}{where}."
     if failure.kind == "not numbers":
         end = "" if failure.message.endswith((".", "?")) else "."
         return f"{name} was called and gave no usable answer: {failure.message}{end}"
@@ -199,11 +210,15 @@ def _failure_sentence(exam: Exam, index: int, failure: Failure) -> str:
 def _difference_sentence(exam: Exam, tables: Sequence[Arrays], index: int) -> str:
     """Say what is off without giving hidden numbers away."""
     name, want, got = exam.check, exam.expected[index], tables[index]
+    where = f" on example {index + 1}" if index < exam.public else ""
     for key in want:
         if key in got and want[key].shape != got[key].shape:
-            return f"{name}: `{key}` has shape {got[key].shape}, and {want[key].shape} was wanted."
+            return (
+                f"{name}: `{key}` has shape {got[key].shape}{where}, and {want[key].shape} was "
+                "wanted."
+            )
         if key in got and got[key].dtype.kind == "f" and not np.isfinite(got[key]).all():
-            return f"{name}: `{key}` holds nan or inf."
+            return f"{name}: `{key}` holds nan or inf{where}."
     off = ", ".join(
         f"`{key}`"
         for key in want
@@ -218,17 +233,21 @@ def _difference_sentence(exam: Exam, tables: Sequence[Arrays], index: int) -> st
     if key not in got:
         return f"{name}: {off} is missing from the answer."
     others = off.removeprefix(f"`{key}`").removeprefix(", ")
+    # As many digits as it takes to see the difference.
+    pairs = ((show(want[key], digits), show(got[key], digits)) for digits in (4, 8, 17))
+    wanted, came = next((p for p in pairs if p[0] != p[1]), (show(want[key]), show(got[key])))
     return (
-        f"{name} differs on example {index + 1}: `{key}` should be {show(want[key])} "
-        f"and came out as {show(got[key])}" + (f" (also off: {others})." if others else ".")
+        f"{name} differs on example {index + 1}: `{key}` should be {wanted} "
+        f"and came out as {came}" + (f" (also off: {others})." if others else ".")
     )
 
 
-def show(array: wire.Array, limit: int = 8) -> str:
+def show(array: wire.Array, digits: int = 4, limit: int = 8) -> str:
     """An array in a few characters, for a sentence."""
     flat = array.reshape(-1)
     numbers = ", ".join(
-        str(x.item()) if array.dtype.kind in "bi" else f"{x:.4g}" for x in flat[:limit]
+        str(x.item()) if array.dtype.kind in "bi" else f"{x + 0.0:.{digits}g}"  # + 0.0: no -0
+        for x in flat[:limit]
     )
     if array.ndim == 0:
         return numbers

@@ -7,6 +7,7 @@ questions on other numbers too.
 from __future__ import annotations
 
 import functools
+import inspect
 import json
 import os
 import re
@@ -22,10 +23,11 @@ from typing import Annotated, Any
 import typer
 
 from autograder import probe, wire
-from autograder.exam import Answer, Exam, Failure, Verdict, judge
+from autograder.exam import Answer, Exam, Failure, Verdict, first_wrong, judge
 
 MAX_RUNS = 6
 ANSWER_SECONDS = 10.0
+MAX_CALL = 1000  # characters of an example that is shown
 
 
 class CheckFailed(AssertionError):
@@ -53,7 +55,10 @@ def check(function: Callable[..., Any]) -> None:
             f"{', '.join(exams)}."
         )
     exam = exams[name]
-    verdict = judge(exam, _answers(exam, probe.answer(function, name, exam.recipe, _cases(exam))))
+    answers = _answers(exam, probe.answer(function, name, exam.recipe, _cases(exam)))
+    verdict = judge(exam, answers)
+    if verdict.outcome in ("wrong", "raised", "not numbers"):
+        raise CheckFailed(explain(verdict) + _example(exam, function, first_wrong(exam, answers)))
     if verdict.outcome != "right":
         raise CheckFailed(explain(verdict))
     examples = "1 example" if len(exam.cases) == 1 else f"{len(exam.cases)} examples"
@@ -66,6 +71,28 @@ def explain(verdict: Verdict) -> str:
         return verdict.sentence
     lecture, _, section = verdict.see.partition("#")
     return f"{verdict.sentence}\nSee lecture {lecture}, section {section}."
+
+
+def _example(exam: Exam, function: Callable[..., Any], index: int | None) -> str:
+    """The call of an example, to be copied into a cell; "" if it is long or cannot be written."""
+    try:
+        names = list(inspect.signature(function).parameters)
+    except (TypeError, ValueError):
+        return ""
+    if index is None or not any(name in exam.cases[index] for name in names):
+        return ""
+    given = [_literal(exam.cases[index].get(name)) for name in names]
+    call = f"{exam.check}({', '.join(given)})"
+    if len(call) > MAX_CALL:
+        return ""
+    cut = ", where ... stands for functions of the check" if "..." in given else ""
+    return f"\nExample {index + 1} is this call{cut}:\n    {call}"
+
+
+def _literal(array: wire.Array | None) -> str:
+    if array is None:
+        return "..."
+    return repr(array.item()) if array.ndim == 0 else f"torch.tensor({array.tolist()})"
 
 
 @functools.cache
@@ -108,13 +135,14 @@ class Report:
     """What checking a notebook found.
 
     failed_cells: what stopped a code cell, by its number from 1. unwritten: names of written
-    questions that still hold the handout's text.
+    questions that still hold the handout's text. first_lines: of the code cells, in order.
     """
 
     homework: str
     verdicts: list[Verdict] = field(default_factory=list)
     failed_cells: dict[int, str] = field(default_factory=dict)
     unwritten: list[str] = field(default_factory=list)
+    first_lines: list[str] = field(default_factory=list)
 
     @property
     def points(self) -> int:
@@ -136,7 +164,7 @@ def examine_notebook(path: Path, cell_seconds: float = 60.0) -> Report:
     homework = _homework(path, cells)
     exams = public_exams()[homework]
     code = [cell for cell in cells if cell.get("cell_type") == "code"]
-    report = Report(homework)
+    report = Report(homework, first_lines=[_first_line(_source(cell)) for cell in code])
     for cell in cells:
         grade_id = _grade_id(cell)
         if grade_id.startswith("written_") and "YOUR ANSWER HERE" in _source(cell):
@@ -214,7 +242,7 @@ def _run(
             where = "" if "outputs" in message else cell
             for output in message.get("outputs", []):
                 if output["output_type"] == "error":
-                    said = f"{output['ename']}: {output['evalue']}"
+                    said = f"{output['ename']}: {output['evalue']}".removesuffix(": ")
                     report.failed_cells[cell + 1] = said.strip().splitlines()[0]
         for exam in exams:
             where = exam.check
@@ -249,6 +277,12 @@ def _read_cells(path: Path) -> list[dict[str, Any]]:
 def _source(cell: dict[str, Any]) -> str:
     source = cell["source"]
     return source if isinstance(source, str) else "".join(source)
+
+
+def _first_line(source: str, limit: int = 40) -> str:
+    """By which a reader finds a cell again."""
+    line = next((line.strip() for line in source.splitlines() if line.strip()), "")
+    return line if len(line) <= limit else line[: limit - 3] + "..."
 
 
 def _grade_id(cell: dict[str, Any]) -> str:
@@ -324,9 +358,13 @@ def _print(notebook: Path, report: Report) -> None:
             "[green]right on the public examples[/]" if right else escape(explain(verdict)),
         )
     console.print(table)
-    console.print(f"{report.points} of {report.max_points} points on the public examples.")
+    console.print(
+        f"{report.points} of {report.max_points} points on the public examples. "
+        "Answers in words are marked by hand."
+    )
     for number, said in sorted(report.failed_cells.items()):
-        console.print(f"Code cell {number} stopped: {escape(said)}")
+        line = report.first_lines[number - 1]
+        console.print(f"Code cell {number} ({escape(line)}) stopped: {escape(said)}")
     if report.unwritten:
         console.print(f"Still to be answered in words: {', '.join(report.unwritten)}")
 

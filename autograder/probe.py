@@ -24,6 +24,7 @@ from autograder import wire
 WALL = 6  # a block that waits instead of computing may take this many times longer
 LAST_SECONDS = 1.0  # what a cell gets when the cells before it have used up the time of all
 MAX_TEXT = 20_000
+MAX_MESSAGE = 300
 MAX_DISPLAYS = 20
 MAX_PNG = 1_000_000
 
@@ -99,15 +100,26 @@ def answer(
         except TimeLimit as error:
             return [*answers, _failure("timed out", str(error))]
         except BaseException as error:
-            if isinstance(error, NotImplementedError) and "your code here" in str(error):
+            said = _said(error)
+            if isinstance(error, NotImplementedError) and "your code here" in said:
                 return [*answers, _failure("unwritten", "")]
-            message = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+            message = f"{type(error).__name__}: {said}" if said else type(error).__name__
             return [*answers, _failure("raised", message, _line(function, error))]
     return answers
 
 
 def _failure(kind: str, message: str, line: int | None = None) -> dict[str, Any]:
-    return {"failure": {"kind": kind, "message": message[:300], "line": line}}
+    if len(message) > MAX_MESSAGE:
+        message = message[: MAX_MESSAGE - 3] + "..."
+    return {"failure": {"kind": kind, "message": message, "line": line}}
+
+
+def _said(error: BaseException) -> str:
+    """An error's words; a student's own exception may fail to give any."""
+    try:
+        return str(error)
+    except Exception:
+        return ""
 
 
 def _line(function: Any, error: BaseException) -> int | None:

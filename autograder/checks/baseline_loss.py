@@ -179,7 +179,7 @@ CHECK = Check(
         Misconception(
             "wrong sign",
             wrong_sign,
-            "The sign is missing: an optimiser makes a loss small, and this one gets small as J "
+            "The sign is wrong: an optimiser makes a loss small, and this one gets small as J "
             "falls. Which sign turns descent on the loss into ascent on J?",
             "02_policy_gradient#C17",
         ),

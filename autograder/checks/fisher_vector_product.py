@@ -112,6 +112,10 @@ def gradient_only(mean_kl: Smooth, theta: Tensor, vector: Tensor, damping: float
     return _gradient(mean_kl, theta) * vector + damping * vector
 
 
+def gradient_left_in_grad(mean_kl: Smooth, theta: Tensor, vector: Tensor, damping: float) -> Tensor:
+    return _gradient(mean_kl, theta) + _hessian(mean_kl, theta) @ vector + damping * vector
+
+
 def diagonal_only(mean_kl: Smooth, theta: Tensor, vector: Tensor, damping: float) -> Tensor:
     return (_hessian(mean_kl, theta).diagonal() + damping) * vector
 
@@ -219,6 +223,13 @@ CHECK = Check(
             gradient_only,
             "The gradient is multiplied with v entry by entry, and there it stops. F holds second "
             "derivatives: something has to be differentiated once more.",
+            "06_trpo#C58",
+        ),
+        Misconception(
+            "first gradient added in",
+            gradient_left_in_grad,
+            "The result is too large by the gradient of mean_kl itself. Two backward() calls add "
+            "up in .grad: clear it in between, or use torch.autograd.grad.",
             "06_trpo#C58",
         ),
         Misconception(

@@ -70,6 +70,7 @@ def public_cases() -> list[Case]:
         _case(shrink=0.7, delta=0.1),  # 0.5 * 0.49^i: i = 3
         _case(delta=0.02, tries=3),  # safe only from i = 3 on
         _case(delta=0.02, tries=4),  # the last try is the one
+        _case(theta=np.array([-0.3, 0.2]), delta=0.02),  # the same from elsewhere: i = 3
     ]
 
 
@@ -254,6 +255,39 @@ def steps_pile_up(
         new = new + shrink**i * step
         if kl(new) <= delta and surrogate(new) > old:
             return new
+    return theta
+
+
+def shrinks_theta_too(
+    surrogate: Measure,
+    kl: Measure,
+    theta: Tensor,
+    step: Tensor,
+    delta: float,
+    shrink: float = 0.5,
+    tries: int = 10,
+) -> Tensor:
+    old, new = surrogate(theta), theta + step
+    for _ in range(tries):
+        if kl(new) <= delta and surrogate(new) > old:
+            return new
+        new = new * shrink
+    return theta
+
+
+def asks_the_kl_about_the_step(
+    surrogate: Measure,
+    kl: Measure,
+    theta: Tensor,
+    step: Tensor,
+    delta: float,
+    shrink: float = 0.5,
+    tries: int = 10,
+) -> Tensor:
+    old = surrogate(theta)
+    for i in range(tries):
+        if kl(shrink**i * step) <= delta and surrogate(theta + shrink**i * step) > old:
+            return theta + shrink**i * step
     return theta
 
 
@@ -499,6 +533,20 @@ CHECK = Check(
             steps_pile_up,
             "Each try starts from the one before, so the steps add up and lead farther away. Every "
             "try starts from theta.",
+            "06_trpo#C61",
+        ),
+        Misconception(
+            "shrinks theta as well",
+            shrinks_theta_too,
+            "The whole of theta + step is shrunk, so the tries run towards zero and not back to "
+            "theta. Only the step gets smaller.",
+            "06_trpo#C61",
+        ),
+        Misconception(
+            "asks the KL about the step",
+            asks_the_kl_about_the_step,
+            "kl is given the step alone. It is a function of the parameters, like the surrogate: "
+            "ask it about theta plus the step.",
             "06_trpo#C61",
         ),
         Misconception(

@@ -147,6 +147,23 @@ def sum_instead_of_mean(
     return theta
 
 
+def mean_over_everything(
+    theta: Tensor, sample: Sample, estimate: Estimate, learning_rate: float, iterations: int
+) -> Tensor:
+    for _ in range(iterations):
+        theta = theta + learning_rate * _mean(theta, sample(theta), estimate).mean()
+    return theta
+
+
+def estimates_at_the_first_theta(
+    theta: Tensor, sample: Sample, estimate: Estimate, learning_rate: float, iterations: int
+) -> Tensor:
+    start = theta
+    for _ in range(iterations):
+        theta = theta + learning_rate * _mean(start, sample(theta), estimate)
+    return theta
+
+
 def one_step_an_episode(
     theta: Tensor, sample: Sample, estimate: Estimate, learning_rate: float, iterations: int
 ) -> Tensor:
@@ -305,8 +322,9 @@ CHECK = Check(
         Misconception(
             "samples once",
             samples_once,
-            "The episodes are sampled once and used in every iteration. They come from the first "
-            "policy; the estimate is of the gradient only for the policy that acted.",
+            "The episodes of every iteration come from the first policy, sampled once or always "
+            "with the theta that came in. The estimate is of the gradient only for the policy that "
+            "acted.",
             "04_reinforce#C28",
         ),
         Misconception(
@@ -329,6 +347,21 @@ CHECK = Check(
             "The estimates are added up over the episodes, so sampling twice as many doubles the "
             "step. An expectation is estimated by a mean.",
             "02_policy_gradient#C17",
+        ),
+        Misconception(
+            "mean over the entries too",
+            mean_over_everything,
+            "The mean runs over the entries of the gradient as well, so all of theta moves by one "
+            "number. The mean is over the episodes (look at its dim); the gradient keeps its "
+            "shape.",
+            "02_policy_gradient#C17",
+        ),
+        Misconception(
+            "estimates at the first theta",
+            estimates_at_the_first_theta,
+            "estimate_gradient is given the theta that came in, in every iteration. The episodes "
+            "were sampled with the current theta, and that is where the gradient is wanted.",
+            "04_reinforce#C28",
         ),
         Misconception(
             "one step an episode",

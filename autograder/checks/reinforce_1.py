@@ -187,6 +187,24 @@ def repeated_visits_counted_once(
     return gradient * _whole(rewards, gamma)[0]
 
 
+def later_visits_overwrite(
+    theta: Tensor, states: Tensor, actions: Tensor, rewards: Tensor, gamma: float
+) -> Tensor:
+    gradient, policy = torch.zeros_like(theta), torch.softmax(theta, dim=-1)
+    for state, action in zip(states, actions, strict=True):
+        gradient[state] = -policy[state]
+        gradient[state, action] += 1.0
+    return gradient * _whole(rewards, gamma)[0]
+
+
+def rewards_to_go_without_gamma_t(
+    theta: Tensor, states: Tensor, actions: Tensor, rewards: Tensor, gamma: float
+) -> Tensor:
+    theta, powers = _leaf(theta), _powers(gamma, len(rewards))
+    returns = (powers * rewards).flip(0).cumsum(0).flip(0) / powers
+    return _estimate(theta, _log_probs(theta, states, actions), returns)
+
+
 def takes_the_step(
     theta: Tensor, states: Tensor, actions: Tensor, rewards: Tensor, gamma: float
 ) -> Tensor:
@@ -330,6 +348,21 @@ CHECK = Check(
             "A state that the episode visits twice is counted once. Adding with a list of indices "
             "writes each place only once, even where an index comes up again.",
             "02_policy_gradient#C19",
+        ),
+        Misconception(
+            "later visits overwrite earlier ones",
+            later_visits_overwrite,
+            "Where the episode comes back to a state, the later visit replaces the earlier one. "
+            "Every step adds its own term.",
+            "02_policy_gradient#C19",
+        ),
+        Misconception(
+            "rewards-to-go without gamma^t",
+            rewards_to_go_without_gamma_t,
+            "You weigh each step with the rewards from it on, counted from that step: that is the "
+            "next question, without its gamma^t. Equation (3) weighs every step with the same "
+            "R(tau).",
+            "02_policy_gradient#C21",
         ),
         Misconception(
             "returns theta after a step",

@@ -70,6 +70,22 @@ def one_step_late(rewards: Tensor, gamma: float) -> Tensor:
     return torch.cat([_right(rewards, gamma)[1:], torch.zeros(1, dtype=rewards.dtype)])
 
 
+def own_reward_left_out(rewards: Tensor, gamma: float) -> Tensor:
+    return _right(rewards, gamma) - rewards
+
+
+def leaves_entry_0_out(rewards: Tensor, gamma: float) -> Tensor:
+    returns = _right(rewards, gamma)
+    returns[0] = 0.0
+    return returns
+
+
+def normalises_over_n_less_one(rewards: Tensor, gamma: float) -> Tensor:
+    off = _right(rewards, gamma) - _right(rewards, gamma).mean()
+    spread = (off.square().sum() / (len(off) - 1)).sqrt()  # torch's std, less its warning
+    return off / (spread + 1e-8)
+
+
 def immediate_reward_only(rewards: Tensor, gamma: float) -> Tensor:
     return rewards.clone()
 
@@ -182,6 +198,20 @@ CHECK = Check(
             "02_policy_gradient#C23",
         ),
         Misconception(
+            "own reward left out",
+            own_reward_left_out,
+            "The reward of step t itself is missing from entry t. The sum starts at k = t, where "
+            "the power of gamma is 0.",
+            "02_policy_gradient#C23",
+        ),
+        Misconception(
+            "leaves entry 0 out",
+            leaves_entry_0_out,
+            "Entry 0 is still zero and all others are right: where does your loop end? range(a, b) "
+            "stops before it reaches b, also on the way down.",
+            "02_policy_gradient#C23",
+        ),
+        Misconception(
             "immediate reward only",
             immediate_reward_only,
             "Each step gets its own reward and nothing that follows. An action is also to be "
@@ -222,6 +252,14 @@ CHECK = Check(
             normalises,
             "The returns were shifted and scaled to mean 0 and spread 1. That is a later trick "
             "(a kind of baseline); here the plain discounted sums are asked for.",
+            "02_policy_gradient#C23",
+        ),
+        Misconception(
+            "normalises the returns by n - 1",
+            normalises_over_n_less_one,
+            "The returns were shifted and scaled to mean 0 and spread 1 (torch's std divides by "
+            "n - 1, so a single step even gives nan). That is a later trick; here the plain "
+            "discounted sums are asked for.",
             "02_policy_gradient#C23",
         ),
     ),

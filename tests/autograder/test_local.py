@@ -6,6 +6,7 @@ import sys
 
 import nbformat
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from autograder import local
@@ -71,6 +72,72 @@ def test_a_known_mistake_is_named_with_the_place_that_clears_it_up():
 def test_other_mistakes_are_told_with_numbers():
     with pytest.raises(CheckFailed, match=r"example 1: `returns` should be \[1.5, 1, 2\] and came"):
         check(named("returns_to_go", lambda rewards, gamma: 3 * rewards))
+
+
+def test_a_wrong_answer_comes_with_the_call_to_try():
+    def returns_to_go(rewards, gamma):
+        return rewards.flip(0).cumsum(0).flip(0) + (gamma == 0.9)
+
+    with pytest.raises(CheckFailed) as caught:
+        check(returns_to_go)
+    assert "\nExample 1 is this call:\n    returns_to_go(torch.tensor([" in str(caught.value)
+    call = str(caught.value).splitlines()[-1].strip()
+    scope = {"torch": torch, "returns_to_go": reference.returns_to_go}
+    assert eval(call, scope).tolist() == [1.5, 1.0, 2.0]
+
+
+def test_functions_that_the_check_brings_are_dots_in_the_call():
+    def line_search(surrogate, kl, theta, step, delta, shrink=0.5, tries=10):
+        raise ValueError("no")
+
+    with pytest.raises(CheckFailed) as caught:
+        check(line_search)
+    assert "stopped with ValueError: no (line " in str(caught.value)
+    assert "where ... stands for functions of the check:" in str(caught.value)
+    assert "line_search(..., ..., torch.tensor([0.5, -1.0]), " in str(caught.value)
+
+
+def test_known_mistakes_and_unwritten_functions_need_no_call():
+    def returns_to_go(rewards, gamma):
+        return rewards
+
+    with pytest.raises(CheckFailed, match="nothing that follows") as caught:
+        check(returns_to_go)
+    assert "torch.tensor" not in str(caught.value)
+
+
+def test_numbers_that_look_alike_get_more_digits():
+    def kl(old_logits, logits):
+        return reference.kl(old_logits, logits) - 2e-5
+
+    with pytest.raises(CheckFailed, match=r"should be 0.22314355 and came out as 0.22312355"):
+        check(kl)
+
+
+def test_nan_and_wrong_shapes_name_the_example():
+    def returns_to_go(rewards, gamma):
+        return reference.returns_to_go(rewards, gamma) / (len(rewards) - 1)
+
+    with pytest.raises(CheckFailed, match="differs on example 1"):
+        check(returns_to_go)
+
+    def baseline_loss(log_probs, returns, values, gamma):
+        return log_probs
+
+    with pytest.raises(CheckFailed, match=r"has shape \(2,\) on example 1, and \(\) was wanted"):
+        check(baseline_loss)
+
+
+def test_an_error_that_cannot_be_told_is_named_all_the_same():
+    class Mute(Exception):
+        def __str__(self):
+            raise RuntimeError
+
+    def returns_to_go(rewards, gamma):
+        raise Mute
+
+    with pytest.raises(CheckFailed, match="returns_to_go stopped with Mute"):
+        check(returns_to_go)
 
 
 @pytest.mark.parametrize(
@@ -175,7 +242,7 @@ def test_each_thing_is_found_and_costs_only_itself(tmp_path):
     assert found["failed_cells"] == {"2": "ZeroDivisionError: division by zero"}
     shown = runner.invoke(local.app, ["check", str(path)])
     assert shown.exit_code == 1
-    assert "Code cell 2 stopped: ZeroDivisionError" in shown.stdout
+    assert "Code cell 2 (1 / 0) stopped: ZeroDivisionError: division by zero" in shown.stdout
 
 
 def test_a_cell_that_ends_the_process_or_never_stops_costs_only_itself(tmp_path):

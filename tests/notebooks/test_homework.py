@@ -67,7 +67,7 @@ def test_with_the_answers_in_place_every_cell_runs_in_seconds(homework, built):
         if source.startswith("check("):
             assert re.search(r": right on \d+ examples\n", shown[0]["text"])
         else:
-            assert "Not yet" not in "".join(o.get("text", "") for o in shown)
+            assert not re.search("Not yet|No picture", "".join(o.get("text", "") for o in shown))
     assert longest < 8
 
 
@@ -83,6 +83,19 @@ def test_with_stubs_only_checks_fail_and_the_picture_waits(homework, built):
         else:
             assert not errors, source
     assert re.search(r"Not yet: \w+: your code here\. The picture comes", outputs[-1][0]["text"])
+
+
+@by_homework
+def test_wrong_answers_cost_the_pictures_and_no_traceback(homework, built):
+    spoilt = re.compile(r"^def (returns_to_go|gae)\(", re.MULTILINE)
+    sources = [
+        spoilt.sub(r"def \1(*a): return None\n\n\ndef not_\1(", s)
+        for s in code_cells(built[homework][0])
+    ]
+    outputs, _ = run(sources)
+    assert "No picture: " in outputs[-1][0]["text"]
+    for source, shown in zip(sources, outputs, strict=True):
+        assert source.startswith("check(") or not [o for o in shown if o["output_type"] == "error"]
 
 
 @by_homework

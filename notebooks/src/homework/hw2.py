@@ -106,7 +106,7 @@ torch.set_num_threads(1)  # the tensors here are small: more threads would wait 
 #
 # For a tabular softmax policy $F$ is singular: adding a constant to all logits of a state changes nothing. So a little of the identity is added, and what you return is $(F + \lambda I)\, v$ with $\lambda$ the `damping`.
 #
-# `mean_kl` is a function of `theta` `(P,)` that returns a scalar tensor. Do not rely on its being a KL: the check brings another smooth function, whose gradient is not zero at `theta`.
+# In torch a gradient has a graph of its own only if you ask for it (`create_graph=True`); without one it cannot be differentiated again. `mean_kl` is a function of `theta` `(P,)` that returns a scalar tensor. Do not rely on its being a KL: the check brings another smooth function, whose gradient is not zero at `theta`.
 #
 # **By hand.** If `mean_kl` were $x^2 + x y + y^2$, then $F = \begin{pmatrix} 2 & 1 \\ 1 & 2 \end{pmatrix}$ everywhere, and with $v = (1, 0)$ and $\lambda = 0.1$ the answer is $(2.1, 1)$.
 #
@@ -212,7 +212,7 @@ torch.set_num_threads(1)  # the tensors here are small: more threads would wait 
 #
 # Nothing to do here: your own functions walk along a cliff. The grid has 3 rows and 4 columns; the way to the goal, which pays 10, leads past a cliff, where falling costs 10, and now and then the wind blows downwards. The return of each policy is computed exactly.
 #
-# *What to notice.* In the first picture, TRPO: no step has a KL above $\delta$, and the return climbs to the dashed line. In the second, PPO with four passes over each batch, two runs each. With the clip it climbs. Without it, everything else equal, the first batches already push the policy so far that it jumps off the cliff at once (a return of about $-10$), and then every batch holds only jumps, from which nothing can be learned. With a learning rate of 2 the unclipped one often gets there too: it is the clip that forgives the step size.
+# *What to notice.* In the first picture, TRPO: no step has a KL above $\delta$, and the return climbs to the dashed line. In the second, PPO with four passes over each batch, two runs each. With the clip it climbs. Without it, everything else equal, the first batches already push the policy so far that it jumps off the cliff at once (a return of about $-10$), and then almost every batch holds only jumps, from which nothing can be learned; an exception throws one run about once more, and leads nowhere. With a learning rate of 2 the unclipped one often gets there too: it is the clip that forgives the step size.
 
 # %%
 cliff = cliff_walk()
@@ -246,6 +246,7 @@ def compare_with_the_best(ax: plt.Axes, title: str) -> None:
     ax.set_xlabel("batches of 50 episodes")
     ax.set_ylabel("expected discounted return")
     ax.set_title(title)
+    ax.xaxis.get_major_locator().set_params(integer=True)
     ax.legend(loc="center right")
     plt.show()
 
@@ -296,7 +297,10 @@ try:
     compare_with_the_best(ax, f"TRPO, delta = 0.05; largest KL of a step: {max(distances):.3f}")
 except NotImplementedError as missing:
     plt.close()
-    print(f"Not yet: {missing}. The picture comes once questions 1 to 6 are written.")
+    print(f"Not yet: {missing}. The picture comes once questions 1 and 3 to 7 are written.")
+except Exception as error:
+    plt.close()
+    print(f"No picture: {type(error).__name__}: {error}. First get 1 and 3 to 7 right.")
 
 
 # %%
@@ -329,7 +333,10 @@ try:
     compare_with_the_best(ax, "PPO, learning rate 10, four passes over each batch")
 except NotImplementedError as missing:
     plt.close()
-    print(f"Not yet: {missing}. The picture comes once questions 1, 6, 7 and 8 are written.")
+    print(f"Not yet: {missing}. The picture comes once questions 1, 7, 8 and 9 are written.")
+except Exception as error:
+    plt.close()
+    print(f"No picture: {type(error).__name__}: {error}. First get 1, 7, 8 and 9 right.")
 
 # %% [markdown]
 # ## Before you hand in
