@@ -120,12 +120,11 @@ class RewardScaler(nn.Module):
 
         For rollouts that follow upon each other. The episodes' own returns stay as they were paid.
         """
-        ended = rollout.terminated | rollout.truncated  # (T, N)
         seen = []
-        for rewards, valid, over in zip(rollout.rewards, rollout.valid, ended, strict=True):
+        for rewards, valid in zip(rollout.rewards, rollout.valid, strict=True):  # (N,)
             self.returns.mul_(self.gamma).add_(rewards)
             seen.append(self.returns[valid])
-            self.returns[over | ~valid] = 0
+            self.returns[~valid] = 0  # a reset follows each end
         self.moments.update(torch.cat(seen))
         std = (self.moments.variance + 1e-8).sqrt().to(rollout.rewards)
         return replace(rollout, rewards=rollout.rewards / std)

@@ -28,17 +28,17 @@ Advantages = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, float, float], Te
 class ReinforceConfig:
     """Numbers of REINFORCE with a baseline; the defaults solve CartPole-v1."""
 
-    envs: int = 16
+    envs: int = 32
     """Environments side by side, and so episodes in one update."""
-    gamma: float = 0.99
+    gamma: float = 0.999
     """Discount, of returns and, as gamma**t, of the score term."""
-    learning_rate: float = 2e-2
+    learning_rate: float = 1.5e-2
     """Adam's step size for the policy."""
-    critic_learning_rate: float = 2e-2
+    critic_learning_rate: float = 3e-2
     """Adam's step size for the critic, whose values are the baseline."""
-    critic_epochs: int = 10
+    critic_epochs: int = 2
     """Passes of the critic over one batch of episodes."""
-    critic_batch: int = 1024
+    critic_batch: int = 512
     """Steps, at most, in one of the critic's minibatches."""
     hidden: tuple[int, ...] = (64, 64)
     """Widths of the tanh layers of policy and critic."""
@@ -67,11 +67,11 @@ class PPOConfig:
     """Mixing of n-step estimates in the advantages: 0 is one step, 1 the whole return."""
     epsilon: float = 0.2
     """Clip range of the ratio."""
-    learning_rate: float = 5e-3
+    learning_rate: float = 7e-3
     """Adam's step size for policy and critic."""
-    epochs: int = 4
+    epochs: int = 2
     """Passes over one batch."""
-    minibatches: int = 4
+    minibatches: int = 8
     """Parts a batch is split into in each pass."""
     value_weight: float = 0.5
     """Weight of the critic's squared error in the loss."""
@@ -96,27 +96,27 @@ class PPOConfig:
 
 @dataclass(frozen=True)
 class TRPOConfig:
-    """Numbers of TRPO; the defaults learn CartPole-v1."""
+    """Numbers of TRPO; the defaults solve CartPole-v1."""
 
-    envs: int = 64
+    envs: int = 48
     """Environments side by side."""
-    rollout_steps: int = 32
+    rollout_steps: int = 64
     """Steps in each environment between updates."""
     gamma: float = 0.98
     """Discount."""
-    lam: float = 0.9
+    lam: float = 0.95
     """Mixing of n-step estimates in the advantages: 0 is one step, 1 the whole return."""
-    delta: float = 0.02
+    delta: float = 0.03
     """Size of the trust region: mean KL from the old policy, in nats."""
-    damping: float = 0.1
+    damping: float = 0.01
     """Added to the Fisher matrix's diagonal, which is singular without it."""
-    cg_iterations: int = 10
+    cg_iterations: int = 6
     """Conjugate-gradient iterations for the natural direction."""
-    fisher_every: int = 1
+    fisher_every: int = 8
     """One in how many steps of a batch enters the Fisher matrix; the line search asks them all."""
-    critic_learning_rate: float = 1e-2
+    critic_learning_rate: float = 2e-2
     """Adam's step size for the critic."""
-    critic_epochs: int = 10
+    critic_epochs: int = 4
     """Passes of the critic over one batch."""
     minibatches: int = 4
     """Parts a batch is split into in each pass of the critic."""
