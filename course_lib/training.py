@@ -196,11 +196,20 @@ def train(
     collect_next: Callable[[], Rollout],
     update: Callable[[Rollout], Statistics],
 ) -> History:
-    """Act, update, write down, until config.total_steps or config.stop_return is reached."""
+    """Act, update, write down, until config.total_steps or config.stop_return is reached.
+
+    Raises FloatingPointError saying at which step which quantity was NaN or infinite, before
+    anything was learned from it.
+    """
     history = History()
     while not _done(history, config.total_steps, config.stop_return):
         rollout = collect_next()
-        _remember(history, rollout, update(rollout))
+        _check_rollout(rollout, history.steps)
+        try:
+            statistics = update(rollout)
+        except FloatingPointError as error:
+            raise FloatingPointError(f"update after step {history.steps}: {error}") from error
+        _remember(history, rollout, statistics)
     return history
 
 
@@ -360,6 +369,23 @@ def _check_device(
     check_generator(generator, check_device(device))
     policy.to(device)
     critic.to(device)
+
+
+def _check_rollout(rollout: Rollout, before: int) -> None:
+    """Raise FloatingPointError if a reward or an observation of a valid step is not finite."""
+    columns = {"reward": rollout.rewards, "observation": rollout.next_observations}
+    for name, column in columns.items():
+        if bool(column.sum().isfinite()):
+            continue
+        broken = ~column.isfinite().flatten(2).all(-1) if column.ndim > 2 else ~column.isfinite()
+        where = torch.nonzero(broken & rollout.valid)
+        if len(where) > 0:
+            t, n = where[0].tolist()
+            step = before + (t + 1) * rollout.rewards.shape[1]
+            raise FloatingPointError(
+                f"the {name} of environment {n} at step {step} is {column[t, n].tolist()}: look at "
+                "what the environment gave"
+            )
 
 
 def _check_same(name: str, tensor: Any, like: Tensor) -> None:

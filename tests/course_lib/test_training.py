@@ -398,3 +398,53 @@ def test_no_agent_calls_its_policy_for_each_episode(train, monkeypatch):
         counts.append(0)
         train("CartPole-v1", each, generator=new_generator(0))
     assert 0 < counts[1] <= counts[0] + 5
+
+
+class Breaks(Countdown):
+    """Gives something that is no number when 2 steps are left."""
+
+    def __init__(self, what):
+        super().__init__(5)
+        self.what = what
+
+    def step(self, action):
+        observation, reward, *rest = super().step(action)
+        if self.left == 2:
+            broken = {"reward": np.inf, "observation": np.nan}[self.what]
+            reward = broken if self.what == "reward" else reward
+            observation = observation * broken if self.what == "observation" else observation
+        return observation, reward, *rest
+
+
+@pytest.mark.parametrize("what", ["reward", "observation"])
+def test_a_number_that_is_none_stops_training_and_says_where(what):
+    envs = SyncVectorEnv([lambda: Countdown(5), lambda: Breaks(what)])
+    policy = policy_for(envs, generator=new_generator(0))
+    critic = critic_for(envs, generator=new_generator(0))
+    learned = []
+    with pytest.raises(FloatingPointError, match=f"the {what} of environment 1 at step 6 is"):
+        train_on_steps(
+            envs,
+            policy,
+            critic,
+            # Three rows, so that nobody acts on what is broken before it is found.
+            PPOConfig(envs=2, rollout_steps=3),
+            advantages=gae,
+            update=learned.append,
+            generator=new_generator(0),
+        )
+    assert learned == []
+
+
+def test_a_loss_that_is_no_number_stops_training_and_says_after_which_step(monkeypatch):
+    right = ppo_agent.clipped_surrogate
+    calls = []
+
+    def breaks(*arguments):
+        calls.append(1)
+        return right(*arguments) * (float("nan") if len(calls) > 20 else 1.0)
+
+    monkeypatch.setattr(ppo_agent, "clipped_surrogate", breaks)
+    config = PPOConfig(envs=4, rollout_steps=16, epochs=2, minibatches=8, hidden=(8,))
+    with pytest.raises(FloatingPointError, match="update after step 64: the loss is nan"):
+        train_ppo("CartPole-v1", config, generator=new_generator(0))
