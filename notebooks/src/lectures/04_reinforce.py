@@ -223,7 +223,7 @@ print(f"right with probability {found:.2f}: J = {as_learned:.2f}. Its argmax: st
 # %% [markdown]
 # ## High variance (C25)
 #
-# *Slide 30.* "Works fairly well for simple problems, but has high variance." What does variance look like to someone who trains? The same program, the same settings, another seed, and another result. We compare $K = 1$, $K = 16$, and the exact gradient, which has no luck in it.
+# *Slide 30* praises REINFORCE for simple problems and warns of its variance. What does variance look like to someone who trains? The same program, the same settings, another seed, and another result. We compare $K = 1$, $K = 16$, and the exact gradient, which has no luck in it.
 
 # %%
 theta_1, heights_1 = learn(K=1, rate=0.3)
@@ -438,19 +438,20 @@ for mu in torch.tensor([[2.0, 2.0], [0.0, 2.0], [3.0, 1.0]]):
     assert bool(((pulls.mean(0) + at).abs() < 4 * error).all()) == on_policy
 
 # %%
-def bowl(distance):  # samples to the left of theta by this much
-    mu = at - torch.tensor([distance, 0.0])
+def bowl(distance):  # the off-policy samples lie to the left of theta by this much
     figure, ax = blank_panel(8.0, 4.4)
-    cloud, arrows = estimates_from(mu, 8, 200)
-    label = "on-policy" if distance == 0 else "off-policy"
-    figures.plot_bowl(ax, at, -at, {f"{label} samples": (cloud[0], arrows)})
+    clouds = {}
+    for name, shift, seed in (("on-policy", 0.0, 1), ("off-policy", distance, 2)):
+        x, arrows = estimates_from(at - torch.tensor([shift, 0.0]), 8, 200, seed)
+        clouds[f"{name} samples and estimates"] = x[0, :80], arrows
+    figures.plot_bowl(ax, at, -at, clouds)
     return figure
 
 
-Slider(bowl, [0.0, 0.5, 1.0, 1.5, 2.0], 2.0, "distance of the samples from theta")
+Slider(bowl, [0.25, 0.5, 1.0, 1.5, 2.0], 2.0, "distance of the off-policy samples")
 
 # %% [markdown]
-# **What to notice.** The thick arrow is the gradient at the cross, the thin ones are eight estimates from 200 samples each. At distance 0 they scatter about the thick one. Slide to the right: the thin ones bundle up and swing round, away from the top. At distance 2 they agree with each other, and not with the truth. Bias does not look like noise.
+# **What to notice.** The thick arrow is the gradient at the cross; a thin one is an estimate from 200 samples (80 of one lot are drawn). The blue ones scatter about the thick one. Slide from left to right: the red ones swing round, away from the top. At distance 2 they agree with each other as well as the blue ones do, and not with the truth. Bias does not look like noise.
 #
 # Importance weights repair the mean, at a price.
 
