@@ -1,6 +1,6 @@
 """`course`: the one command of staff. Verbs; every one says what it wrote and where.
 
-Exit status 0: done. 1: the work failed. 2: the call was wrong.
+Exit status 0: done. 1: the work failed. 2: the call was wrong. 130: stopped with Ctrl-C.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from autograder.sandbox import Sandbox
 
 ROOT = Path(__file__).resolve().parents[1]
+STOPPED = 130  # typer's exit status after Ctrl-C
 DEMO_CELL_SECONDS = 2.0  # endless loops in the made-up class end sooner
 
 app = typer.Typer(
@@ -284,9 +285,12 @@ def main() -> None:
     except ValueError as error:
         complain.print(f"course: {error}", markup=False, highlight=False)
         raise SystemExit(2) from None
-    except KeyboardInterrupt:
-        complain.print("course: stopped. What is graded stays; the same command goes on from here.")
-        raise SystemExit(1) from None
+    except SystemExit as end:
+        if end.code == STOPPED:
+            complain.print(
+                "course: stopped. What is graded stays; the same command goes on from here."
+            )
+        raise
 
 
 if __name__ == "__main__":

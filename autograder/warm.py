@@ -126,9 +126,8 @@ def keep(job: dict[str, Any], channel: int, leash: int, confined: bool) -> None:
 def enter_namespaces() -> None:
     """New namespaces and a new keyring; the same user id inside as outside."""
     user, group = os.getuid(), os.getgid()
-    if number := KEYCTL.get(
-        platform.machine()
-    ):  # not the keys of whoever grades, nor a neighbour's
+    number = KEYCTL.get(platform.machine())
+    if number is not None:  # neither the keys of whoever grades, nor a neighbour's
         ctypes.CDLL(None).syscall(number, KEYCTL_JOIN_SESSION_KEYRING, None)
     isolated = CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWNET
     _call("unshare", CLONE_NEWUSER | isolated)

@@ -12,7 +12,7 @@ from nbconvert.filters import markdown2html
 from test_examiner import EXAMS, RIGHT, RIGHT_DOUBLE, _running, outcomes
 
 from autograder.assignments import release_assignment
-from autograder.cli import print_records
+from autograder.cli import main, print_records
 from autograder.examiner import MAX_OUTPUTS, examine
 from autograder.gradebook import inactive
 from autograder.grading import Plan, grade
@@ -237,3 +237,14 @@ def test_what_nobody_foresaw_costs_one_submission_and_not_the_batch(
     assert records["ada"].state == records["eve"].state
     for student in records:
         assert (tmp_path / "autograded" / student / "hw1" / "hw1.ipynb").is_file()
+
+
+def test_a_stopped_run_says_that_the_same_command_goes_on(monkeypatch, capsys):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("autograder.cli.class_folder", stop)
+    monkeypatch.setattr("sys.argv", ["course", "grade", "hw1"])
+    with pytest.raises(SystemExit):
+        main()
+    assert "goes on from here" in capsys.readouterr().err.replace("\n", " ")
