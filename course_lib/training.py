@@ -96,7 +96,7 @@ class PPOConfig:
 
 @dataclass(frozen=True)
 class TRPOConfig:
-    """Numbers of TRPO; the defaults solve CartPole-v1."""
+    """Numbers of TRPO; the defaults learn CartPole-v1."""
 
     envs: int = 48
     """Environments side by side."""
