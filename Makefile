@@ -19,17 +19,17 @@ lint: .venv/ready
 	$(BIN)/mypy
 
 test: lint
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadscope
 
 test-all: lint
-	$(BIN)/python -m pytest -n 2 -m ''
+	$(BIN)/python -m pytest -n 2 --dist loadscope -m ''
 
 handouts: .venv/ready
 	$(BIN)/course handouts
 
 # The table of README: a class graded by `course grade` and, a part of it, by nbgrader itself.
 bench: .venv/ready
-	$(BIN)/python benchmarks/grading.py --json build/grading.json
+	$(BIN)/python benchmarks/grading.py --students 24 --json build/grading.json
 
 # The picture of README, with Debian's chromium.
 picture: demo
