@@ -82,9 +82,10 @@ def test_the_recording_holds_every_variant(script: ModuleType) -> None:
     for group, members in script.variants().items():
         assert list(data[group]) == list(members)
         for name, finals in data[group].items():
-            assert len(finals) == (10 if group == "baseline" else 5), name
+            assert len(finals) == (20 if group == "baseline" else 10), name
             assert all(8 <= final <= 500 for final in finals)
-    assert len(data["curves"]) == 10
+    assert len(data["curves"]) == 20
+    assert len(data["one_batch"]) == 10
     for batch in data["one_batch"]:
         for measured in batch.values():
             assert len(measured["zero_gradient"]) == script.PASSES + 1

@@ -48,6 +48,6 @@ class TestLecture07(LectureChecks):
         "C87 recorded": ("4 * curves[:, 0]", "40 * curves[:, 0]"),
         "C67": ('off["K = 1"][0] < -3', 'off["K = 10"][0] < -3'),
         "C67 cliff": ("learn(clipped, K, s,", "learn(clipped, 10, s,"),
-        "C68": ("if errors < -3}", "if errors < -9}"),
-        "C69": ("if errors < -3}", "if errors < -2}"),
+        "C68": ("if errors < -3}", "if errors < -2}"),
+        "C69": ("if errors < -4}", "if errors < -1.9}"),
     }
