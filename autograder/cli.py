@@ -198,27 +198,16 @@ def handouts() -> None:
 @app.command()
 def checks(as_json: JsonOption = False) -> None:
     """List every check, its points, and the known mistakes it names."""
-    from autograder.checks import HOMEWORKS
+    from autograder.checks import rows
 
-    rows = [
-        {
-            "homework": homework,
-            "check": check.name,
-            "points": check.points,
-            "mistakes": [mistake.name for mistake in check.misconceptions],
-        }
-        for homework, questions in HOMEWORKS.items()
-        for check in questions
-    ]
     if as_json:
-        print(json.dumps(rows, indent=1))
+        print(json.dumps([row._asdict() for row in rows()], indent=1))
         return
     table = Table()
     for column in ("homework", "check", "points", "mistakes it names"):
         table.add_column(column)
-    for row in rows:
-        names = "\n".join(str(name) for name in row["mistakes"])  # type: ignore[attr-defined]
-        table.add_row(str(row["homework"]), str(row["check"]), str(row["points"]), names)
+    for row in rows():
+        table.add_row(row.homework, row.check, str(row.points), "\n".join(row.misconceptions))
         table.add_section()
     console.print(table)
 

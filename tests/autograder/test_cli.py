@@ -27,7 +27,7 @@ def test_checks_as_json_lists_every_question_with_its_mistakes(course):
     rows = json.loads(out)
     assert status == 0
     assert {row["homework"] for row in rows} == {"hw1", "hw2"}
-    assert all(row["points"] > 0 and len(row["mistakes"]) >= 3 for row in rows)
+    assert all(row["points"] > 0 and len(row["misconceptions"]) >= 3 for row in rows)
 
 
 def test_checks_as_table_names_what_the_json_names(course):
