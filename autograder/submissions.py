@@ -21,6 +21,7 @@ from typing import Any
 
 import nbformat
 from nbformat import NotebookNode
+from nbgrader.utils import compute_checksum
 
 from autograder import wire
 
@@ -355,8 +356,10 @@ def _restore(cell: NotebookNode, original: NotebookNode, grade_id: str) -> list[
     """Give a cell the release's type and metadata, and its text if it is locked."""
     notices = []
     before, after = cell.metadata.nbgrader, original.metadata.nbgrader
+    if after.get("locked") and _is_as_handed_out(cell):  # if it differs, the homework changed since
+        cell.source, cell.metadata = original.source, copy.deepcopy(original.metadata)
     for key in ("points", "grade", "solution", "locked"):
-        if before.get(key) != after.get(key):
+        if cell.metadata.nbgrader.get(key) != after.get(key):
             notices.append(
                 f"The metadata of the cell {grade_id} was changed: {key} said "
                 f"{str(before.get(key))[:40]}, the homework says {after.get(key)}."
@@ -375,6 +378,14 @@ def _restore(cell: NotebookNode, original: NotebookNode, grade_id: str) -> list[
         cell.source = original.source
     cell.metadata = copy.deepcopy(original.metadata)
     return notices
+
+
+def _is_as_handed_out(cell: NotebookNode) -> bool:
+    """Whether a cell's text and points are those that nbgrader's checksum in it was made of."""
+    try:
+        return bool(cell.metadata.nbgrader.get("checksum") == compute_checksum(cell))
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return False
 
 
 def _other_files(folder: Path) -> dict[str, str]:

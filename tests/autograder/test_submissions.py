@@ -8,6 +8,7 @@ import time
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from nbgrader.utils import compute_checksum
 
 from autograder.submissions import (
     Submission,
@@ -214,6 +215,20 @@ def test_flipped_points_and_edited_tests_are_restored_and_named(release):
     assert changed.cells[4].cell_type == "code"
     words = " ".join(notices)
     assert all(word in words for word in ("points", "grade", "locked", "markdown"))
+
+
+def test_a_cell_of_an_earlier_release_is_brought_up_to_date_without_suspicion(release):
+    handed_out = copy.deepcopy(release)
+    for cell in handed_out.cells[2:5:2]:
+        cell.metadata.nbgrader.checksum = compute_checksum(cell)
+    release.cells[2].metadata.nbgrader.points = 5
+    release.cells[4].source = "check(g)  # with more examples"
+    assert repair(handed_out, release)[1] == ()
+    assert handed_out.cells[2].metadata.nbgrader.points == 5
+    assert handed_out.cells[4].source == release.cells[4].source
+    handed_out.cells[2].metadata.nbgrader.checksum = "0" * 32
+    release.cells[2].metadata.nbgrader.points = 2
+    assert "points" in repair(handed_out, release)[1][0]
 
 
 @pytest.mark.parametrize(
