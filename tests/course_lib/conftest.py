@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 
-from course_lib.lecture_figures import blank_panel
+from course_lib.figures.style import blank_panel
 
 
 @pytest.fixture

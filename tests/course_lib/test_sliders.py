@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 import pytest
 from matplotlib.figure import Figure
 
-from course_lib.lecture_figures import blank_panel
+from course_lib.figures.style import blank_panel
 from course_lib.sliders import Slider
 
 

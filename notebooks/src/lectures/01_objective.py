@@ -26,9 +26,9 @@ import matplotlib.pyplot as plt
 import torch
 from torch.autograd.functional import jacobian
 
-from course_lib import figures_objective as figures
+from course_lib.figures import objective as figures
 from course_lib import mdp as worlds
-from course_lib.lecture_figures import blank_panel
+from course_lib.figures.style import blank_panel
 from course_lib.many_mdps import random_mdps
 from course_lib.mdp import TabularMDP, finite_difference_gradient, trajectories
 from course_lib.policies import softmax_policy

@@ -26,7 +26,8 @@ import matplotlib.pyplot as plt
 import torch
 from torch.autograd.functional import jacobian
 
-from course_lib import lecture_figures as figures
+from course_lib.figures import policy_gradient as figures
+from course_lib.figures.style import blank_panel
 from course_lib.mdp import TabularMDP, finite_difference_gradient, trajectories
 from course_lib.policies import softmax_policy
 from course_lib.rollout import sample_episodes
@@ -290,7 +291,7 @@ assert log_log_slope(naive_errors) > -0.1  # more samples do not help
 print(f"without pi(tau): {standard_errors_off:.0f} standard errors off")
 
 # %%
-figure, ax = figures.blank_panel()
+figure, ax = blank_panel()
 figures.plot_convergence(
     ax, sizes, {"with the trick": errors, "without it": naive_errors}, predicted
 );
@@ -299,7 +300,7 @@ figures.plot_convergence(
 # **What to notice.** The dots lie *on* the line and not merely parallel to it: theory gives the height as well as the slope. The squares stay level however many trajectories we pay for. Their distance is bias, and averaging removes only noise. At 16 rides the biased estimate is even the nearer one, so a quick test on little data would have preferred it.
 
 # %%
-figure, ax = figures.blank_panel(7.0, 4.8)
+figure, ax = blank_panel(7.0, 4.8)
 zeros = torch.zeros(5)
 estimates = {
     "R(tau) grad log pi(tau), 4,000 rides": (mean[:, 1], error[:, 1]),
@@ -436,7 +437,7 @@ mean_score = torch.einsum("n,ntsa->tsa", probabilities, step_scores)
 assert mean_score.abs().max() < 1e-12  # the reason: each step's score averages to zero
 
 # %%
-figure, ax = figures.blank_panel(4.6, 4.0)
+figure, ax = blank_panel(4.6, 4.0)
 figures.plot_credit(ax, sizes_of_blocks);
 
 # %% [markdown]
@@ -526,7 +527,7 @@ print(f"deposit of 4: whole return {whole_variance:.1f}, rewards-to-go {to_go_va
 # %%
 advances = torch.linspace(-5, 8, 131)
 curves = torch.stack([variances_with(advance) for advance in advances])
-figure, ax = figures.blank_panel()
+figure, ax = blank_panel()
 figures.plot_variance_of_shifted_pay(ax, advances, curves[:, 0], curves[:, 1]);
 
 # %% [markdown]

@@ -27,10 +27,10 @@ from collections import Counter
 import torch
 from torch.autograd.functional import jacobian
 
-from course_lib import figures_rewards_to_go as figures
+from course_lib.figures import rewards_to_go as figures
 from course_lib import mdp as worlds
-from course_lib.figures_objective import plot_ascent
-from course_lib.lecture_figures import blank_panel
+from course_lib.figures.objective import plot_ascent
+from course_lib.figures.style import blank_panel
 from course_lib.many_mdps import random_mdps, random_policies
 from course_lib.mdp import TabularMDP, trajectories
 from course_lib.policies import softmax_policy

@@ -29,8 +29,9 @@ import torch
 from torch.autograd.functional import jacobian
 from torch.nn.functional import cross_entropy
 
-from course_lib import figures as basic_figures, figures_reinforce as figures, mdp as worlds
-from course_lib.lecture_figures import blank_panel
+from course_lib import mdp as worlds
+from course_lib.figures import basic as basic_figures, reinforce as figures
+from course_lib.figures.style import blank_panel
 from course_lib.policies import CategoricalPolicy, GaussianPolicy
 from course_lib.recorded import recorded
 from course_lib.rollout import sample_episodes

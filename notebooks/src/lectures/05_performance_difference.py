@@ -26,8 +26,8 @@ import torch
 from torch.autograd.functional import hessian, jacobian
 from torch.nn.functional import one_hot
 
-from course_lib import figures_performance_difference as pictures
-from course_lib.lecture_figures import blank_panel
+from course_lib.figures import performance_difference as pictures
+from course_lib.figures.style import blank_panel
 from course_lib.many_mdps import random_mdps, random_policies
 from course_lib.mdp import TabularMDP, cliff_walk
 from course_lib.policies import softmax_policy

@@ -25,8 +25,8 @@
 import torch
 from torch.autograd.functional import hessian, jacobian
 
-from course_lib import figures_trpo as pictures
-from course_lib.lecture_figures import blank_panel
+from course_lib.figures import trpo as pictures
+from course_lib.figures.style import blank_panel
 from course_lib.many_mdps import random_mdps, random_policies
 from course_lib.mdp import TabularMDP, random_mdp
 from course_lib.policies import CategoricalPolicy, softmax_policy

@@ -25,8 +25,8 @@
 import torch
 from torch.autograd.functional import jacobian
 
-from course_lib import figures_ppo as pictures
-from course_lib.lecture_figures import blank_panel
+from course_lib.figures import ppo as pictures
+from course_lib.figures.style import blank_panel, two_panels
 from course_lib.many_mdps import random_mdps, random_policies
 from course_lib.mdp import TabularMDP, aliased_twins, cliff_walk
 from course_lib.policies import softmax_policy
@@ -207,7 +207,7 @@ rows = {A: torch.tensor([one_sample(r, A) for r in ratios.tolist()]) for A in (1
 
 
 def clip_at(ratio):
-    figure, panels = pictures.two_panels()
+    figure, panels = two_panels()
     for ax, A in zip(panels, (1.0, -1.0)):
         plain, _, objective, _ = rows[A].T
         here = (ratio, one_sample(ratio, A)[2])
@@ -500,7 +500,7 @@ def of_batches(way, quantity):  # (seeds, passes)
     return torch.tensor([batch[way][quantity] for batch in batches])
 
 
-figure, (left, right) = pictures.two_panels()
+figure, (left, right) = two_panels()
 shares = {way: of_batches(way, "zero_gradient").tolist() for way in batches[0]}
 pictures.plot_runs(left, range(41), shares, "share with no gradient")
 values = {way: of_batches(way, "return").tolist() for way in batches[0]}

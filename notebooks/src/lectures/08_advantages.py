@@ -23,10 +23,10 @@
 import matplotlib.pyplot as plt
 import torch
 
-from course_lib import figures_advantages as figures
+from course_lib.figures import advantages as figures
 from course_lib import mdp as worlds
-from course_lib.figures_reinforce import plot_runs
-from course_lib.lecture_figures import blank_panel
+from course_lib.figures.reinforce import plot_runs
+from course_lib.figures.style import blank_panel
 from course_lib.policies import softmax_policy
 from course_lib.recorded import recorded
 from course_lib.sliders import Slider

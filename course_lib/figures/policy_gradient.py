@@ -1,31 +1,17 @@
-"""The pictures of the lectures, each drawn on the axes it is given.
-
-Colours are Okabe and Ito's, told apart by the colour-blind, and every series has a mark or a line
-style of its own besides, so that a grey print still reads. Panels are white and opaque: on a dark
-page the ink stays dark on light.
-"""
+"""The pictures of the lecture on the policy gradient."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import cycle
-from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from torch import Tensor
 
-BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
-INK, PALE = "#222222", "#C9C9C9"
+from course_lib.figures.style import BLUE, GREEN, INK, ORANGE, PALE, RED, as_array, frameless
+
 _MARKS = (("o", BLUE), ("s", RED), ("^", GREEN), ("D", ORANGE))
-
-
-def blank_panel(width: float = 7.0, height: float = 4.0) -> tuple[Figure, Axes]:
-    """An opaque white panel with one pair of axes; width and height in inches."""
-    figure, ax = plt.subplots(figsize=(width, height), facecolor="white", layout="constrained")
-    return figure, _plain(ax)
 
 
 def plot_convergence(
@@ -45,20 +31,20 @@ def plot_convergence(
                 f"got {tuple(series.shape)}: give one error for each sample size"
             )
     ax.loglog(
-        _array(sample_sizes),
-        _array(predicted),
+        as_array(sample_sizes),
+        as_array(predicted),
         color=INK,
         linewidth=1.2,
         label="predicted: slope -1/2",
     )
     for (name, series), (marker, colour) in zip(errors.items(), cycle(_MARKS)):
         ax.loglog(
-            _array(sample_sizes), _array(series), marker, color=colour, markersize=7, label=name
+            as_array(sample_sizes), as_array(series), marker, color=colour, markersize=7, label=name
         )
     ax.set_xlabel("trajectories in the mean, K")
     ax.set_ylabel("root-mean-square error\nof the gradient")
     ax.legend(frameon=False)
-    return _plain(ax)
+    return frameless(ax)
 
 
 def plot_gradient_estimates(
@@ -81,15 +67,15 @@ def plot_gradient_estimates(
             raise ValueError(f"{name} must have {len(exact)} entries like exact, got {size}")
     places = np.arange(len(exact))
     ax.bar(
-        places, _array(exact), width=0.8, color=PALE, edgecolor=INK, linewidth=0.8, label="exact"
+        places, as_array(exact), width=0.8, color=PALE, edgecolor=INK, linewidth=0.8, label="exact"
     )
     for k, ((name, (means, standard_errors)), (marker, colour)) in enumerate(
         zip(estimates.items(), cycle(_MARKS))
     ):
         ax.errorbar(
             places + 0.22 * (k - (len(estimates) - 1) / 2),
-            _array(means),
-            yerr=2 * _array(standard_errors),
+            as_array(means),
+            yerr=2 * as_array(standard_errors),
             fmt=marker,
             color=colour,
             markersize=7,
@@ -101,7 +87,7 @@ def plot_gradient_estimates(
     ax.set_xlabel("parameter")
     ax.set_ylabel("slope of J in that parameter")
     ax.legend(frameon=False, fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.2))
-    return _plain(ax)
+    return frameless(ax)
 
 
 def plot_credit(ax: Axes, sizes: Tensor) -> Axes:
@@ -113,7 +99,7 @@ def plot_credit(ax: Axes, sizes: Tensor) -> Axes:
     if sizes.ndim != 2 or sizes.shape[0] != sizes.shape[1]:
         raise ValueError(f"sizes must be (T, T), got {tuple(sizes.shape)}: one row for each step")
     top = float(sizes.max()) or 1.0
-    ax.imshow(_array(sizes), cmap="Blues", vmin=0, vmax=1.4 * top)
+    ax.imshow(as_array(sizes), cmap="Blues", vmin=0, vmax=1.4 * top)
     steps = range(len(sizes))
     for row in steps:
         for column in steps:
@@ -145,7 +131,7 @@ def plot_variance_of_shifted_pay(
             raise ValueError(
                 f"{name} must be {tuple(advances.shape)} like advances, got {tuple(series.shape)}"
             )
-    x, whole, to_go = _array(advances), _array(whole_return), _array(rewards_to_go)
+    x, whole, to_go = as_array(advances), as_array(whole_return), as_array(rewards_to_go)
     ax.plot(x, whole, "--", color=RED, linewidth=2, label="whole return R(tau)")
     ax.plot(x, to_go, color=BLUE, linewidth=2, label="rewards-to-go")
     ax.fill_between(
@@ -163,16 +149,4 @@ def plot_variance_of_shifted_pay(
     ax.set_xlabel("advance paid at step 0 and taken back at step 2  (below 0: a deposit)")
     ax.set_ylabel("total variance\nof one trajectory's estimate")
     ax.legend(frameon=False)
-    return _plain(ax)
-
-
-def _array(series: Tensor) -> np.ndarray[Any, Any]:
-    """What matplotlib draws: numbers, off the graph and off the device."""
-    return series.detach().cpu().numpy()
-
-
-def _plain(ax: Axes) -> Axes:
-    """White behind, no frame at the top and right."""
-    ax.set_facecolor("white")
-    ax.spines[["top", "right"]].set_visible(False)
-    return ax
+    return frameless(ax)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import cycle
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from torch import Tensor
 
-from course_lib.lecture_figures import BLUE, GREEN, INK, ORANGE, PALE, RED
+from course_lib.figures.style import BLUE, GREEN, INK, ORANGE, PALE, RED, as_array, frameless
 
 _LINES = (("-", BLUE), ("--", RED), (":", GREEN), ("-.", ORANGE))
 _HATCHES = (("", PALE), ("///", BLUE), ("...", ORANGE))
@@ -63,7 +62,7 @@ def plot_roadmap(
     ax.set_xticks([])
     ax.set_xlabel("time, in order and not to scale")
     ax.set_ylabel("the idea it follows")
-    return _plain(ax)
+    return frameless(ax)
 
 
 def plot_action_values(
@@ -84,14 +83,14 @@ def plot_action_values(
             f"action_values must be {wanted} and values ({wanted[0]},) to go with the names, got "
             f"{tuple(action_values.shape)} and {tuple(values.shape)}"
         )
-    middle = _array(values)
+    middle = as_array(values)
     places = np.arange(len(states))
     ax.hlines(middle, places - 0.38, places + 0.38, color=INK, linewidth=2.5, label="V(s)")
     for index, (name, (marker, colour)) in enumerate(
         zip(actions, cycle((("o", BLUE), ("s", RED), ("^", GREEN))))
     ):
         across = places + 0.44 * (index - (len(actions) - 1) / 2)
-        heights = _array(action_values[:, index])
+        heights = as_array(action_values[:, index])
         ax.vlines(across, middle, heights, color=colour, linewidth=1.5)
         ax.plot(across, heights, marker, color=colour, markersize=9, label=f"Q(s, {name})")
         for x, low, high in zip(across, middle, heights, strict=True):
@@ -110,7 +109,7 @@ def plot_action_values(
     ax.set_xlabel("state")
     ax.set_ylabel("expected discounted return")
     ax.legend(frameon=False)
-    return _plain(ax)
+    return frameless(ax)
 
 
 def plot_choice(ax: Axes, gaps: Tensor, chances: Mapping[str, Tensor]) -> Axes:
@@ -121,12 +120,12 @@ def plot_choice(ax: Axes, gaps: Tensor, chances: Mapping[str, Tensor]) -> Axes:
     """
     _check_lengths(gaps, "gaps", chances)
     for (name, series), (style, colour) in zip(chances.items(), cycle(_LINES)):
-        ax.plot(_array(gaps), _array(series), style, color=colour, linewidth=2, label=name)
+        ax.plot(as_array(gaps), as_array(series), style, color=colour, linewidth=2, label=name)
     ax.set_xlabel("number for Right minus number for Left")
     ax.set_ylabel("probability of Right")
     ax.set_ylim(-0.05, 1.05)
     ax.legend(frameon=False)
-    return _plain(ax)
+    return frameless(ax)
 
 
 def plot_blind_corridor(
@@ -139,7 +138,7 @@ def plot_blind_corridor(
     Raises ValueError if the lengths differ. [slide 7]
     """
     _check_lengths(chances, "chances", {"returns": returns})
-    x, y = _array(chances), _array(returns)
+    x, y = as_array(chances), as_array(returns)
     ax.plot(x, y, color=BLUE, linewidth=2, label="sees no difference between the states")
     top = float(np.interp(best, x, y))
     ax.plot(best, top, "o", color=RED, markersize=9, label=f"best: p = {best:.3f}, J = {top:.2f}")
@@ -150,7 +149,7 @@ def plot_blind_corridor(
     ax.set_xlabel("probability p of Right")
     ax.set_ylabel("expected return J\n(reward -1 a step)")
     ax.legend(frameon=False, loc="lower center")
-    return _plain(ax)
+    return frameless(ax)
 
 
 def plot_throws(
@@ -162,15 +161,15 @@ def plot_throws(
     Raises ValueError if a series has another length than actions. [slide 7]
     """
     _check_lengths(actions, "actions", {"rewards": rewards, **densities})
-    x = _array(actions)
-    ax.fill_between(x, _array(rewards), color=PALE, alpha=0.8, linewidth=0, label="reward r(a)")
+    x = as_array(actions)
+    ax.fill_between(x, as_array(rewards), color=PALE, alpha=0.8, linewidth=0, label="reward r(a)")
     for (name, series), (style, colour) in zip(densities.items(), cycle(_LINES)):
-        ax.plot(x, _array(series), style, color=colour, linewidth=2, label=name)
+        ax.plot(x, as_array(series), style, color=colour, linewidth=2, label=name)
     ax.set_ylim(bottom=0)
     ax.set_xlabel("action a: how far to throw, in metres")
     ax.set_ylabel("reward, and density per metre")
     ax.legend(frameon=False)
-    return _plain(ax)
+    return frameless(ax)
 
 
 def plot_returns(ax: Axes, returns: Tensor, expected: float) -> Axes:
@@ -182,12 +181,12 @@ def plot_returns(ax: Axes, returns: Tensor, expected: float) -> Axes:
     if len(returns) == 0:
         raise ValueError("returns are empty: sample at least one episode")
     shares = np.full(len(returns), 100 / len(returns))
-    ax.hist(_array(returns), bins=40, weights=shares, color=PALE, edgecolor=INK, linewidth=0.5)
+    ax.hist(as_array(returns), bins=40, weights=shares, color=PALE, edgecolor=INK, linewidth=0.5)
     ax.axvline(expected, color=RED, linewidth=2, label=f"exact J = {expected:.2f}")
     ax.set_xlabel("discounted return R of one episode")
     ax.set_ylabel("share of episodes in %")
     ax.legend(frameon=False)
-    return _plain(ax)
+    return frameless(ax)
 
 
 def plot_difference_errors(ax: Axes, steps: Tensor, errors: Mapping[str, Tensor]) -> Axes:
@@ -199,12 +198,12 @@ def plot_difference_errors(ax: Axes, steps: Tensor, errors: Mapping[str, Tensor]
     _check_lengths(steps, "steps", errors)
     for (name, series), (marker, colour) in zip(errors.items(), cycle((("o", RED), ("s", BLUE)))):
         ax.loglog(
-            _array(steps), _array(series), marker=marker, markersize=6, color=colour, label=name
+            as_array(steps), as_array(series), marker=marker, markersize=6, color=colour, label=name
         )
     ax.set_xlabel("size h of the nudge to one parameter")
     ax.set_ylabel("error of the gradient")
     ax.legend(frameon=False)
-    return _plain(ax)
+    return frameless(ax)
 
 
 def plot_ascent(ax: Axes, returns: Mapping[str, Tensor], best: float) -> Axes:
@@ -216,12 +215,12 @@ def plot_ascent(ax: Axes, returns: Mapping[str, Tensor], best: float) -> Axes:
     for (name, series), (style, colour) in zip(returns.items(), cycle(_LINES)):
         if len(series) == 0:
             raise ValueError(f"{name} is empty: give J at least before the first step")
-        ax.plot(_array(series), style, color=colour, linewidth=2, label=name)
+        ax.plot(as_array(series), style, color=colour, linewidth=2, label=name)
     ax.axhline(best, color=INK, linewidth=1, linestyle=(0, (1, 3)), label="best policy")
     ax.set_xlabel("steps of gradient ascent")
     ax.set_ylabel("objective J")
     ax.legend(frameon=False)
-    return _plain(ax)
+    return frameless(ax)
 
 
 def plot_visitation(ax: Axes, visitation: Mapping[str, Tensor], states: Sequence[str]) -> Axes:
@@ -238,7 +237,7 @@ def plot_visitation(ax: Axes, visitation: Mapping[str, Tensor], states: Sequence
             raise ValueError(f"{name} must have {len(states)} entries, got {len(series)}")
         bars = ax.bar(
             places + width * (index - (len(visitation) - 1) / 2),
-            _array(series),
+            as_array(series),
             width,
             color=colour,
             hatch=hatch,
@@ -251,7 +250,7 @@ def plot_visitation(ax: Axes, visitation: Mapping[str, Tensor], states: Sequence
     ax.set_xlabel("state")
     ax.set_ylabel("discounted visits")
     ax.legend(frameon=False)
-    return _plain(ax)
+    return frameless(ax)
 
 
 def _check_lengths(axis: Tensor, what: str, series: Mapping[str, Tensor]) -> None:
@@ -260,14 +259,3 @@ def _check_lengths(axis: Tensor, what: str, series: Mapping[str, Tensor]) -> Non
             raise ValueError(
                 f"{name} must be {tuple(axis.shape)} like {what}, got {tuple(numbers.shape)}"
             )
-
-
-def _array(series: Tensor) -> np.ndarray[Any, Any]:
-    return series.detach().cpu().numpy()
-
-
-def _plain(ax: Axes) -> Axes:
-    """White behind, no frame at the top and right."""
-    ax.set_facecolor("white")
-    ax.spines[["top", "right"]].set_visible(False)
-    return ax

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import cycle
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from torch import Tensor
 
-from course_lib.lecture_figures import BLUE, GREEN, INK, ORANGE, PALE, RED
+from course_lib.figures.style import BLUE, GREEN, INK, ORANGE, PALE, RED, as_array, frameless
 
 _FILLS = ((PALE, ""), (BLUE, "///"), (ORANGE, "..."), (GREEN, "xxx"))
 _MARKS = (("o", RED), ("s", BLUE), ("^", GREEN), ("D", ORANGE))
@@ -28,12 +27,17 @@ def plot_growth(ax: Axes, horizons: Tensor, sizes: Mapping[str, Tensor]) -> Axes
                 f"{name} must be {tuple(horizons.shape)} like horizons, got {tuple(series.shape)}"
             )
         ax.semilogy(
-            _array(horizons), _array(series), marker=marker, color=colour, markersize=7, label=name
+            as_array(horizons),
+            as_array(series),
+            marker=marker,
+            color=colour,
+            markersize=7,
+            label=name,
         )
     ax.set_xlabel("steps H of an episode")
     ax.set_ylabel("how many")
     ax.legend(frameon=False)
-    return _plain(ax)
+    return frameless(ax)
 
 
 def plot_visits_by_step(ax: Axes, parts: Tensor, states: Sequence[str]) -> Axes:
@@ -48,7 +52,7 @@ def plot_visits_by_step(ax: Axes, parts: Tensor, states: Sequence[str]) -> Axes:
         )
     places, below = np.arange(len(states)), np.zeros(len(states))
     for step, (part, (colour, hatch)) in enumerate(zip(parts, cycle(_FILLS))):
-        heights = _array(part)
+        heights = as_array(part)
         ax.bar(
             places,
             heights,
@@ -75,7 +79,7 @@ def plot_visits_by_step(ax: Axes, parts: Tensor, states: Sequence[str]) -> Axes:
     ax.set_xlabel("place")
     ax.set_ylabel("discounted visits")
     ax.legend(frameon=False)
-    return _plain(ax)
+    return frameless(ax)
 
 
 def plot_progress(
@@ -87,7 +91,7 @@ def plot_progress(
     name -> (N,), the estimate's component along the gradient. expected: their common mean.
     Raises ValueError if a series has another length than probabilities. [note, section 2.2]
     """
-    areas = 1200 * _array(probabilities)
+    areas = 1200 * as_array(probabilities)
     rows = range(len(progress))
     for row, ((name, series), (marker, colour)) in enumerate(zip(progress.items(), cycle(_MARKS))):
         if series.shape != probabilities.shape:
@@ -96,7 +100,7 @@ def plot_progress(
                 f"{tuple(series.shape)}"
             )
         ax.scatter(
-            _array(series),
+            as_array(series),
             np.full(len(areas), row),
             areas,
             marker=marker,
@@ -132,7 +136,7 @@ def plot_progress(
     ax.set_ylim(len(progress) - 0.4, -0.9)
     ax.set_xlabel("component of one trajectory's estimate along the gradient")
     ax.set_ylabel("weight of the score")
-    return _plain(ax)
+    return frameless(ax)
 
 
 def plot_variance_ratios(ax: Axes, ratios: Mapping[str, Tensor]) -> Axes:
@@ -141,12 +145,12 @@ def plot_variance_ratios(ax: Axes, ratios: Mapping[str, Tensor]) -> Axes:
     ratios: name -> (M,), positive, one an MDP; the axis is logarithmic and 1 is marked.
     Raises ValueError if a ratio is not positive. [note, section 2.2]
     """
-    everything = np.concatenate([_array(series) for series in ratios.values()])
+    everything = np.concatenate([as_array(series) for series in ratios.values()])
     if not (everything > 0).all():
         raise ValueError(f"ratios must be positive, got {everything.min():.3g}: divide variances")
     bins = np.geomspace(everything.min(), everything.max(), 41).tolist()
     for (name, series), (colour, hatch) in zip(ratios.items(), cycle(_FILLS[1:])):
-        numbers = _array(series)
+        numbers = as_array(series)
         ax.hist(
             numbers,
             bins,
@@ -165,15 +169,4 @@ def plot_variance_ratios(ax: Axes, ratios: Mapping[str, Tensor]) -> Axes:
     ax.set_xlabel("variance with rewards-to-go / variance with the whole return")
     ax.set_ylabel("share of random worlds in %")
     ax.legend(frameon=False)
-    return _plain(ax)
-
-
-def _array(series: Tensor) -> np.ndarray[Any, Any]:
-    return series.detach().cpu().numpy()
-
-
-def _plain(ax: Axes) -> Axes:
-    """White behind, no frame at the top and right."""
-    ax.set_facecolor("white")
-    ax.spines[["top", "right"]].set_visible(False)
-    return ax
+    return frameless(ax)

@@ -11,8 +11,8 @@ import pytest
 import torch
 from matplotlib.axes import Axes
 
-from course_lib import figures_advantages as figures
-from course_lib.lecture_figures import blank_panel
+from course_lib.figures import advantages as figures
+from course_lib.figures.style import blank_panel
 
 LAMS = torch.tensor([0.0, 0.5, 1.0])
 BIAS, VARIANCE = torch.tensor([4.0, 1.0, 0.0]), torch.tensor([1.0, 2.0, 5.0])

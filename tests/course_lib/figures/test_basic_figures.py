@@ -6,7 +6,7 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from course_lib.figures import (
+from course_lib.figures.basic import (
     COLOURS,
     learning_curve,
     policy_bars,

@@ -1,19 +1,24 @@
-"""Pictures of lecture 8: what a baseline saves, how lam looks ahead, and bias against variance.
-
-Panels come from lecture_figures.blank_panel; colours and marks are those of that module.
-"""
+"""Pictures of lecture 8: what a baseline saves, how lam looks ahead, and bias against variance."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import cycle
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from torch import Tensor
 
-from course_lib.lecture_figures import BLUE, GREEN, INK, ORANGE, PALE, RED
+from course_lib.figures.style import (
+    BLUE,
+    GREEN,
+    INK,
+    ORANGE,
+    PALE,
+    RED,
+    as_array,
+    frameless,
+)
 
 _LINES = ((BLUE, "-", "o"), (RED, "--", "s"), (GREEN, "-.", "^"), (ORANGE, ":", "D"))
 
@@ -35,7 +40,7 @@ def plot_variances(ax: Axes, variances: Mapping[str, float]) -> Axes:
     ax.set_xlim(0, 1.15 * max(numbers))
     ax.set_xlabel("total variance of one trajectory's estimate")
     ax.set_ylabel("weight of the score")
-    return _plain(ax)
+    return frameless(ax)
 
 
 def plot_weights(ax: Axes, weights: Mapping[str, Tensor]) -> Axes:
@@ -44,12 +49,14 @@ def plot_weights(ax: Axes, weights: Mapping[str, Tensor]) -> Axes:
     weights: name -> (T,), of the TD errors 0, 1, ... steps ahead. [slide 70]
     """
     for (name, series), (colour, line, mark) in zip(weights.items(), cycle(_LINES)):
-        ax.plot(np.arange(len(series)), _array(series), line, color=colour, marker=mark, label=name)
+        ax.plot(
+            np.arange(len(series)), as_array(series), line, color=colour, marker=mark, label=name
+        )
     ax.set_ylim(bottom=0)
     ax.set_xlabel("steps ahead")
     ax.set_ylabel("weight of that TD error")
     ax.legend(frameon=False)
-    return _plain(ax)
+    return frameless(ax)
 
 
 def plot_trade(ax: Axes, lams: Tensor, squared_bias: Tensor, variance: Tensor) -> Axes:
@@ -63,7 +70,7 @@ def plot_trade(ax: Axes, lams: Tensor, squared_bias: Tensor, variance: Tensor) -
             raise ValueError(
                 f"{name} must be {tuple(lams.shape)} like lams, got {tuple(series.shape)}"
             )
-    x, bias, spread = _array(lams), _array(squared_bias), _array(variance)
+    x, bias, spread = as_array(lams), as_array(squared_bias), as_array(variance)
     error = bias + spread
     lowest = int(error.argmin())
     ax.plot(x, bias, "--", color=RED, marker="s", markevery=4, label="squared bias")
@@ -81,16 +88,4 @@ def plot_trade(ax: Axes, lams: Tensor, squared_bias: Tensor, variance: Tensor) -
     ax.set_xlabel("lam")
     ax.set_ylabel("error of the gradient, squared")
     ax.legend(frameon=False, loc="upper center", ncols=3, fontsize="small")
-    return _plain(ax)
-
-
-def _array(series: Tensor) -> np.ndarray[Any, Any]:
-    """What matplotlib draws: numbers, off the graph and off the device."""
-    return series.detach().cpu().numpy()
-
-
-def _plain(ax: Axes) -> Axes:
-    """White behind, no frame at the top and right."""
-    ax.set_facecolor("white")
-    ax.spines[["top", "right"]].set_visible(False)
-    return ax
+    return frameless(ax)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from matplotlib.axes import Axes
 
-from course_lib import figures_trpo as figures
+from course_lib.figures import trpo as figures
 
 OLD, NEW = torch.tensor([0.6, 0.4]), torch.tensor([0.3, 0.7])
 STEPS = torch.tensor([0.1, 0.2, 0.4])

@@ -11,7 +11,8 @@ import pytest
 import torch
 from matplotlib.axes import Axes
 
-from course_lib import lecture_figures as figures
+from course_lib.figures import policy_gradient as figures
+from course_lib.figures.style import blank_panel
 
 SIZES = torch.tensor([16, 64, 256])
 ERRORS = torch.tensor([0.4, 0.2, 0.1])
@@ -38,7 +39,7 @@ def shifted_pay(ax: Axes) -> Axes:
 
 @pytest.fixture
 def ax() -> Iterator[Axes]:
-    figure, ax = figures.blank_panel()
+    figure, ax = blank_panel()
     yield ax
     plt.close(figure)
 

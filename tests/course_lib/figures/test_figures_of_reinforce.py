@@ -11,8 +11,8 @@ import pytest
 import torch
 from matplotlib.axes import Axes
 
-from course_lib import figures_reinforce as figures
-from course_lib.lecture_figures import blank_panel
+from course_lib.figures import reinforce as figures
+from course_lib.figures.style import blank_panel
 
 TABLE = torch.arange(12.0).view(4, 3)  # updates by learners
 BEFORE, AFTER = torch.tensor([0.5, 0.3, 0.2]), torch.tensor([0.6, 0.1, 0.3])

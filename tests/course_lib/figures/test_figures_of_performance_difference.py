@@ -10,7 +10,7 @@ import pytest
 import torch
 from matplotlib.axes import Axes
 
-from course_lib import figures_performance_difference as figures
+from course_lib.figures import performance_difference as figures
 
 ALPHAS = torch.tensor([0.1, 0.2, 0.4])
 WEIGHTS = torch.tensor([0.25, 0.75])

@@ -1,7 +1,4 @@
-"""Pictures of lecture 4: learners and their spread, pushes on bars, a bowl, and a collapse.
-
-Panels come from lecture_figures.blank_panel; colours and marks are those of that module.
-"""
+"""Pictures of lecture 4: learners and their spread, pushes on bars, a bowl, and a collapse."""
 
 from __future__ import annotations
 
@@ -13,7 +10,16 @@ import numpy as np
 from matplotlib.axes import Axes
 from torch import Tensor
 
-from course_lib.lecture_figures import BLUE, GREEN, INK, ORANGE, PALE, RED
+from course_lib.figures.style import (
+    BLUE,
+    GREEN,
+    INK,
+    ORANGE,
+    PALE,
+    RED,
+    as_array,
+    frameless,
+)
 
 _LINES = ((BLUE, "-", "o"), (RED, "--", "s"), (GREEN, "-.", "^"), (ORANGE, ":", "D"))
 
@@ -29,7 +35,7 @@ def plot_spread(
     for (name, table), (colour, line, mark) in zip(results.items(), cycle(_LINES)):
         if table.ndim != 2:
             raise ValueError(f"{name} must be (U, L), updates by learners, got {table.shape}")
-        low, middle, high = np.quantile(_array(table), [0.1, 0.5, 0.9], axis=1)
+        low, middle, high = np.quantile(as_array(table), [0.1, 0.5, 0.9], axis=1)
         updates = np.arange(start, start + len(middle))
         every = max(1, len(updates) // 10)
         ax.fill_between(updates, low, high, color=colour, alpha=0.18, linewidth=0)
@@ -39,7 +45,7 @@ def plot_spread(
     ax.set_xlabel("update")
     ax.set_ylabel(f"{quantity}\n(median; band: 8 learners in 10)")
     ax.legend(frameon=False, loc="lower right")
-    return _plain(ax)
+    return frameless(ax)
 
 
 def plot_push(ax: Axes, returns: Sequence[float], before: Tensor, after: Tensor) -> Axes:
@@ -53,7 +59,7 @@ def plot_push(ax: Axes, returns: Sequence[float], before: Tensor, after: Tensor)
             f"returns, before and after must be of one length, got {len(returns)}, {len(before)} "
             f"and {len(after)}"
         )
-    places, old, new = np.arange(len(returns)), _array(before), _array(after)
+    places, old, new = np.arange(len(returns)), as_array(before), as_array(after)
     edge: dict[str, Any] = {"edgecolor": INK, "linewidth": 0.8}
     ax.bar(places - 0.2, old, 0.4, color=PALE, label="before", **edge)
     for up, colour, hatch, name in (
@@ -72,7 +78,7 @@ def plot_push(ax: Axes, returns: Sequence[float], before: Tensor, after: Tensor)
     ax.set_ylabel("probability")
     ax.set_ylim(0, max(1.2 * float(np.maximum(old, new).max()), 0.3))
     ax.legend(frameon=False)
-    return _plain(ax)
+    return frameless(ax)
 
 
 def plot_bowl(
@@ -99,13 +105,13 @@ def plot_bowl(
     height = -0.5 * (grid[:, None] ** 2 + grid[None, :] ** 2)
     ax.contour(grid, grid, height, levels=10, colors=PALE, linewidths=0.8, linestyles="solid")
     ax.plot(0, 0, "*", color=INK, markersize=12, label="best parameter")
-    start = _array(at)
+    start = as_array(at)
     for (name, (samples, estimates)), (colour, _, mark) in zip(clouds.items(), cycle(_LINES)):
-        dots, tips = _array(samples), start + scale * _array(estimates)
+        dots, tips = as_array(samples), start + scale * as_array(estimates)
         ax.plot(dots[:, 0], dots[:, 1], mark, color=colour, markersize=3, alpha=0.5, label=name)
         for tip in tips:
             _arrow(ax, start, tip, colour, 1.0)
-    _arrow(ax, start, start + scale * _array(truth), INK, 2.6)
+    _arrow(ax, start, start + scale * as_array(truth), INK, 2.6)
     ax.plot(*start, "P", color=INK, markersize=9, label="theta (thick arrow: the gradient)")
     ax.set_xlim(-4, 6)
     ax.set_ylim(-4, 6)
@@ -113,7 +119,7 @@ def plot_bowl(
     ax.set_xlabel("first coordinate")
     ax.set_ylabel("second coordinate")
     ax.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    return _plain(ax)
+    return frameless(ax)
 
 
 def plot_rates(ax: Axes, rates: Tensor, results: Tensor, best: float, quantity: str) -> Axes:
@@ -124,7 +130,7 @@ def plot_rates(ax: Axes, rates: Tensor, results: Tensor, best: float, quantity: 
     """
     if results.ndim != 2 or len(rates) != len(results):
         raise ValueError(f"results must be ({len(rates)}, L), got {tuple(results.shape)}")
-    across, table = _array(rates), _array(results)
+    across, table = as_array(rates), as_array(results)
     # Side by side about each rate, so that one sees how many there are.
     offsets = np.geomspace(0.85, 1 / 0.85, table.shape[1])
     for rate, ends in zip(across, table, strict=True):
@@ -136,7 +142,7 @@ def plot_rates(ax: Axes, rates: Tensor, results: Tensor, best: float, quantity: 
     ax.set_xlabel("learning rate")
     ax.set_ylabel(quantity)
     ax.legend(frameon=False, loc="lower left")
-    return _plain(ax)
+    return frameless(ax)
 
 
 def plot_loop(ax: Axes, stations: Sequence[str], middle: str) -> Axes:
@@ -190,14 +196,14 @@ def plot_runs(ax: Axes, runs: Tensor, title: str, quantity: str) -> Axes:
     """
     if runs.ndim != 2:
         raise ValueError(f"runs must be (L, U), a run a row, got {tuple(runs.shape)}")
-    rows = _array(runs)
+    rows = as_array(runs)
     updates = np.arange(1, rows.shape[1] + 1)
     ax.plot(updates, rows.T, color=BLUE, linewidth=0.8, alpha=0.6)
     ax.plot(updates, np.median(rows, axis=0), color=RED, linewidth=2.4)
     ax.set_title(title, fontsize="medium")
     ax.set_xlabel("update")
     ax.set_ylabel(quantity)
-    return _plain(ax)
+    return frameless(ax)
 
 
 def plot_density(ax: Axes, across: Tensor, up: Tensor, density: Tensor, draws: Tensor) -> Axes:
@@ -210,30 +216,18 @@ def plot_density(ax: Axes, across: Tensor, up: Tensor, density: Tensor, draws: T
         raise ValueError(
             f"density must be {(len(up), len(across))} like the grid, got {tuple(density.shape)}"
         )
-    dots = _array(draws)
+    dots = as_array(draws)
     ax.plot(dots[:, 0], dots[:, 1], ".", color=BLUE, markersize=4, alpha=0.5, label="actions drawn")
-    levels = ax.contour(_array(across), _array(up), _array(density), levels=5, colors=RED)
+    levels = ax.contour(as_array(across), as_array(up), as_array(density), levels=5, colors=RED)
     ax.clabel(levels, fontsize=8)
     ax.plot([], [], color=RED, label="density")
     ax.set_xlabel("action, dimension 0")
     ax.set_ylabel("action, dimension 1")
     ax.legend(frameon=False, loc="upper right")
-    return _plain(ax)
+    return frameless(ax)
 
 
 def _arrow(ax: Axes, tail: Any, tip: Any, colour: str, width: float) -> None:
     ax.annotate(
         "", tip, tail, arrowprops={"arrowstyle": "-|>", "color": colour, "linewidth": width}
     )
-
-
-def _array(series: Tensor) -> np.ndarray[Any, Any]:
-    """What matplotlib draws: numbers, off the graph and off the device."""
-    return series.detach().cpu().numpy()
-
-
-def _plain(ax: Axes) -> Axes:
-    """White behind, no frame at the top and right."""
-    ax.set_facecolor("white")
-    ax.spines[["top", "right"]].set_visible(False)
-    return ax

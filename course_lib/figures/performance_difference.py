@@ -1,19 +1,15 @@
-"""Pictures of lecture 5: advantages, policy iteration, a step along a line, and what it is worth.
-
-Panels come from lecture_figures.blank_panel; colours and marks are those of that module.
-"""
+"""Pictures of lecture 5: advantages, policy iteration, a step along a line, what it is worth."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import cycle
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from torch import Tensor
 
-from course_lib.lecture_figures import BLUE, GREEN, INK, ORANGE, RED
+from course_lib.figures.style import BLUE, GREEN, INK, ORANGE, RED, as_array, frameless
 
 _STYLES = ((BLUE, "-", "o"), (RED, "--", "s"), (GREEN, "-.", "^"), (ORANGE, ":", "D"))
 
@@ -32,7 +28,7 @@ def plot_advantages(
             f"policy, advantages and names must be as long as there are actions, got "
             f"{len(policy)}, {len(advantages)} and {len(names)}"
         )
-    widths, heights = _array(policy), _array(advantages)
+    widths, heights = as_array(policy), as_array(advantages)
     lefts = np.concatenate([[0.0], widths.cumsum()[:-1]])
     reach = max(abs(heights).max(), 1e-9)
     for left, width, height, name in zip(lefts, widths, heights, names, strict=True):
@@ -60,7 +56,7 @@ def plot_advantages(
     ax.set_ylim(min(heights.min(), 0) - 0.35 * reach, max(heights.max(), 0) + 0.35 * reach)
     ax.set_xlabel("probability of the action (width of its block)")
     ax.set_ylabel("advantage, A(s, a)")
-    return _plain(ax)
+    return frameless(ax)
 
 
 def plot_iterations(ax: Axes, values: Mapping[str, Tensor], quantity: str) -> Axes:
@@ -72,11 +68,11 @@ def plot_iterations(ax: Axes, values: Mapping[str, Tensor], quantity: str) -> Ax
     if not values:
         raise ValueError('values is empty: give at least one series, as {"exact": values}')
     for (name, series), (colour, line, mark) in zip(values.items(), cycle(_STYLES), strict=False):
-        ax.plot(range(len(series)), _array(series), line, color=colour, marker=mark, label=name)
+        ax.plot(range(len(series)), as_array(series), line, color=colour, marker=mark, label=name)
     ax.set_xlabel("iteration")
     ax.set_ylabel(quantity)
     ax.legend(frameon=False)
-    return _plain(ax)
+    return frameless(ax)
 
 
 def plot_line(
@@ -101,7 +97,7 @@ def plot_line(
             raise ValueError(
                 f"{name!r} must be {tuple(alphas.shape)} like alphas, got {tuple(series.shape)}"
             )
-        ax.plot(_array(alphas), _array(series), line, color=colour, linewidth=2, label=name)
+        ax.plot(as_array(alphas), as_array(series), line, color=colour, linewidth=2, label=name)
     ax.axhline(float(true[0]), color=INK, linewidth=0.8, linestyle=":")
     if at is not None:
         place = int((alphas - at).abs().argmin())
@@ -115,7 +111,7 @@ def plot_line(
     ax.set_xlabel("step alpha, from the old policy (0) to the new one (1)")
     ax.set_ylabel("discounted return")
     ax.legend(frameon=False)
-    return _plain(ax)
+    return frameless(ax)
 
 
 def plot_gain_and_error(ax: Axes, alphas: Tensor, gain: Tensor, error: Tensor) -> Axes:
@@ -130,17 +126,19 @@ def plot_gain_and_error(ax: Axes, alphas: Tensor, gain: Tensor, error: Tensor) -
                 f"{name} must be {tuple(alphas.shape)} like alphas and positive, got "
                 f"{tuple(series.shape)} from {float(series.min()):.3g}: a log-log plot needs both"
             )
-    ax.loglog(_array(alphas), _array(gain), "o", color=BLUE, label="promised gain, L(new) - L(old)")
-    ax.loglog(_array(alphas), _array(error), "s", color=RED, label="error, |true return - L|")
+    ax.loglog(
+        as_array(alphas), as_array(gain), "o", color=BLUE, label="promised gain, L(new) - L(old)"
+    )
+    ax.loglog(as_array(alphas), as_array(error), "s", color=RED, label="error, |true return - L|")
     for series, slope, colour, line in ((gain, 1, BLUE, "-"), (error, 2, RED, "--")):
-        reference = _array(series)[0] * (_array(alphas) / float(alphas[0])) ** slope
+        reference = as_array(series)[0] * (as_array(alphas) / float(alphas[0])) ** slope
         ax.loglog(
-            _array(alphas), reference, line, color=colour, linewidth=1, label=f"slope {slope}"
+            as_array(alphas), reference, line, color=colour, linewidth=1, label=f"slope {slope}"
         )
     ax.set_xlabel("step alpha")
     ax.set_ylabel("discounted return")
     ax.legend(frameon=False)
-    return _plain(ax)
+    return frameless(ax)
 
 
 def plot_guarantee(ax: Axes, alphas: Tensor, gain: Tensor, penalty: Tensor, last: float) -> Axes:
@@ -154,7 +152,7 @@ def plot_guarantee(ax: Axes, alphas: Tensor, gain: Tensor, penalty: Tensor, last
             f"alphas, gain and penalty must have one shape, got {tuple(alphas.shape)}, "
             f"{tuple(gain.shape)} and {tuple(penalty.shape)}"
         )
-    x, most, charged = _array(alphas), _array(gain), _array(penalty)
+    x, most, charged = as_array(alphas), as_array(gain), as_array(penalty)
     ax.plot(x, most, color=BLUE, linewidth=2, label="largest possible gain")
     ax.plot(x, charged, "--", color=RED, linewidth=2, label="penalty")
     worth = (most > charged).tolist()
@@ -172,16 +170,4 @@ def plot_guarantee(ax: Axes, alphas: Tensor, gain: Tensor, penalty: Tensor, last
     ax.set_xlabel("step alpha")
     ax.set_ylabel("discounted return")
     ax.legend(frameon=False)
-    return _plain(ax)
-
-
-def _array(series: Tensor) -> np.ndarray[Any, Any]:
-    """What matplotlib draws: numbers, off the graph and off the device."""
-    return series.detach().cpu().numpy()
-
-
-def _plain(ax: Axes) -> Axes:
-    """White behind, no frame at the top and right."""
-    ax.set_facecolor("white")
-    ax.spines[["top", "right"]].set_visible(False)
-    return ax
+    return frameless(ax)

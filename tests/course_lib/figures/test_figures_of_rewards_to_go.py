@@ -9,7 +9,7 @@ import pytest
 import torch
 from matplotlib.axes import Axes
 
-from course_lib import figures_rewards_to_go as figures
+from course_lib.figures import rewards_to_go as figures
 
 X = torch.tensor([1.0, 2.0, 4.0])
 PARTS = torch.tensor([[1.0, 0.0], [0.0, 0.5], [0.25, 0.25]])

@@ -1,32 +1,27 @@
-"""Pictures of lecture 7: the clip, the timeline of a batch, many steps on it, and what matters.
-
-Panels come from lecture_figures.blank_panel or from two_panels; colours are those of that module.
-"""
+"""Pictures of lecture 7: the clip, the timeline of a batch, many steps on it, and what matters."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import cycle
-from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from torch import Tensor
 
-from course_lib.lecture_figures import BLUE, GREEN, INK, ORANGE, PALE, RED
+from course_lib.figures.style import (
+    BLUE,
+    GREEN,
+    INK,
+    ORANGE,
+    PALE,
+    RED,
+    as_array,
+    frameless,
+)
 
 _STYLES = ((BLUE, "-"), (RED, "--"), (GREEN, "-."), (ORANGE, ":"))
 _MARKS = ("o", "s", "^", "D")
-
-
-def two_panels(width: float = 8.4, height: float = 3.6) -> tuple[Figure, tuple[Axes, Axes]]:
-    """An opaque white panel with two pairs of axes side by side; width and height in inches."""
-    figure, pair = plt.subplots(
-        1, 2, figsize=(width, height), facecolor="white", layout="constrained"
-    )
-    return figure, (_plain(pair[0]), _plain(pair[1]))
 
 
 def plot_clip(
@@ -45,13 +40,13 @@ def plot_clip(
     Raises ValueError if a curve has another length than ratios.
     """
     _check_lengths(ratios, plain=plain, clipped=clipped)
-    x, y = _array(ratios), _array(clipped)
+    x, y = as_array(ratios), as_array(clipped)
     flat = np.flatnonzero(np.abs(np.diff(y)) < 1e-12)
     if len(flat):
         ax.axvspan(x[flat[0]], x[flat[-1] + 1], color=ORANGE, alpha=0.22, linewidth=0, zorder=0)
         middle = (x[flat[0]] + x[flat[-1] + 1]) / 2
         ax.text(middle, 0.03, "no gradient", ha="center", transform=ax.get_xaxis_transform())
-    ax.plot(x, _array(plain), "--", color=RED, linewidth=1.6, label="ratio x A")
+    ax.plot(x, as_array(plain), "--", color=RED, linewidth=1.6, label="ratio x A")
     ax.plot(x, y, color=BLUE, linewidth=2.6, label="clipped objective")
     for edge in edges:
         ax.axvline(edge, color=INK, linewidth=0.8, linestyle=":")
@@ -60,7 +55,7 @@ def plot_clip(
         ax.plot(*at, "D", color=GREEN, markersize=10, markeredgecolor=INK, label="here")
     ax.set_xlabel("ratio of new to old probability")
     ax.set_ylabel("objective of this sample")
-    return _plain(ax)
+    return frameless(ax)
 
 
 def plot_timeline(ax: Axes, lanes: Mapping[str, Sequence[tuple[str, float, float]]]) -> Axes:
@@ -94,7 +89,7 @@ def plot_timeline(ax: Axes, lanes: Mapping[str, Sequence[tuple[str, float, float
     ax.set_ylabel("algorithm")
     ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.28), ncol=2)
     ax.tick_params(axis="y", length=0)
-    return _plain(ax)
+    return frameless(ax)
 
 
 def plot_steps(
@@ -108,11 +103,11 @@ def plot_steps(
     if not curves:
         raise ValueError('curves is empty: give at least one, as {"clipped": returns}')
     for (name, curve), (colour, line) in zip(curves.items(), cycle(_STYLES), strict=False):
-        ax.plot(range(len(curve)), _array(curve), line, color=colour, linewidth=2.2, label=name)
+        ax.plot(range(len(curve)), as_array(curve), line, color=colour, linewidth=2.2, label=name)
     ax.set_xlabel(unit)
     ax.set_ylabel(quantity)
     ax.legend(frameon=False)
-    return _plain(ax)
+    return frameless(ax)
 
 
 def plot_ratios(ax: Axes, ratios: Tensor, names: Sequence[str], edges: tuple[float, float]) -> Axes:
@@ -126,11 +121,11 @@ def plot_ratios(ax: Axes, ratios: Tensor, names: Sequence[str], edges: tuple[flo
     ax.axhspan(*edges, color=PALE, alpha=0.5, linewidth=0, label="clip range")
     columns = zip(ratios.T, names, _STYLES, strict=False)
     for column, name, (colour, line) in columns:
-        ax.plot(range(len(column)), _array(column), line, color=colour, linewidth=2.2, label=name)
+        ax.plot(range(len(column)), as_array(column), line, color=colour, linewidth=2.2, label=name)
     ax.set_xlabel("gradient steps on one batch")
     ax.set_ylabel("ratio of new to old probability")
     ax.legend(frameon=False)
-    return _plain(ax)
+    return frameless(ax)
 
 
 def plot_runs(
@@ -161,7 +156,7 @@ def plot_runs(
         )
     ax.set_ylabel(quantity)
     ax.legend(frameon=False)
-    return _plain(ax)
+    return frameless(ax)
 
 
 def plot_variants(
@@ -213,7 +208,7 @@ def plot_variants(
     ax.set_xlabel("return of the final policy (64 fresh episodes, at most 500)")
     ax.set_ylabel("what is changed")
     ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.4, -0.16), ncol=3)
-    return _plain(ax)
+    return frameless(ax)
 
 
 def _check_lengths(like: Tensor, **series: Tensor) -> None:
@@ -222,15 +217,3 @@ def _check_lengths(like: Tensor, **series: Tensor) -> None:
             raise ValueError(
                 f"{name} must be {tuple(like.shape)} like ratios, got {tuple(values.shape)}"
             )
-
-
-def _array(series: Tensor) -> np.ndarray[Any, Any]:
-    """What matplotlib draws: numbers, off the graph and off the device."""
-    return series.detach().cpu().numpy()
-
-
-def _plain(ax: Axes) -> Axes:
-    """White behind, no frame at the top and right."""
-    ax.set_facecolor("white")
-    ax.spines[["top", "right"]].set_visible(False)
-    return ax

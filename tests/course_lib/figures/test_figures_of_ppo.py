@@ -10,7 +10,8 @@ import pytest
 import torch
 from matplotlib.axes import Axes
 
-from course_lib import figures_ppo as figures
+from course_lib.figures import ppo as figures
+from course_lib.figures.style import two_panels
 
 RATIOS = torch.tensor([0.5, 0.8, 1.0, 1.2, 1.5])
 FLAT = torch.tensor([0.5, 0.8, 1.0, 1.2, 1.2])  # the objective of a good action
@@ -59,7 +60,7 @@ def test_figure_returns_its_labelled_axes_on_white(
 
 
 def test_two_panels_stand_side_by_side_on_white() -> None:
-    figure, (left, right) = figures.two_panels()
+    figure, (left, right) = two_panels()
     figure.canvas.draw()
     assert left.get_position().x1 < right.get_position().x0
     assert figure.get_facecolor() == (1, 1, 1, 1)

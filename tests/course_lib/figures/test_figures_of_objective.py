@@ -9,7 +9,7 @@ import pytest
 import torch
 from matplotlib.axes import Axes
 
-from course_lib import figures_objective as figures
+from course_lib.figures import objective as figures
 
 X = torch.tensor([0.25, 0.5, 0.75])
 METHODS = {"old": (1960, 0, 0), "new": (2015, 1, 1)}

@@ -1,20 +1,25 @@
-"""Pictures of lecture 6: distances between policies, lower bounds, trust regions, line searches.
-
-Panels come from lecture_figures.blank_panel; colours and marks are those of that module.
-"""
+"""Pictures of lecture 6: distances between policies, lower bounds, trust regions, line searches."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import cycle
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from course_lib.lecture_figures import BLUE, GREEN, INK, ORANGE, PALE, RED
+from course_lib.figures.style import (
+    BLUE,
+    GREEN,
+    INK,
+    ORANGE,
+    PALE,
+    RED,
+    as_array,
+    frameless,
+)
 
 _STYLES = ((BLUE, "-", "o"), (RED, "--", "s"), (GREEN, "-.", "^"), (ORANGE, ":", "D"))
 
@@ -29,7 +34,7 @@ def plot_overlap(ax: Axes, old: Tensor, new: Tensor) -> Axes:
         raise ValueError(
             f"old and new must both be (A,), got {tuple(old.shape)} and {tuple(new.shape)}"
         )
-    p, q = _array(old), _array(new)
+    p, q = as_array(old), as_array(new)
     places, shared = np.arange(len(p)), np.minimum(p, q)
     ax.bar(places, shared, 0.8, color=PALE, edgecolor=INK, linewidth=0.8, label="shared")
     for mine, colour, hatch, name in ((p, BLUE, "", "old only"), (q, ORANGE, "//", "new only")):
@@ -48,7 +53,7 @@ def plot_overlap(ax: Axes, old: Tensor, new: Tensor) -> Axes:
     ax.set_xlabel("action")
     ax.set_ylabel("probability")
     ax.legend(frameon=False)
-    return _plain(ax)
+    return frameless(ax)
 
 
 def plot_tv_against_kl(ax: Axes, tv: Tensor, kl: Tensor) -> Axes:
@@ -59,7 +64,9 @@ def plot_tv_against_kl(ax: Axes, tv: Tensor, kl: Tensor) -> Axes:
     """
     if tv.shape != kl.shape:
         raise ValueError(f"kl must be {tuple(tv.shape)} like tv, got {tuple(kl.shape)}")
-    ax.plot(_array(tv), _array(kl), ".", color=BLUE, markersize=3, alpha=0.4, label="random pairs")
+    ax.plot(
+        as_array(tv), as_array(kl), ".", color=BLUE, markersize=3, alpha=0.4, label="random pairs"
+    )
     x = np.linspace(0, 1, 101)
     ax.plot(x, 2 * x**2, color=INK, linewidth=2, label="2 TV^2 (Pinsker)")
     ax.plot(x, x**2, "--", color=RED, linewidth=2, label="TV^2 (the slide)")
@@ -68,7 +75,7 @@ def plot_tv_against_kl(ax: Axes, tv: Tensor, kl: Tensor) -> Axes:
     ax.set_xlabel("total variation, TV")
     ax.set_ylabel("KL divergence (nats)")
     ax.legend(frameon=False)
-    return _plain(ax)
+    return frameless(ax)
 
 
 def plot_minorisers(
@@ -80,7 +87,7 @@ def plot_minorisers(
     [slide 54]
     Raises ValueError if a curve has another length than places.
     """
-    ax.plot(_array(places), _array(true), color=BLUE, linewidth=2.5, label="true return")
+    ax.plot(as_array(places), as_array(true), color=BLUE, linewidth=2.5, label="true return")
     top, bottom = float(true.max()), float(true.min())
     for number, (touches, bound) in enumerate(bounds):
         if bound.shape != places.shape:
@@ -89,14 +96,14 @@ def plot_minorisers(
                 f"{tuple(bound.shape)}"
             )
         name = "lower bounds M_i" if number == 0 else None
-        ax.plot(_array(places), _array(bound), "--", color=RED, linewidth=1.3, label=name)
+        ax.plot(as_array(places), as_array(bound), "--", color=RED, linewidth=1.3, label=name)
         at = int((places - touches).abs().argmin())
         ax.plot(float(places[at]), float(true[at]), "o", color=INK, markersize=6)
     ax.set_ylim(bottom - 0.15 * (top - bottom), top + 0.05 * (top - bottom))
     ax.set_xlabel("probability of driving fast, x")
     ax.set_ylabel("discounted return")
     ax.legend(frameon=False, loc="upper left")
-    return _plain(ax)
+    return frameless(ax)
 
 
 def plot_progress(ax: Axes, values: Mapping[str, Tensor], quantity: str) -> Axes:
@@ -109,12 +116,12 @@ def plot_progress(ax: Axes, values: Mapping[str, Tensor], quantity: str) -> Axes
         raise ValueError('values is empty: give at least one series, as {"penalty": values}')
     for (name, series), (colour, line, _) in zip(values.items(), cycle(_STYLES), strict=False):
         across = range(1, len(series) + 1)
-        ax.plot(across, _array(series), line, color=colour, linewidth=2, label=name)
+        ax.plot(across, as_array(series), line, color=colour, linewidth=2, label=name)
     ax.set_xscale("log")
     ax.set_xlabel("iteration")
     ax.set_ylabel(quantity)
     ax.legend(frameon=False)
-    return _plain(ax)
+    return frameless(ax)
 
 
 def plot_powers(ax: Axes, steps: Tensor, errors: Mapping[str, tuple[Tensor, int]]) -> Axes:
@@ -131,7 +138,7 @@ def plot_powers(ax: Axes, steps: Tensor, errors: Mapping[str, tuple[Tensor, int]
                 f"{name} must be {tuple(steps.shape)} like steps and positive, got "
                 f"{tuple(series.shape)} from {float(series.min()):.3g}"
             )
-        x, y = _array(steps), _array(series)
+        x, y = as_array(steps), as_array(series)
         ax.loglog(x, y, mark, color=colour, label=name)
         ax.loglog(x, y[-1] * (x / x[-1]) ** power, line, color=colour, linewidth=1)
         ax.annotate(
@@ -144,7 +151,7 @@ def plot_powers(ax: Axes, steps: Tensor, errors: Mapping[str, tuple[Tensor, int]
     ax.set_xlabel("length of the step h")
     ax.set_ylabel("error of the model")
     ax.legend(frameon=False)
-    return _plain(ax)
+    return frameless(ax)
 
 
 def plot_residuals(ax: Axes, errors: Mapping[str, Tensor]) -> Axes:
@@ -156,12 +163,14 @@ def plot_residuals(ax: Axes, errors: Mapping[str, Tensor]) -> Axes:
     if not errors:
         raise ValueError('errors is empty: give at least one series, as {"method": errors}')
     for (name, series), (colour, line, mark) in zip(errors.items(), cycle(_STYLES), strict=False):
-        ax.semilogy(range(len(series)), _array(series), line, color=colour, marker=mark, label=name)
+        ax.semilogy(
+            range(len(series)), as_array(series), line, color=colour, marker=mark, label=name
+        )
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_xlabel("matrix-vector products")
     ax.set_ylabel("relative distance from the solution")
     ax.legend(frameon=False)
-    return _plain(ax)
+    return frameless(ax)
 
 
 def plot_trust_region(
@@ -181,21 +190,21 @@ def plot_trust_region(
     for name, points in {"edge": edge, "ellipse": ellipse, **steps}.items():
         if points.shape[-1] != 2:
             raise ValueError(f"{name} must have two coordinates, got {tuple(points.shape)}")
-    x, y, values = map(_array, surrogate)
+    x, y, values = map(as_array, surrogate)
     ax.contour(x, y, values, levels=14, colors=PALE, linewidths=0.9)
-    ax.fill(*_array(edge).T, facecolor=GREEN, alpha=0.15, edgecolor="none")
-    ax.plot(*_array(edge).T, color=GREEN, linewidth=2, label="mean KL = delta")
-    ax.plot(*_array(ellipse).T, "--", color=INK, linewidth=1.2, label="quadratic model = delta")
+    ax.fill(*as_array(edge).T, facecolor=GREEN, alpha=0.15, edgecolor="none")
+    ax.plot(*as_array(edge).T, color=GREEN, linewidth=2, label="mean KL = delta")
+    ax.plot(*as_array(ellipse).T, "--", color=INK, linewidth=1.2, label="quadratic model = delta")
     looks = zip(steps.items(), ((RED, "s"), (BLUE, "o"), (ORANGE, "D")), strict=False)
     for (name, step), (colour, mark) in looks:
-        across, up = _array(step)
+        across, up = as_array(step)
         ax.plot([0, across], [0, up], color=colour, linewidth=2)
         ax.plot(across, up, mark, color=colour, markersize=8, label=name)
     ax.plot(0, 0, "+", color=INK, markersize=10)
     ax.set_xlabel("change of the log-odds of fast, dry road")
     ax.set_ylabel("change of the log-odds of fast, ice")
     ax.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    return _plain(ax)
+    return frameless(ax)
 
 
 def plot_line_search(ax: Axes, kl: Tensor, gain: Tensor, delta: float) -> Axes:
@@ -206,7 +215,7 @@ def plot_line_search(ax: Axes, kl: Tensor, gain: Tensor, delta: float) -> Axes:
     """
     if kl.shape != gain.shape:
         raise ValueError(f"gain must be {tuple(kl.shape)} like kl, got {tuple(gain.shape)}")
-    x, y = _array(kl), _array(gain)
+    x, y = as_array(kl), as_array(gain)
     ax.fill_between([0, delta], 0, 1e3, color=GREEN, alpha=0.15, linewidth=0)
     ax.axvline(delta, color=INK, linewidth=1, linestyle="--")
     ax.axhline(0, color=INK, linewidth=1, linestyle="--")
@@ -227,16 +236,4 @@ def plot_line_search(ax: Axes, kl: Tensor, gain: Tensor, delta: float) -> Axes:
     ax.set_xlabel("true mean KL of the try (nats)")
     ax.set_ylabel("gain of the surrogate")
     ax.legend(frameon=False)
-    return _plain(ax)
-
-
-def _array(series: Tensor) -> np.ndarray[Any, Any]:
-    """What matplotlib draws: numbers, off the graph and off the device."""
-    return series.detach().cpu().numpy()
-
-
-def _plain(ax: Axes) -> Axes:
-    """White behind, no frame at the top and right."""
-    ax.set_facecolor("white")
-    ax.spines[["top", "right"]].set_visible(False)
-    return ax
+    return frameless(ax)
