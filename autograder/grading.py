@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import nbformat
+from filelock import FileLock, Timeout
 from nbformat import NotebookNode
 from nbgrader.utils import is_locked
 from sqlalchemy.exc import OperationalError
@@ -59,7 +60,8 @@ def grade(
 
     Whatever a submission holds, it ends as a record, a row in the gradebook and an autograded
     notebook. What an earlier run finished with the same file, checks and release is not done again.
-    Raises ValueError for a homework or folder that does not exist, SandboxError without a sandbox.
+    Raises ValueError for a homework or folder that does not exist or that another run is grading,
+    SandboxError without a sandbox.
     """
     if plan.homework not in HOMEWORKS:
         raise ValueError(f"There is no homework {plan.homework}; there are {', '.join(HOMEWORKS)}.")
@@ -70,6 +72,24 @@ def grade(
             f"Nobody handed in {plan.homework}: put notebooks at {plan.course}/submitted/"
             f"<student>/{plan.homework}/{plan.homework}.ipynb."
         )
+    (plan.course / ".course").mkdir(exist_ok=True)
+    try:
+        with FileLock(plan.course / ".course" / "grading.lock", timeout=0):
+            return _grade_class(plan, sandbox, checks, submissions, progress)
+    except Timeout:
+        raise ValueError(
+            f"Another `course grade` is at work in {plan.course}, and two would overwrite each "
+            "other's marks: wait until it ends."
+        ) from None
+
+
+def _grade_class(
+    plan: Plan,
+    sandbox: Sandbox,
+    checks: Sequence[Check],
+    submissions: Sequence[Submission],
+    progress: Progress,
+) -> list[Record]:
     release_assignment(plan.course, plan.homework, checks, plan.root)
     release = nbformat.read(
         plan.course / "release" / plan.homework / f"{plan.homework}.ipynb", as_version=4

@@ -74,7 +74,7 @@ def warm_up() -> None:
     from autograder import local
 
     local.public_exams()
-    for module in pkgutil.iter_modules(course_lib.__path__, "course_lib."):
+    for module in pkgutil.walk_packages(course_lib.__path__, "course_lib."):
         importlib.import_module(module.name)
     torch.set_num_threads(1)
     model = torch.nn.Linear(2, 2)

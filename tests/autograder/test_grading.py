@@ -4,6 +4,8 @@ import copy
 import shutil
 import sqlite3
 import stat
+import subprocess
+import sys
 from dataclasses import replace
 
 import nbformat
@@ -211,6 +213,20 @@ def test_a_new_file_is_graded_anew_and_the_others_are_not(small, root, sandbox):
     assert records["student2"].points == records["student2"].max_points
     after = {p.name: p.stat().st_mtime_ns for p in (course / ".course/records/hw1").iterdir()}
     assert {name for name in times if times[name] != after[name]} == {"student2.json"}
+
+
+def test_two_runs_on_one_class_are_kept_apart(small, root, sandbox):
+    course, _ = small
+    held = "import sys, filelock; filelock.FileLock(sys.argv[1]).acquire(); print(1); input()"
+    lock = course / ".course" / "grading.lock"
+    lock.parent.mkdir(exist_ok=True)
+    with subprocess.Popen(
+        [sys.executable, "-uc", held, lock], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        other.stdout.readline()
+        with pytest.raises(ValueError, match="Another `course grade` is at work"):
+            grade(Plan(root, course, "hw1"), sandbox)
+    assert not list(load_all(course, "hw1"))
 
 
 def test_late_submissions_are_known_as_such(small, root, sandbox):
