@@ -217,7 +217,7 @@ def test_a_new_file_is_graded_anew_and_the_others_are_not(small, root, sandbox):
 
 def test_two_runs_on_one_class_are_kept_apart(small, root, sandbox):
     course, _ = small
-    held = "import sys, filelock; filelock.FileLock(sys.argv[1]).acquire(); print(1); input()"
+    held = "import sys, filelock as f; a = f.FileLock(sys.argv[1]).acquire(); print(1); input()"
     lock = course / ".course" / "grading.lock"
     lock.parent.mkdir(exist_ok=True)
     with subprocess.Popen(
