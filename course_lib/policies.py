@@ -126,7 +126,7 @@ class _DiscretePolicy(Policy):
     def sample(self, observations: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Actions (B,) long and their log-probs (B,).
 
-        Raises ValueError if the logits hold NaN.
+        Raises FloatingPointError if the logits hold NaN.
         """
         _check_observations(self, observations)
         log_probs = self.logits(observations).log_softmax(-1)  # (B, A)
@@ -251,7 +251,7 @@ class GaussianPolicy(Policy):
     def sample(self, observations: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Actions (B, action_dim), not clipped, and their log-probs (B,).
 
-        Raises ValueError if the means hold NaN.
+        Raises FloatingPointError if the means hold NaN.
         """
         _check_observations(self, observations)
         means = self.net(observations)
@@ -467,7 +467,7 @@ def _pick(rows: Tensor, columns: Tensor) -> Tensor:
 def _check_finite(what: str, tensor: Tensor | np.ndarray) -> None:
     # The sum of finite numbers of this size is finite, and is one operation instead of four.
     if not math.isfinite(tensor.sum().item()):
-        raise ValueError(
+        raise FloatingPointError(
             f"the policy's {what} hold NaN or infinite numbers: look for NaN in the observations, "
             "or a last update that was too large"
         )

@@ -162,7 +162,7 @@ def collect(
     policy lives on device, the rollout too; the generator, on device, draws the actions and, for a
     reset, the environments' seed.
     Raises ValueError if steps is below 1, the policy does not fit the environments, or the
-    environments reset otherwise.
+    environments reset otherwise; FloatingPointError if the policy acts on, or gives, NaN.
     """
     if steps < 1:
         raise ValueError(f"steps must be at least 1, got {steps}")
@@ -242,7 +242,11 @@ def _record(
     with torch.no_grad():
         act = policy.actor(generator, steps)
         while t < steps and (not once or counts.any()):
-            actions[t], log_probs[t] = act(path[t])
+            try:
+                actions[t], log_probs[t] = act(path[t])
+            except FloatingPointError:
+                _check_observations(path[t], t)
+                raise
             shown, paid, over, cut, _ = envs.step(_for_environment(actions[t], space))
             if once and t == steps - 1:
                 cut = cut | (counts & ~over)
@@ -274,6 +278,16 @@ def _record(
         episode_ends=[entry[2] for entry in finished],
     )
     return rollout, Cursor(path[t].copy(), ~counts, returns, lengths)
+
+
+def _check_observations(observations: np.ndarray, steps: int) -> None:
+    """Raise FloatingPointError naming the environment whose observation is not finite."""
+    for n, observation in enumerate(observations):
+        if not np.isfinite(observation).all():
+            raise FloatingPointError(
+                f"the observation of environment {n} is {observation.tolist()}, {steps} rows on: "
+                "look at what the environment gave"
+            )
 
 
 def _for_environment(actions: np.ndarray, space: Any) -> np.ndarray:

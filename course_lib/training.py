@@ -7,7 +7,7 @@ outside, so a student's own function trains a real agent and a wrong one shows w
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -22,6 +22,7 @@ from course_lib.seeding import check_device, check_generator
 
 Statistics = dict[str, float]
 Advantages = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, float, float], Tensor]
+Watch = Callable[["Run"], None]
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ class ReinforceConfig:
     """Widths of the tanh layers of policy and critic."""
     max_steps: int = 1000
     """Steps after which an episode is cut."""
+    decay_to: float = 1.0
+    """Share of the learning rates that is left at total_steps, falling linearly; 1 keeps them."""
     total_steps: int = 200_000
     """Environment steps after which training stops."""
     stop_return: float | None = None
@@ -85,6 +88,8 @@ class PPOConfig:
     """Whether the networks see observations of mean 0 and spread 1; for continuous control."""
     scale_rewards: bool = False
     """Whether rewards are divided by the spread of the discounted returns."""
+    decay_to: float = 1.0
+    """Share of the learning rates that is left at total_steps, falling linearly; 1 keeps them."""
     total_steps: int = 200_000
     """Environment steps after which training stops."""
     stop_return: float | None = None
@@ -126,6 +131,8 @@ class TRPOConfig:
     """Whether the networks see observations of mean 0 and spread 1; for continuous control."""
     scale_rewards: bool = False
     """Whether rewards are divided by the spread of the discounted returns."""
+    decay_to: float = 1.0
+    """Share of the learning rates that is left at total_steps, falling linearly; 1 keeps them."""
     total_steps: int = 200_000
     """Environment steps after which training stops."""
     stop_return: float | None = None
@@ -133,6 +140,9 @@ class TRPOConfig:
 
     def __post_init__(self) -> None:
         _check_config(self)
+
+
+Config = ReinforceConfig | PPOConfig | TRPOConfig
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,26 +201,55 @@ class History:
         return sum(recent) / count if len(recent) == count else float("nan")
 
 
+@dataclass(eq=False)
+class Run:
+    """A training that goes on, with all that changes in it: put back, it goes on as if never left.
+
+    parts: by name, what changes beside history and cursor: modules, optimisers, environments, the
+    generator. watch: called with the run before the first update and after each; it may put the
+    parts back as they were, and what it raises ends the training between two updates.
+    history: what was seen. cursor: where acting stopped, None before the first step.
+    """
+
+    parts: Mapping[str, Any] = field(default_factory=dict)
+    watch: Watch | None = None
+    history: History = field(default_factory=History)
+    cursor: Cursor | None = None
+
+
 def train(
-    config: ReinforceConfig | PPOConfig | TRPOConfig,
+    config: Config,
     collect_next: Callable[[], Rollout],
     update: Callable[[Rollout], Statistics],
+    run: Run | None = None,
 ) -> History:
     """Act, update, write down, until config.total_steps or config.stop_return is reached.
 
-    Raises FloatingPointError saying at which step which quantity was NaN or infinite, before
-    anything was learned from it.
+    run: what is watched, and the history that is gone on from.
+    Raises FloatingPointError saying after which step which quantity was NaN or infinite.
     """
-    history = History()
-    while not _done(history, config.total_steps, config.stop_return):
-        rollout = collect_next()
-        _check_rollout(rollout, history.steps)
+    run = run or Run()
+    watch = run.watch or (lambda run: None)
+    watch(run)
+    while not _done(run.history, config.total_steps, config.stop_return):
+        before = run.history.steps
+        doing = "rollout"
         try:
+            rollout = collect_next()
+            _check_rollout(rollout, before)
+            doing = "update"
             statistics = update(rollout)
+            _check_statistics(statistics)
         except FloatingPointError as error:
-            raise FloatingPointError(f"update after step {history.steps}: {error}") from error
-        _remember(history, rollout, statistics)
-    return history
+            raise FloatingPointError(f"{doing} after step {before}: {error}") from error
+        _remember(run.history, rollout, statistics)
+        watch(run)
+    return run.history
+
+
+def decayed(learning_rate: float, config: Config, history: History) -> float:
+    """learning_rate * (1 - (1 - decay_to) * steps / total_steps), after history's steps."""
+    return learning_rate * (1 - (1 - config.decay_to) * history.steps / config.total_steps)
 
 
 def train_on_episodes(
@@ -224,6 +263,7 @@ def train_on_episodes(
     update: Callable[[Tensor, Tensor, Tensor], Statistics],
     generator: torch.Generator,
     device: torch.device | str = "cpu",
+    run: Run | None = None,
 ) -> History:
     """Loop of REINFORCE: whole episodes, one update for each batch of them. [slide 30]
 
@@ -232,6 +272,7 @@ def train_on_episodes(
     update: (the mean loss over episodes, observations (B, ...) and returns (B,) of all their steps)
     -> numbers to remember; it moves the policy and fits the critic.
     policy and critic are moved to device and trained in place; generator must be on device.
+    run: what is watched and gone on from, as in `train`.
     A time limit is the end here: the objective is the return up to it, and nothing bootstraps.
     Raises ValueError for bad input, before the first step.
     """
@@ -254,7 +295,7 @@ def train_on_episodes(
             losses.append(loss(scores, targets[-1], values, config.gamma))
         return update(torch.stack(losses).mean(), observations, torch.cat(targets))
 
-    return train(config, collect_next, update_from)
+    return train(config, collect_next, update_from, run)
 
 
 def train_on_steps(
@@ -268,6 +309,7 @@ def train_on_steps(
     generator: torch.Generator,
     rescale: Callable[[Rollout], Rollout] | None = None,
     device: torch.device | str = "cpu",
+    run: Run | None = None,
 ) -> History:
     """Loop of PPO and TRPO: a fixed number of steps, advantages from a critic, one update.
 
@@ -276,14 +318,15 @@ def train_on_steps(
     update: a Batch of the valid steps -> numbers to remember; it trains policy and critic.
     rescale: a rollout -> the rollout to learn from, with other rewards; history keeps those paid.
     policy and critic are moved to device and trained in place; generator must be on device.
+    run: what is watched and gone on from, as in `train`.
     Raises ValueError for bad input, before the first step. [slides 58 and 63]
     """
     _check_device(policy, critic, generator, device)
-    cursor: Cursor | None = None
+    run = run or Run()
 
     def collect_next() -> Rollout:
-        nonlocal cursor
-        rollout, cursor = collect(envs, policy, config.rollout_steps, generator, cursor, device)
+        steps = config.rollout_steps
+        rollout, run.cursor = collect(envs, policy, steps, generator, run.cursor, device)
         return rollout
 
     def update_from(rollout: Rollout) -> Statistics:
@@ -291,7 +334,7 @@ def train_on_steps(
             rollout = rescale(rollout)
         return update(make_batch(rollout, critic, advantages, config))
 
-    return train(config, collect_next, update_from)
+    return train(config, collect_next, update_from, run)
 
 
 @torch.no_grad()
@@ -303,9 +346,12 @@ def make_batch(
 ) -> Batch:
     """The rollout's valid steps with their advantages, and returns = advantages + values.
 
-    Raises ValueError if advantages is not shaped like the rewards or holds NaN.
+    Raises ValueError if advantages is not shaped like the rewards, FloatingPointError if values or
+    advantages hold NaN.
     """
     path_values = critic(rollout.path)  # (T + 1, N)
+    if not bool(path_values.isfinite().all()):
+        raise FloatingPointError("the critic's values hold NaN: try a smaller learning rate")
     values = path_values[:-1]
     estimates = advantages(
         rollout.rewards,
@@ -388,6 +434,12 @@ def _check_rollout(rollout: Rollout, before: int) -> None:
             )
 
 
+def _check_statistics(statistics: Statistics) -> None:
+    for name, value in statistics.items():
+        if not math.isfinite(value):
+            raise FloatingPointError(f"{name} is {value}: try a smaller learning rate")
+
+
 def _check_same(name: str, tensor: Any, like: Tensor) -> None:
     if not isinstance(tensor, Tensor) or tensor.shape != like.shape:
         got = tuple(tensor.shape) if isinstance(tensor, Tensor) else type(tensor).__name__
@@ -396,7 +448,7 @@ def _check_same(name: str, tensor: Any, like: Tensor) -> None:
             "look at the function that was passed in"
         )
     if not bool(tensor.isfinite().all()):
-        raise ValueError(
+        raise FloatingPointError(
             f"{name} gave NaN or infinite numbers: look at the function that was passed in, or at "
             "a critic that diverged"
         )
@@ -407,7 +459,7 @@ def _check_config(config: Any) -> None:
     for name, value in vars(config).items():
         if name == "gamma":
             check_discount(value)
-        elif name in ("lam", "epsilon"):
+        elif name in ("lam", "epsilon", "decay_to"):
             validate.fractions(**{name: value})
         elif name in ("learning_rate", "critic_learning_rate", "delta", "max_grad_norm"):
             validate.positive(**{name: value})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -12,13 +14,19 @@ from course_lib.rollout import make_envs
 from course_lib.scaling import RewardScaler, scaler_for
 from course_lib.seeding import check_device, check_generator
 from course_lib.training import (
+    Advantages,
     Batch,
     History,
     PPOConfig,
+    Run,
     Statistics,
+    Watch,
+    decayed,
     normalise,
     train_on_steps,
 )
+
+Objective = Callable[[Tensor, Tensor, Tensor, float], Tensor]
 
 
 def train_ppo(
@@ -27,11 +35,17 @@ def train_ppo(
     *,
     generator: torch.Generator,
     device: torch.device | str = "cpu",
+    watch: Watch | None = None,
+    objective: Objective = clipped_surrogate,
+    prepare: Callable[[Tensor], Tensor] = normalise,
+    advantages: Advantages = gae,
 ) -> tuple[Policy, History]:
     """Train a policy on env_id by PPO: epochs of minibatch ascent on the clipped surrogate.
 
     The old policy is the one that acted: its log-probs come with the rollout and stay fixed for the
     whole batch. generator draws everything and must be on device.
+    watch is called with the run before the first update and after each.
+    objective: what is climbed; prepare: advantages (B,) of a minibatch -> those it is given.
     Returns the policy and what training saw. Raises ValueError if no policy fits the environment.
     """
     check_generator(generator, check_device(device))
@@ -41,11 +55,14 @@ def train_ppo(
     policy = policy_for(envs, config.hidden, generator=generator, scaler=scaler)
     critic = critic_for(envs, config.hidden, generator=generator, scaler=scaler)
     optimiser = Adam([policy, critic], config.learning_rate)
+    parts = {"policy": policy, "critic": critic, "optimiser": optimiser, "rewards": rewards}
+    run = Run({**parts, "envs": envs, "generator": generator}, watch)
 
     def update(batch: Batch) -> Statistics:
+        optimiser.learning_rate = decayed(config.learning_rate, config, run.history)
         for _ in range(config.epochs):
             for part in batch.minibatches(config.minibatches, generator):
-                loss, statistics = ppo_loss(policy, critic, part, config)
+                loss, statistics = ppo_loss(policy, critic, part, config, objective, prepare)
                 optimiser.minimise(loss, config.max_grad_norm)
         if scaler is not None:
             scaler.moments.update(batch.observations)  # from the next rollout on
@@ -56,18 +73,24 @@ def train_ppo(
         policy,
         critic,
         config,
-        advantages=gae,
+        advantages=advantages,
         update=update,
         rescale=rewards and rewards.scaled,
         generator=generator,
         device=device,
+        run=run,
     )
     envs.close()
     return policy, history
 
 
 def ppo_loss(
-    policy: Policy, critic: nn.Module, part: Batch, config: PPOConfig
+    policy: Policy,
+    critic: nn.Module,
+    part: Batch,
+    config: PPOConfig,
+    objective: Objective = clipped_surrogate,
+    prepare: Callable[[Tensor], Tensor] = normalise,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """-L_clip + value_weight * mean (V - returns)^2 - entropy_weight * mean entropy, and its parts.
 
@@ -75,18 +98,16 @@ def ppo_loss(
     and the share of steps whose ratio lies outside the clip. [slides 60 and 63]
     """
     log_probs = policy.log_prob(part.observations, part.actions)
-    objective = clipped_surrogate(
-        log_probs, part.log_probs, normalise(part.advantages), config.epsilon
-    )
+    gain = objective(log_probs, part.log_probs, prepare(part.advantages), config.epsilon)
     value_loss = ((critic(part.observations) - part.returns) ** 2).mean()
-    loss = -objective + config.value_weight * value_loss
+    loss = -gain + config.value_weight * value_loss
     if config.entropy_weight > 0:
         loss = loss - config.entropy_weight * policy.entropy(part.observations).mean()
     with torch.no_grad():
         log_ratio = log_probs - part.log_probs
         ratio = log_ratio.exp()
         parts = {
-            "objective": objective.detach(),
+            "objective": gain.detach(),
             "value_loss": value_loss.detach(),
             "kl": (ratio - 1 - log_ratio).mean(),
             "share_outside_clip": ((ratio - 1).abs() > config.epsilon).to(ratio.dtype).mean(),

@@ -10,7 +10,16 @@ from course_lib.policies import Policy, critic_for, policy_for
 from course_lib.reference import gae
 from course_lib.rollout import Rollout, collect_episodes, make_envs
 from course_lib.seeding import check_device, check_generator
-from course_lib.training import History, ReinforceConfig, Statistics, shuffled, train
+from course_lib.training import (
+    History,
+    ReinforceConfig,
+    Run,
+    Statistics,
+    Watch,
+    decayed,
+    shuffled,
+    train,
+)
 
 
 def train_reinforce(
@@ -19,11 +28,13 @@ def train_reinforce(
     *,
     generator: torch.Generator,
     device: torch.device | str = "cpu",
+    watch: Watch | None = None,
 ) -> tuple[Policy, History]:
     """Train a policy on env_id by REINFORCE with a learned baseline.
 
     theta <- theta + alpha mean over episodes of sum_t gamma^t (G_t - V(s_t)) grad log pi(a_t|s_t),
     with Adam's step in place of alpha. generator draws everything and must be on device.
+    watch is called with the run before the first update and after each.
     Returns the policy and what training saw. Raises ValueError if no policy fits the environment.
     """
     check_generator(generator, check_device(device))
@@ -32,11 +43,16 @@ def train_reinforce(
     critic = critic_for(envs, config.hidden, generator=generator)
     optimiser = Adam([policy], config.learning_rate)
     critic_optimiser = Adam([critic], config.critic_learning_rate)
+    # No environments among the parts: every batch begins with a reset.
+    parts = {"policy": policy, "critic": critic, "generator": generator}
+    run = Run({**parts, "optimiser": optimiser, "critic_optimiser": critic_optimiser}, watch)
 
     def collect_next() -> Rollout:
         return collect_episodes(envs, policy, generator, config.max_steps, device)
 
     def update(rollout: Rollout) -> Statistics:
+        optimiser.learning_rate = decayed(config.learning_rate, config, run.history)
+        critic_optimiser.learning_rate = decayed(config.critic_learning_rate, config, run.history)
         returns = padded_returns(rollout, config.gamma)  # (T, N)
         with torch.no_grad():
             values = critic(rollout.observations)  # (T, N)
@@ -49,7 +65,7 @@ def train_reinforce(
                 critic_optimiser.minimise(value_loss)
         return {"loss": loss.item(), "value_loss": value_loss.item()}
 
-    history = train(config, collect_next, update)
+    history = train(config, collect_next, update, run)
     envs.close()
     return policy, history
 

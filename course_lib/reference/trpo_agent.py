@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -23,10 +24,14 @@ from course_lib.rollout import make_envs
 from course_lib.scaling import RewardScaler, scaler_for
 from course_lib.seeding import check_device, check_generator
 from course_lib.training import (
+    Advantages,
     Batch,
     History,
+    Run,
     Statistics,
     TRPOConfig,
+    Watch,
+    decayed,
     normalise,
     train_on_steps,
 )
@@ -38,10 +43,15 @@ def train_trpo(
     *,
     generator: torch.Generator,
     device: torch.device | str = "cpu",
+    watch: Watch | None = None,
+    prepare: Callable[[Tensor], Tensor] = normalise,
+    advantages: Advantages = gae,
 ) -> tuple[Policy, History]:
     """Train a policy on env_id by TRPO: natural-gradient steps inside a trust region of mean KL.
 
     generator draws everything and must be on device.
+    watch is called with the run before the first update and after each.
+    prepare: advantages (B,) of a batch -> those the surrogate is given.
     Returns the policy and what training saw. Raises ValueError if no policy fits the environment.
     """
     check_generator(generator, check_device(device))
@@ -51,9 +61,12 @@ def train_trpo(
     policy = policy_for(envs, config.hidden, generator=generator, scaler=scaler)
     critic = critic_for(envs, config.hidden, generator=generator, scaler=scaler)
     optimiser = Adam([critic], config.critic_learning_rate)
+    parts = {"policy": policy, "critic": critic, "optimiser": optimiser, "rewards": rewards}
+    run = Run({**parts, "envs": envs, "generator": generator}, watch)
 
     def update(batch: Batch) -> Statistics:
-        statistics = trust_region_step(policy, batch, config)
+        optimiser.learning_rate = decayed(config.critic_learning_rate, config, run.history)
+        statistics = trust_region_step(policy, batch, config, prepare)
         for _ in range(config.critic_epochs):
             for part in batch.minibatches(config.minibatches, generator):
                 value_loss = ((critic(part.observations) - part.returns) ** 2).mean()
@@ -67,24 +80,30 @@ def train_trpo(
         policy,
         critic,
         config,
-        advantages=gae,
+        advantages=advantages,
         update=update,
         rescale=rewards and rewards.scaled,
         generator=generator,
         device=device,
+        run=run,
     )
     envs.close()
     return policy, history
 
 
-def trust_region_step(policy: Policy, batch: Batch, config: TRPOConfig) -> Statistics:
+def trust_region_step(
+    policy: Policy,
+    batch: Batch,
+    config: TRPOConfig,
+    prepare: Callable[[Tensor], Tensor] = normalise,
+) -> Statistics:
     """One step: x solves F x = g, the step is sqrt(2 delta / x^T F x) x, then a line search.
 
     g is the surrogate's gradient and F the mean KL's Hessian (damped), both at the old policy; the
     policy is changed in place. Reports the KL used and the surrogate's gain. [slide 58]
     """
     theta = parameters_to_vector(policy.parameters()).detach()
-    advantages = normalise(batch.advantages)
+    advantages = prepare(batch.advantages)
     old = distribution_at(policy, theta, batch.observations)
 
     def objective(candidate: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from gymnasium.vector import SyncVectorEnv
 
+from course_lib.optimiser import Adam
 from course_lib.policies import CategoricalPolicy, critic_for, policy_for
 from course_lib.reference import (
     baseline_loss,
@@ -15,7 +16,6 @@ from course_lib.reference import (
     conjugate_gradient,
     gae,
     kl,
-    ppo_agent,
     returns_to_go,
 )
 from course_lib.reference.ppo_agent import train_ppo
@@ -28,7 +28,9 @@ from course_lib.training import (
     History,
     PPOConfig,
     ReinforceConfig,
+    Run,
     TRPOConfig,
+    decayed,
     normalise,
     train_on_episodes,
     train_on_steps,
@@ -131,7 +133,7 @@ def test_parts_that_answer_in_a_wrong_shape_are_named():
     config = PPOConfig(envs=3, rollout_steps=3)
     with pytest.raises(ValueError, match=r"advantages must give .* \(3, 3\), got \(3, 3, 1\)"):
         loop(train_on_steps, config, advantages=column, update=lambda batch: {})
-    with pytest.raises(ValueError, match="advantages gave NaN"):
+    with pytest.raises(FloatingPointError, match="advantages gave NaN"):
         loop(train_on_steps, config, advantages=holes, update=lambda batch: {})
     parts = {"loss": baseline_loss, "update": lambda *arguments: {}}
     with pytest.raises(ValueError, match=r"returns must give .* \(2,\), got \(\)"):
@@ -261,7 +263,7 @@ def test_trust_region_step_without_a_gradient_stays():
     assert torch.equal(before, torch.nn.utils.parameters_to_vector(policy.parameters()))
 
 
-def test_ppo_keeps_the_acting_policys_log_probs_through_all_epochs(monkeypatch):
+def test_ppo_keeps_the_acting_policys_log_probs_through_all_epochs():
     calls = []
 
     def spy(log_probs, old_log_probs, advantages, epsilon):
@@ -270,11 +272,10 @@ def test_ppo_keeps_the_acting_policys_log_probs_through_all_epochs(monkeypatch):
         assert epsilon == 0.3
         return clipped_surrogate(log_probs, old_log_probs, advantages, epsilon)
 
-    monkeypatch.setattr(ppo_agent, "clipped_surrogate", spy)
     config = PPOConfig(
         envs=4, rollout_steps=20, epochs=3, minibatches=2, epsilon=0.3, total_steps=80
     )
-    train_ppo("CartPole-v1", config, generator=new_generator(0))
+    train_ppo("CartPole-v1", config, generator=new_generator(0), objective=spy)
     assert len(calls) == 6  # epochs * minibatches of one update
     torch.testing.assert_close(calls[0][0], calls[0][1])
     epochs = [torch.cat([old for _, old in calls[i : i + 2]]).sort().values for i in (0, 2, 4)]
@@ -436,15 +437,99 @@ def test_a_number_that_is_none_stops_training_and_says_where(what):
     assert learned == []
 
 
-def test_a_loss_that_is_no_number_stops_training_and_says_after_which_step(monkeypatch):
-    right = ppo_agent.clipped_surrogate
+def test_an_observation_that_is_none_is_named_even_when_the_policy_has_to_act_on_it():
+    envs = SyncVectorEnv([lambda: Countdown(5), lambda: Breaks("observation")])
+    policy, critic = (make(envs, generator=new_generator(0)) for make in (policy_for, critic_for))
+    with pytest.raises(
+        FloatingPointError,
+        match=r"rollout after step 0: the observation of environment 1 is \[nan\], 3 rows on",
+    ):
+        train_on_steps(
+            envs,
+            policy,
+            critic,
+            PPOConfig(envs=2, rollout_steps=8),
+            advantages=gae,
+            update=lambda batch: {},
+            generator=new_generator(0),
+        )
+
+
+@pytest.mark.parametrize(("what", "broken"), [("critic", "the critic's values"), ("kl", "kl is")])
+def test_a_critic_or_a_reported_number_that_is_none_stops_training(what, broken):
+    def update(batch):
+        if what == "critic":
+            critic.net[-1].bias.data.fill_(float("nan"))
+        return {"kl": float("inf") if what == "kl" else 0.0}
+
+    envs = countdown_envs()
+    policy, critic = (make(envs, generator=new_generator(0)) for make in (policy_for, critic_for))
+    config = PPOConfig(envs=3, rollout_steps=3)
+    after = 9 if what == "critic" else 0
+    with pytest.raises(FloatingPointError, match=f"update after step {after}: {broken}"):
+        train_on_steps(
+            envs,
+            policy,
+            critic,
+            config,
+            advantages=gae,
+            update=update,
+            generator=new_generator(0),
+        )
+
+
+def test_a_watcher_sees_the_run_before_the_first_update_and_after_each_and_may_stop_it():
+    seen = []
+
+    def watch(run):
+        seen.append((run.history.steps, run.cursor is None, run.parts["name"]))
+        if run.history.steps == 18:
+            raise KeyboardInterrupt
+
+    config = PPOConfig(envs=3, rollout_steps=3)
+    with pytest.raises(KeyboardInterrupt):
+        loop(
+            train_on_steps,
+            config,
+            advantages=gae,
+            update=lambda batch: {},
+            run=Run({"name": "part"}, watch),
+        )
+    assert seen == [(0, True, "part"), (9, False, "part"), (18, False, "part")]
+
+
+def test_learning_rate_falls_linearly_to_the_share_that_is_asked_for():
+    config = PPOConfig(decay_to=0.2, total_steps=1000)
+    for steps, wanted in [(0, 3.0), (500, 1.8), (1000, 0.6)]:
+        history = History(updates=[{"steps": float(steps)}])
+        assert decayed(3.0, config, history) == pytest.approx(wanted)
+    assert decayed(3.0, PPOConfig(), History(updates=[{"steps": 1e5}])) == 3.0
+
+
+@pytest.mark.parametrize(("train", "config"), AGENTS, ids=NAMES)
+def test_agents_let_their_learning_rates_fall(train, config):
+    rates = []
+
+    def watch(run):
+        optimisers = [part for part in run.parts.values() if isinstance(part, Adam)]
+        rates.append([optimiser.learning_rate for optimiser in optimisers])
+
+    config = replace(config, decay_to=0.0, total_steps=1200)
+    _, history = train("CartPole-v1", config, generator=new_generator(0), watch=watch)
+    assert len(rates) >= 3
+    steps = [0, 0, *(update["steps"] for update in history.updates)]
+    for step, now in zip(steps, rates, strict=False):  # a rate is set as an update begins
+        wanted = [first * (1 - step / 1200) for first in rates[0]]
+        assert now == pytest.approx(wanted)
+
+
+def test_a_loss_that_is_no_number_stops_training_and_says_after_which_step():
     calls = []
 
     def breaks(*arguments):
         calls.append(1)
-        return right(*arguments) * (float("nan") if len(calls) > 20 else 1.0)
+        return clipped_surrogate(*arguments) * (float("nan") if len(calls) > 20 else 1.0)
 
-    monkeypatch.setattr(ppo_agent, "clipped_surrogate", breaks)
     config = PPOConfig(envs=4, rollout_steps=16, epochs=2, minibatches=8, hidden=(8,))
     with pytest.raises(FloatingPointError, match="update after step 64: the loss is nan"):
-        train_ppo("CartPole-v1", config, generator=new_generator(0))
+        train_ppo("CartPole-v1", config, generator=new_generator(0), objective=breaks)
