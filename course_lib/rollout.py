@@ -124,13 +124,13 @@ class Cursor:
     """Where a rollout stopped, so that the next one goes on from there.
 
     observations (N, ...): what the environments show. ended (N,) bool: their episode is over, the
-    next step resets them. returns, lengths (N,): of the episode so far.
+    next step resets them. returns (N,) float64, lengths (N,): of the episode so far.
     """
 
-    observations: np.ndarray
-    ended: np.ndarray
-    returns: np.ndarray
-    lengths: np.ndarray
+    observations: Tensor
+    ended: Tensor
+    returns: Tensor
+    lengths: Tensor
 
 
 def make_envs(env_id: str, envs: int, **options: Any) -> Any:
@@ -202,13 +202,14 @@ def _reset(
         )
     check_fits(policy, envs)
     check_generator(generator, check_device(device))
-    observations, _ = envs.reset(seed=draw_seed(generator))
+    shown, _ = envs.reset(seed=draw_seed(generator))
+    observations = torch.from_numpy(np.array(shown))
     count = envs.num_envs
     return Cursor(
-        np.array(observations),
-        np.zeros(count, dtype=bool),
-        np.zeros(count),
-        np.zeros(count, dtype=int),
+        observations,
+        torch.zeros(count, dtype=torch.bool),
+        torch.zeros(count, dtype=torch.float64),
+        torch.zeros(count, dtype=torch.long),
     )
 
 
@@ -223,61 +224,84 @@ def _record(
 ) -> tuple[Rollout, Cursor]:
     """At most `steps` rows from cursor on; `once`: one episode an environment, cut at the limit."""
     space = envs.single_action_space
-    count = envs.num_envs
-    floating = _numpy_type(next(policy.parameters()).dtype)
-    # A page of memory is taken when it is first written, so rows that are never reached are free.
-    shape = policy.observation_shape
-    kind = cursor.observations.dtype if shape == () else floating
-    path = np.empty((steps + 1, count, *shape), kind)
-    whole = policy.action_shape == ()
-    actions = np.empty((steps, count, *policy.action_shape), np.int64 if whole else floating)
-    log_probs, rewards = (np.empty((steps, count), floating) for _ in range(2))
-    terminated, truncated, valid = (np.empty((steps, count), bool) for _ in range(3))
+    floating = next(policy.parameters()).dtype
 
-    path[0] = cursor.observations
-    counts, returns, lengths = ~cursor.ended, cursor.returns.copy(), cursor.lengths.copy()
-    resets = np.flatnonzero(cursor.ended)
-    finished: list[tuple[float, int, int]] = []  # return, length, row
+    # A page of memory is taken when it is first written, so rows that are never reached are free.
+    def room(rows: int, kind: torch.dtype, *shape: int) -> Tensor:
+        return torch.empty((rows, envs.num_envs, *shape), dtype=kind)
+
+    whole = policy.observation_shape == ()
+    kind = cursor.observations.dtype if whole else floating
+    path = room(steps + 1, kind, *policy.observation_shape)
+    kind = torch.long if policy.action_shape == () else floating
+    actions = room(steps, kind, *policy.action_shape)
+    rewards, log_probs = room(steps, floating), room(steps, floating)
+    terminated, truncated, valid = (room(steps, torch.bool) for _ in range(3))
+
+    # The same memory as arrays.
+    at, doing, paid, scores, over, cut, counted = (
+        column.numpy()
+        for column in (path, actions, rewards, log_probs, terminated, truncated, valid)
+    )
+    at[0] = cursor.observations.numpy()
+    counts = ~cursor.ended.numpy()
     t = 0
     with torch.no_grad():
         act = policy.actor(generator, steps)
         while t < steps and (not once or counts.any()):
             try:
-                actions[t], log_probs[t] = act(path[t])
+                doing[t], scores[t] = act(at[t])
             except FloatingPointError:
-                _check_observations(path[t], t)
+                _check_observations(at[t], t)
                 raise
-            shown, paid, over, cut, _ = envs.step(_for_environment(actions[t], space))
+            counted[t] = counts
+            at[t + 1], paid[t], over[t], cut[t], _ = envs.step(_for_environment(doing[t], space))
             if once and t == steps - 1:
-                cut = cut | (counts & ~over)
-            path[t + 1], rewards[t], terminated[t], truncated[t] = shown, paid, over, cut
-            valid[t] = counts
-            returns += paid
-            lengths += 1
-            returns[resets], lengths[resets] = 0.0, 0
-            ended = over | cut
-            resets = np.flatnonzero(ended)
-            for n in resets[counts[resets]]:
-                finished.append((float(returns[n]), int(lengths[n]), t))
-            counts = counts & ~ended if once else ~ended
+                cut[t] |= counts & ~over[t]
+            goes_on = ~(over[t] | cut[t])
+            counts = counts & goes_on if once else goes_on
             t += 1
 
-    def tensor(array: np.ndarray) -> Tensor:
-        return torch.from_numpy(array).to(device)
-
+    actions, rewards, log_probs = actions[:t], rewards[:t], log_probs[:t]
+    terminated, truncated, valid = terminated[:t], truncated[:t], valid[:t]
+    episodes, returns, lengths = _episodes(rewards, terminated, truncated, valid, cursor)
     rollout = Rollout(
-        path=tensor(path[: t + 1]),
-        actions=tensor(actions[:t]),
-        rewards=tensor(rewards[:t]),
-        log_probs=tensor(log_probs[:t]),
-        terminated=tensor(terminated[:t]),
-        truncated=tensor(truncated[:t]),
-        valid=tensor(valid[:t]),
-        episode_returns=[entry[0] for entry in finished],
-        episode_lengths=[entry[1] for entry in finished],
-        episode_ends=[entry[2] for entry in finished],
+        path[: t + 1].to(device),
+        actions.to(device),
+        rewards.to(device),
+        log_probs.to(device),
+        terminated.to(device),
+        truncated.to(device),
+        valid.to(device),
+        *episodes,
     )
-    return rollout, Cursor(path[t].copy(), ~counts, returns, lengths)
+    return rollout, Cursor(path[t].clone(), torch.from_numpy(~counts), returns, lengths)
+
+
+def _episodes(
+    rewards: Tensor, terminated: Tensor, truncated: Tensor, valid: Tensor, cursor: Cursor
+) -> tuple[tuple[list[float], list[int], list[int]], Tensor, Tensor]:
+    """Returns, lengths and last rows of the episodes that ended, in the order in which they did.
+
+    And return and length (N,) of each environment's episode that still goes on. All else (T, N).
+    """
+    ended = (terminated | truncated) & valid
+    # Rows counted from 1: the last end before each row, 0 where the episode began before row 1.
+    numbers = torch.arange(1, len(ended) + 1, device=ended.device)[:, None]
+    first = torch.zeros_like(ended[:1], dtype=torch.long)
+    last_end = torch.cat([first, (ended * numbers).cummax(0).values])  # (T + 1, N)
+
+    def of_episode(amounts: Tensor, carried: Tensor) -> tuple[Tensor, Tensor]:
+        """Sum over the episode so far at each row (T, N), and after the last one (N,)."""
+        totals = torch.cat([first.to(amounts), (amounts * valid).cumsum(0) + carried])
+        before = totals.gather(0, last_end)
+        return totals[1:] - before[:-1], totals[-1] - before[-1]
+
+    returns, returns_so_far = of_episode(rewards.double(), cursor.returns)
+    lengths, lengths_so_far = of_episode(valid.long(), cursor.lengths)
+    rows = torch.nonzero(ended)[:, 0]
+    episodes = returns[ended].tolist(), lengths[ended].tolist(), rows.tolist()
+    return episodes, returns_so_far, lengths_so_far
 
 
 def _check_observations(observations: np.ndarray, steps: int) -> None:
@@ -295,7 +319,3 @@ def _for_environment(actions: np.ndarray, space: Any) -> np.ndarray:
         # The bounds are the environment's affair: the rollout keeps what the policy drew.
         return np.clip(actions, space.low, space.high).astype(space.dtype)
     return actions
-
-
-def _numpy_type(dtype: torch.dtype) -> np.dtype:
-    return torch.empty(0, dtype=dtype).numpy().dtype
