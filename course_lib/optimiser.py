@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -48,6 +48,16 @@ class Adam:
             parameter.data = self.theta[start:stop].view_as(parameter)
             parameter.grad = self.gradient[start:stop].view_as(parameter)
             start = stop
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """What a resumed run needs beside the parameters: m, v and k."""
+        return {"m": self.m, "v": self.v, "steps": torch.tensor(self.steps)}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Put back what `state_dict` gave. The parameters are put back by their modules."""
+        self.m.copy_(state["m"])
+        self.v.copy_(state["v"])
+        self.steps = int(state["steps"])
 
     def minimise(self, loss: Tensor, max_norm: float = math.inf) -> float:
         """One step down the gradient of loss. Returns the gradient's length before it was cut.
