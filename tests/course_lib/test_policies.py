@@ -133,6 +133,24 @@ def everything(policy_type):
     return stirred(policy_type(3, 3, generator=new_generator())), observations(40).numpy()
 
 
+def test_a_networks_first_and_second_derivatives_are_those_of_its_values():
+    network = ValueNetwork(3, (5, 4), generator=new_generator()).double()
+    at = torch.randn((2, 6, 3), dtype=torch.float64, generator=new_generator(1))
+    names, theta = zip(*network.named_parameters(), strict=True)
+
+    def values(at, *theta):
+        return torch.func.functional_call(network, dict(zip(names, theta, strict=True)), (at,))
+
+    hidden = at
+    for layer in network.net.linear[:-1]:
+        hidden = (hidden @ layer.weight.T + layer.bias).tanh()
+    last = network.net.linear[-1]
+    torch.testing.assert_close(network(at), (hidden @ last.weight.T + last.bias).squeeze(-1))
+    inputs = (at.requires_grad_(), *theta)
+    assert torch.autograd.gradcheck(values, inputs)
+    assert torch.autograd.gradgradcheck(values, inputs)
+
+
 @pytest.mark.parametrize("policy_type", [TabularSoftmaxPolicy, CategoricalPolicy, GaussianPolicy])
 def test_actor_draws_from_the_policy_and_knows_its_log_probs(policy_type):
     policy, at = everything(policy_type)
