@@ -9,7 +9,6 @@ import json
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +42,7 @@ def save_checkpoint(path: Path, run: Run, about: Mapping[str, Any]) -> str:
             continue
         tensors |= {f"parts.{name}.{key}": value for key, value in state.items()}
     if run.cursor is not None:
-        tensors |= {
-            f"cursor.{f.name}": _tensor(getattr(run.cursor, f.name)) for f in fields(Cursor)
-        }
+        tensors |= {f"cursor.{name}": value for name, value in vars(run.cursor).items()}
     history = run.history
     tensors["history.episode_returns"] = torch.tensor(history.episode_returns, dtype=torch.float64)
     tensors["history.episode_steps"] = torch.tensor(history.episode_steps, dtype=torch.int64)
@@ -57,6 +54,7 @@ def save_checkpoint(path: Path, run: Run, about: Mapping[str, Any]) -> str:
         "torch": torch.__version__,
         "updates": names,
         "problem": problem,
+        "cursor_device": str(run.cursor.observations.device) if run.cursor else "",
         "about": dict(about),
     }
     # Copies: parameters are views into one vector, and policy and critic may share a scaler.
@@ -107,7 +105,8 @@ def load_checkpoint(path: Path, run: Run) -> str:
             if isinstance(part, RewardScaler):
                 part.returns.zero_()  # of episodes that are not gone on with
     elif cursor:
-        run.cursor = Cursor(**{name: tensor.numpy() for name, tensor in cursor.items()})
+        device = header["cursor_device"]
+        run.cursor = Cursor(**{name: tensor.to(device) for name, tensor in cursor.items()})
     return problem
 
 
@@ -143,10 +142,6 @@ def _put_back(part: Any, state: dict[str, Tensor]) -> None:
 
 def _bytes(content: bytes) -> Tensor:
     return torch.from_numpy(np.frombuffer(content, np.uint8).copy())
-
-
-def _tensor(values: Any) -> Tensor:
-    return values if isinstance(values, Tensor) else torch.from_numpy(np.array(values))
 
 
 def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
