@@ -136,13 +136,19 @@ class Cursor:
 def make_envs(env_id: str, envs: int, **options: Any) -> Any:
     """Vector environment of `envs` copies of a registered environment, with next-step autoreset.
 
-    options go to gymnasium.make_vec. Raises ValueError if envs is below 1.
+    options go to gymnasium.make_vec. Raises ValueError if envs is below 1 or gymnasium has no such
+    environment.
     """
     import gymnasium
 
     if envs < 1:
         raise ValueError(f"envs must be at least 1, got {envs}")
-    return gymnasium.make_vec(env_id, num_envs=envs, **options)
+    try:
+        return gymnasium.make_vec(env_id, num_envs=envs, **options)
+    except (gymnasium.error.UnregisteredEnv, gymnasium.error.DependencyNotInstalled) as error:
+        raise ValueError(f"environment {env_id} cannot be made: {error}") from error
+    except ModuleNotFoundError as error:  # of "module:Name-v0"
+        raise ValueError(f"environment {env_id} cannot be made: {error}") from error
 
 
 def collect(

@@ -1,0 +1,110 @@
+"""What a policy is worth in fresh episodes, and what it looks like."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from itertools import count
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from course_lib.policies import Policy
+from course_lib.rollout import collect_episodes, make_envs
+
+SIDE_BY_SIDE = 128  # environments at most
+LONGEST = 10_000  # steps of an episode in an environment without a time limit
+
+
+class Greedy(Policy):
+    """The most probable action of a policy, in place of a draw."""
+
+    def __init__(self, policy: Policy) -> None:
+        super().__init__()
+        self.policy = policy
+        self.observation_shape = policy.observation_shape
+        self.action_shape = policy.action_shape
+        self.actions = getattr(policy, "actions", None)
+
+    def forward(self, observations: Tensor) -> Distribution:
+        """The policy's own distribution."""
+        return self.policy(observations)
+
+    @torch.no_grad()
+    def sample(self, observations: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """argmax_a pi(a | s) and its log-prob; nothing is drawn."""
+        distribution = self.distribution(observations)
+        actions = distribution.mode
+        return actions, distribution.log_prob(actions)
+
+
+def evaluate(
+    policy: Policy,
+    env_id: str,
+    episodes: int,
+    generator: torch.Generator,
+    *,
+    greedy: bool = False,
+    **options: Any,
+) -> float:
+    """Mean undiscounted return of whole episodes, each from a fresh start, up to its time limit.
+
+    Actions are drawn as in training, or with greedy the most probable ones. generator, on the
+    policy's device, draws them and the environments' seed. options go to gymnasium.make_vec.
+    Raises ValueError if episodes is below 1 or the policy does not fit the environment.
+    """
+    if episodes < 1:
+        raise ValueError(f"episodes must be at least 1, got {episodes}")
+    actor = Greedy(policy) if greedy else policy
+    returns: list[float] = []
+    while len(returns) < episodes:
+        envs = make_envs(env_id, min(episodes - len(returns), SIDE_BY_SIDE), **options)
+        limit = getattr(envs.spec, "max_episode_steps", None) or LONGEST
+        rollout = collect_episodes(envs, actor, generator, limit, generator.device)
+        returns += rollout.episode_returns
+        envs.close()
+    return fmean(returns)
+
+
+def record_video(
+    policy: Policy,
+    env_id: str,
+    folder: Path,
+    generator: torch.Generator,
+    *,
+    episodes: int = 1,
+    greedy: bool = True,
+) -> list[Path]:
+    """Films of whole episodes, folder/episode-<n>-episode-0.mp4, by gymnasium's recorder.
+
+    No screen is needed. Raises ValueError if the environment draws no pictures, or a package that
+    makes films is missing.
+    """
+    import gymnasium
+    from gymnasium.wrappers import RecordVideo
+
+    os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+    for old in folder.glob("episode-*.mp4"):
+        old.unlink()
+    numbers = count(1)
+
+    def recorded(env: Any) -> Any:
+        name = f"episode-{next(numbers)}"
+        return RecordVideo(env, str(folder), name_prefix=name, disable_logger=True)
+
+    with gymnasium.make(env_id) as env:
+        pictures = env.metadata.get("render_modes", [])
+    if "rgb_array" not in pictures:
+        raise ValueError(f"{env_id} cannot be filmed: it draws {pictures or 'nothing'}")
+    options = {"vectorization_mode": "sync", "render_mode": "rgb_array", "wrappers": [recorded]}
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*Overwriting existing videos")
+            evaluate(policy, env_id, episodes, generator, greedy=greedy, **options)
+    except (gymnasium.error.Error, ImportError) as error:
+        raise ValueError(f"{env_id} cannot be filmed: {error}") from error
+    return sorted(folder.glob("episode-*.mp4"))
