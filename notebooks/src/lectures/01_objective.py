@@ -566,7 +566,7 @@ print(exact)
 #
 # *Slide 13.* **Gradient ascent** repeats $\theta \leftarrow \theta + \eta\,\nabla_\theta J(\theta)$. For a small step, Taylor says what we gain:
 #
-# $$J(\theta + \eta\nabla J) = J(\theta) + \eta\,\|\nabla J\|^2 + O(\eta^2).$$
+# $$J(\theta + \eta\nabla J) = J(\theta) + \eta\,\lVert\nabla J\rVert^2 + O(\eta^2).$$
 #
 # The first-order gain is a square, so it is never negative. Small steps uphill improve, always. We take one in each of 1,000 random worlds.
 

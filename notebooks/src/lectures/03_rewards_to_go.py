@@ -565,7 +565,7 @@ score_rows = torch.nn.functional.one_hot(a, 2) - tables[:, t, s]  # (M, 64, 3, A
 assert same(p_ways.sum(1), torch.ones(2000))
 
 # %% [markdown]
-# In these worlds no state is met twice, so the scores of different steps live in different rows, and the second moment of the estimate is $\mathbb{E}\big[\sum_t w_t^2\,\|\nabla\log\pi(a_t\mid s_t)\|^2\big]$ with $w_t$ the weight of step $t$.
+# In these worlds no state is met twice, so the scores of different steps live in different rows, and the second moment of the estimate is $\mathbb{E}\big[\sum_t w_t^2\,\lVert\nabla\log\pi(a_t\mid s_t)\rVert^2\big]$ with $w_t$ the weight of step $t$.
 
 # %%
 def both_variances(paid):  # rewards (M, step, state, action) -> variance with R, variance with G
