@@ -244,7 +244,7 @@ def first_rows_every_step(
         minibatches,
         objective,
         learning_rate,
-        lambda new, old, weights, rows: (new[:size], old[:size], weights[:size]),
+        lambda *tables: tuple(table[:size] for table in tables[:3]),
     )
 
 
