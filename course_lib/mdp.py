@@ -527,6 +527,13 @@ def _check_mdp(mdp: TabularMDP) -> None:
         )
 
 
+def cumulative(probabilities: Tensor) -> Tensor:
+    """Distribution function over the last axis: a draw u in [0, 1) has outcome (u >= cdf).sum()."""
+    cdf = probabilities.cumsum(-1)
+    # Exactly 1 from the last possible outcome on: no draw passes it.
+    return cdf / cdf[..., -1:]
+
+
 def check_discount(gamma: float) -> None:
     """Raise ValueError unless gamma is a number in [0, 1]."""
     number = isinstance(gamma, (int, float)) and not isinstance(gamma, bool)

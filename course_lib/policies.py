@@ -73,7 +73,18 @@ class Policy(nn.Module):
         return distribution.log_prob(actions)
 
     def sample(self, observations: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Actions drawn from pi(. | s), and their log-probs (B,); no gradient flows through."""
+        """Actions drawn from pi(. | s), not clipped, and their log-probs (B,), without a graph.
+
+        Raises FloatingPointError if the policy gives NaN.
+        """
+        _check_observations(self, observations)
+        with torch.no_grad():
+            actions, log_probs = self.draw(observations, generator)
+        check_finite("actions or log-probs", actions.sum() + log_probs.sum())
+        return actions, log_probs
+
+    def draw(self, observations: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """`sample` unchecked, under torch.no_grad(): nothing here waits for the device."""
         raise NotImplementedError
 
     def actor(self, generator: torch.Generator, steps: int) -> Actor:
@@ -122,20 +133,13 @@ class _DiscretePolicy(Policy):
         _check_actions(self, observations, actions)
         return _pick(self.logits(observations).log_softmax(-1), actions)
 
-    @torch.no_grad()
-    def sample(self, observations: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Actions (B,) long and their log-probs (B,).
-
-        Raises FloatingPointError if the logits hold NaN.
-        """
-        _check_observations(self, observations)
+    def draw(self, observations: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Actions (B,) long and their log-probs (B,)."""
         log_probs = self.logits(observations).log_softmax(-1)  # (B, A)
         # The Gumbel-max trick: with independent E_a ~ Exp(1), argmax_a log pi(a) - log E_a ~ pi.
         noise = torch.empty_like(log_probs).exponential_(generator=generator).log_()
         actions = (log_probs - noise).argmax(-1)  # (B,)
-        chosen = _pick(log_probs, actions)
-        _check_finite("logits", chosen)
-        return actions, chosen
+        return actions, _pick(log_probs, actions)
 
     def logits_of_arrays(self) -> Callable[[np.ndarray], np.ndarray]:
         """`logits` in NumPy, for the parameters as they are."""
@@ -159,7 +163,7 @@ class _DiscretePolicy(Policy):
             total = cdf[-1]
             actions = (next(draws) * total >= cdf[:-1]).sum(0)  # (N,), the inverse of the cdf
             log_probs = logits[actions, np.arange(len(total))] - np.log(total)
-            _check_finite("logits", log_probs)
+            check_finite("logits", log_probs)
             return actions, log_probs
 
         return act
@@ -247,17 +251,11 @@ class GaussianPolicy(Policy):
         normal = Normal(means, self.log_std.exp().expand_as(means), validate_args=False)
         return Independent(normal, 1, validate_args=False)
 
-    @torch.no_grad()
-    def sample(self, observations: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Actions (B, action_dim), not clipped, and their log-probs (B,).
-
-        Raises FloatingPointError if the means hold NaN.
-        """
-        _check_observations(self, observations)
+    def draw(self, observations: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Actions (B, action_dim) and their log-probs (B,)."""
         means = self.net(observations)
         noise = torch.empty_like(means).normal_(generator=generator)
         actions = means + self.log_std.exp() * noise
-        _check_finite("means", actions)
         # Of (a - mean) / std = noise: nothing is lost by subtracting the mean again.
         log_densities = -0.5 * noise**2 - self.log_std - 0.5 * math.log(2 * math.pi)
         return actions, log_densities.sum(-1)
@@ -273,7 +271,7 @@ class GaussianPolicy(Policy):
             means = means_of(observations)
             noise = torch.randn(means.shape, dtype=self.log_std.dtype, generator=generator).numpy()
             actions = means + std * noise
-            _check_finite("means", actions)
+            check_finite("means", actions)
             return actions, constant - 0.5 * (noise**2).sum(-1)
 
         return act
@@ -464,7 +462,8 @@ def _pick(rows: Tensor, columns: Tensor) -> Tensor:
     return rows.gather(-1, columns.unsqueeze(-1)).squeeze(-1)
 
 
-def _check_finite(what: str, tensor: Tensor | np.ndarray) -> None:
+def check_finite(what: str, tensor: Tensor | np.ndarray) -> None:
+    """Raise FloatingPointError if the policy's tensor holds NaN or infinite numbers."""
     # The sum of finite numbers of this size is finite, and is one operation instead of four.
     if not math.isfinite(tensor.sum().item()):
         raise FloatingPointError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,9 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from course_lib.mdp import TabularMDP, check_policy
-from course_lib.policies import Policy, check_fits
+from course_lib.mdp import TabularMDP, check_policy, cumulative
+from course_lib.policies import Policy, check_finite, check_fits
 from course_lib.seeding import check_device, check_generator, draw_seed
+from course_lib.tensor_envs import PREFIX, TensorEnvs, make_tensor_envs
+
+PATIENCE = 32
+"""Steps on a device between two looks at whether all episodes are over: a look waits for it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,9 +55,9 @@ def sample_episodes(
         )
     check_policy(mdp, policy)
     check_generator(generator, mdp.device)
-    start_cdf = _cumulative(mdp.start)
-    policy_cdf = _cumulative(policy.detach())
-    transition_cdf = _cumulative(mdp.transitions)
+    start_cdf = cumulative(mdp.start)
+    policy_cdf = cumulative(policy.detach())
+    transition_cdf = cumulative(mdp.transitions)
 
     def uniform(count: int) -> Tensor:
         return torch.rand(count, 1, dtype=torch.float64, generator=generator, device=mdp.device)
@@ -75,12 +80,6 @@ def sample_episodes(
     lengths = torch.bincount(owners, minlength=episodes).tolist()
     parts = zip(states.split(lengths), actions.split(lengths), rewards.split(lengths), strict=True)
     return [Episode(*part) for part in parts]
-
-
-def _cumulative(probabilities: Tensor) -> Tensor:
-    cdf = probabilities.cumsum(-1)
-    # Exactly 1 from the last possible outcome on: a draw in [0, 1) never passes it.
-    return cdf / cdf[..., -1:]
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,16 +132,19 @@ class Cursor:
     lengths: Tensor
 
 
-def make_envs(env_id: str, envs: int, **options: Any) -> Any:
+def make_envs(env_id: str, envs: int, device: torch.device | str = "cpu", **options: Any) -> Any:
     """Vector environment of `envs` copies of a registered environment, with next-step autoreset.
 
-    options go to gymnasium.make_vec. Raises ValueError if envs is below 1 or gymnasium has no such
-    environment.
+    Those of course_lib.tensor_envs, tensor/CartPole-v1 and the like, are made of tensors on
+    device; gymnasium's act on the host. options go to gymnasium.make_vec or make_tensor_envs.
+    Raises ValueError if envs is below 1 or there is no such environment.
     """
-    import gymnasium
-
     if envs < 1:
         raise ValueError(f"envs must be at least 1, got {envs}")
+    if env_id.startswith(PREFIX):
+        return make_tensor_envs(env_id, envs, device, **options)
+    import gymnasium
+
     try:
         return gymnasium.make_vec(env_id, num_envs=envs, **options)
     except (gymnasium.error.UnregisteredEnv, gymnasium.error.DependencyNotInstalled) as error:
@@ -166,9 +168,11 @@ def collect(
     that time runs through; and because the reset waits, the observation at an episode's end is the
     true last one, which is what a truncated episode bootstraps from.
     policy lives on device, the rollout too; the generator, on device, draws the actions and, for a
-    reset, the environments' seed.
+    reset, the environments' seed. Environments made of tensors are acted in without a copy to the
+    host, all others through arrays.
     Raises ValueError if steps is below 1, the policy does not fit the environments, or the
-    environments reset otherwise; FloatingPointError if the policy acts on, or gives, NaN.
+    environments reset otherwise or lie on another device; FloatingPointError if the policy acts on,
+    or gives, NaN.
     """
     if steps < 1:
         raise ValueError(f"steps must be at least 1, got {steps}")
@@ -208,15 +212,18 @@ def _reset(
         )
     check_fits(policy, envs)
     check_generator(generator, check_device(device))
+    if isinstance(envs, TensorEnvs) and envs.device != check_device(device):
+        raise ValueError(
+            f"the environments are on {envs.device} and the rollout is wanted on {device}: make "
+            "them with make_envs(env_id, envs, device)"
+        )
     shown, _ = envs.reset(seed=draw_seed(generator))
-    observations = torch.from_numpy(np.array(shown))
-    count = envs.num_envs
-    return Cursor(
-        observations,
-        torch.zeros(count, dtype=torch.bool),
-        torch.zeros(count, dtype=torch.float64),
-        torch.zeros(count, dtype=torch.long),
-    )
+    observations = shown if isinstance(shown, Tensor) else torch.from_numpy(np.array(shown))
+
+    def zeros(kind: torch.dtype) -> Tensor:
+        return torch.zeros(envs.num_envs, dtype=kind, device=observations.device)
+
+    return Cursor(observations, zeros(torch.bool), zeros(torch.float64), zeros(torch.long))
 
 
 def _record(
@@ -229,48 +236,50 @@ def _record(
     once: bool,
 ) -> tuple[Rollout, Cursor]:
     """At most `steps` rows from cursor on; `once`: one episode an environment, cut at the limit."""
-    space = envs.single_action_space
     floating = next(policy.parameters()).dtype
+    home = envs.device if isinstance(envs, TensorEnvs) else torch.device("cpu")
+    observations, ended, returns, lengths = (
+        column.to(home)
+        for column in (cursor.observations, cursor.ended, cursor.returns, cursor.lengths)
+    )
 
     # A page of memory is taken when it is first written, so rows that are never reached are free.
     def room(rows: int, kind: torch.dtype, *shape: int) -> Tensor:
-        return torch.empty((rows, envs.num_envs, *shape), dtype=kind)
+        return torch.empty((rows, envs.num_envs, *shape), dtype=kind, device=home)
 
-    whole = policy.observation_shape == ()
-    kind = cursor.observations.dtype if whole else floating
+    kind = observations.dtype if policy.observation_shape == () else floating
     path = room(steps + 1, kind, *policy.observation_shape)
     kind = torch.long if policy.action_shape == () else floating
     actions = room(steps, kind, *policy.action_shape)
     rewards, log_probs = room(steps, floating), room(steps, floating)
     terminated, truncated, valid = (room(steps, torch.bool) for _ in range(3))
+    path[0] = observations
 
-    # The same memory as arrays.
-    at, doing, paid, scores, over, cut, counted = (
-        column.numpy()
-        for column in (path, actions, rewards, log_probs, terminated, truncated, valid)
+    # One loop for both: the same memory is seen as tensors or as arrays, as the environments do.
+    act, see, patience = _acting(envs, policy, generator, steps)
+    at, doing, paid, scores, over, cut, counted, counts = map(
+        see, (path, actions, rewards, log_probs, terminated, truncated, valid, ~ended)
     )
-    at[0] = cursor.observations.numpy()
-    counts = ~cursor.ended.numpy()
     t = 0
     with torch.no_grad():
-        act = policy.actor(generator, steps)
-        while t < steps and (not once or counts.any()):
-            try:
-                doing[t], scores[t] = act(at[t])
-            except FloatingPointError:
-                _check_observations(at[t], t)
-                raise
+        while t < steps and not (once and t % patience == 0 and not counts.any()):
+            doing[t], scores[t], sent = act(at[t], t)
             counted[t] = counts
-            at[t + 1], paid[t], over[t], cut[t], _ = envs.step(_for_environment(doing[t], space))
+            at[t + 1], paid[t], over[t], cut[t], _ = envs.step(sent)
             if once and t == steps - 1:
                 cut[t] |= counts & ~over[t]
             goes_on = ~(over[t] | cut[t])
             counts = counts & goes_on if once else goes_on
             t += 1
 
+    if once:
+        t = int(valid[:t].any(1).sum())  # without the rows after the last episode's end
     actions, rewards, log_probs = actions[:t], rewards[:t], log_probs[:t]
     terminated, truncated, valid = terminated[:t], truncated[:t], valid[:t]
-    episodes, returns, lengths = _episodes(rewards, terminated, truncated, valid, cursor)
+    if isinstance(envs, TensorEnvs):  # in arrays each step was looked at
+        _check_drawn(path[: t + 1], actions, log_probs)
+    flags = terminated, truncated, valid
+    episodes, returns, lengths = _episodes(rewards, *flags, returns, lengths)
     rollout = Rollout(
         path[: t + 1].to(device),
         actions.to(device),
@@ -281,15 +290,51 @@ def _record(
         valid.to(device),
         *episodes,
     )
-    return rollout, Cursor(path[t].clone(), torch.from_numpy(~counts), returns, lengths)
+    return rollout, Cursor(path[t].clone(), ~torch.as_tensor(counts), returns, lengths)
+
+
+def _acting(
+    envs: Any, policy: Policy, generator: torch.Generator, steps: int
+) -> tuple[Callable[[Any, int], tuple[Any, Any, Any]], Callable[[Tensor], Any], int]:
+    """How one acts in environments made of tensors, and in all others, which are made of arrays.
+
+    act: (observations, row) -> actions, their log-probs, and the actions as the environments take
+    them. see: a tensor as the environments do. patience: rows between two looks at what is over.
+    """
+    if isinstance(envs, TensorEnvs):
+
+        def act(observations: Tensor, t: int) -> tuple[Tensor, Tensor, Tensor]:
+            actions, log_probs = policy.draw(observations, generator)
+            return actions, log_probs, actions
+
+        return act, lambda column: column, PATIENCE
+
+    draw = policy.actor(generator, steps)
+    space = envs.single_action_space
+
+    def act_on_arrays(observations: np.ndarray, t: int) -> tuple[Any, Any, Any]:
+        try:
+            actions, log_probs = draw(observations)
+        except FloatingPointError:
+            _check_observations(torch.from_numpy(observations)[None], t)
+            raise
+        return actions, log_probs, _for_environment(actions, space)
+
+    return act_on_arrays, lambda column: column.numpy(), 1
 
 
 def _episodes(
-    rewards: Tensor, terminated: Tensor, truncated: Tensor, valid: Tensor, cursor: Cursor
+    rewards: Tensor,
+    terminated: Tensor,
+    truncated: Tensor,
+    valid: Tensor,
+    returns: Tensor,
+    lengths: Tensor,
 ) -> tuple[tuple[list[float], list[int], list[int]], Tensor, Tensor]:
     """Returns, lengths and last rows of the episodes that ended, in the order in which they did.
 
-    And return and length (N,) of each environment's episode that still goes on. All else (T, N).
+    And returns and lengths (N,) of those that go on; before the first row they were as given. All
+    else is (T, N).
     """
     ended = (terminated | truncated) & valid
     # Rows counted from 1: the last end before each row, 0 where the episode began before row 1.
@@ -303,21 +348,32 @@ def _episodes(
         before = totals.gather(0, last_end)
         return totals[1:] - before[:-1], totals[-1] - before[-1]
 
-    returns, returns_so_far = of_episode(rewards.double(), cursor.returns)
-    lengths, lengths_so_far = of_episode(valid.long(), cursor.lengths)
+    all_returns, returns = of_episode(rewards.double(), returns)
+    all_lengths, lengths = of_episode(valid.long(), lengths)
     rows = torch.nonzero(ended)[:, 0]
-    episodes = returns[ended].tolist(), lengths[ended].tolist(), rows.tolist()
-    return episodes, returns_so_far, lengths_so_far
+    episodes = all_returns[ended].tolist(), all_lengths[ended].tolist(), rows.tolist()
+    return episodes, returns, lengths
 
 
-def _check_observations(observations: np.ndarray, steps: int) -> None:
-    """Raise FloatingPointError naming the environment whose observation is not finite."""
-    for n, observation in enumerate(observations):
-        if not np.isfinite(observation).all():
-            raise FloatingPointError(
-                f"the observation of environment {n} is {observation.tolist()}, {steps} rows on: "
-                "look at what the environment gave"
-            )
+def _check_drawn(path: Tensor, actions: Tensor, log_probs: Tensor) -> None:
+    """Raise FloatingPointError if a policy drew NaN, naming the observation if that was it."""
+    drawn = log_probs + actions.reshape(*log_probs.shape, -1).sum(-1)  # (T, N)
+    try:
+        check_finite("actions or log-probs", drawn)
+    except FloatingPointError:
+        row = int(torch.nonzero(~drawn.isfinite())[0, 0])
+        _check_observations(path[: row + 1], 0)  # NaN that came later may come of this
+        raise
+
+
+def _check_observations(path: Tensor, before: int) -> None:
+    """Raise FloatingPointError naming the first observation of path (T, N, ...) not finite."""
+    broken = ~path.isfinite().reshape(*path.shape[:2], -1).all(-1)
+    for t, n in torch.nonzero(broken)[:1].tolist():
+        raise FloatingPointError(
+            f"the observation of environment {n} is {path[t, n].tolist()}, {before + t} rows on: "
+            "look at what the environment gave"
+        )
 
 
 def _for_environment(actions: np.ndarray, space: Any) -> np.ndarray:

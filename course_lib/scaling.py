@@ -120,11 +120,11 @@ class RewardScaler(nn.Module):
 
         For rollouts that follow upon each other. The episodes' own returns stay as they were paid.
         """
-        seen = []
-        for rewards, valid in zip(rollout.rewards, rollout.valid, strict=True):  # (N,)
-            self.returns.mul_(self.gamma).add_(rewards)
-            seen.append(self.returns[valid])
-            self.returns[~valid] = 0  # a reset follows each end
-        self.moments.update(torch.cat(seen))
+        returns = torch.empty_like(rollout.rewards, dtype=self.returns.dtype)  # (T, N)
+        for t, valid in enumerate(rollout.valid):  # (N,)
+            self.returns.mul_(self.gamma).add_(rollout.rewards[t])
+            returns[t] = self.returns
+            self.returns.masked_fill_(~valid, 0)  # a reset follows each end
+        self.moments.update(returns[rollout.valid])
         std = (self.moments.variance + 1e-8).sqrt().to(rollout.rewards)
         return replace(rollout, rewards=rollout.rewards / std)

@@ -21,13 +21,18 @@ def draw_seed(generator: torch.Generator) -> int:
 
 
 def check_device(device: torch.device | str) -> torch.device:
-    """Device by name. Raises ValueError if it is a CUDA device that is not there."""
+    """Device by name, with its number. Raises ValueError if it is a CUDA device that is not there.
+
+    Without a number it is CUDA's current device.
+    """
     wanted = torch.device(device)
     if wanted.type == "cuda" and (wanted.index or 0) >= torch.cuda.device_count():
         raise ValueError(
             f"device {device} is wanted and torch sees {torch.cuda.device_count()} CUDA devices: "
             "use device='cpu'"
         )
+    if wanted.type == "cuda" and wanted.index is None:
+        return torch.device("cuda", torch.cuda.current_device())
     return wanted
 
 

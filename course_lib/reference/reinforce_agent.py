@@ -38,7 +38,7 @@ def train_reinforce(
     Returns the policy and what training saw. Raises ValueError if no policy fits the environment.
     """
     check_generator(generator, check_device(device))
-    envs = make_envs(env_id, config.envs)
+    envs = make_envs(env_id, config.envs, device)
     policy = policy_for(envs, config.hidden, generator=generator)
     critic = critic_for(envs, config.hidden, generator=generator)
     optimiser = Adam([policy], config.learning_rate)

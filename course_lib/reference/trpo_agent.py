@@ -55,7 +55,7 @@ def train_trpo(
     Returns the policy and what training saw. Raises ValueError if no policy fits the environment.
     """
     check_generator(generator, check_device(device))
-    envs = make_envs(env_id, config.envs)
+    envs = make_envs(env_id, config.envs, device)
     scaler = scaler_for(envs, device) if config.scale_observations else None
     rewards = RewardScaler(config.envs, config.gamma).to(device) if config.scale_rewards else None
     policy = policy_for(envs, config.hidden, generator=generator, scaler=scaler)
