@@ -19,7 +19,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from autograder import local
+from autograder import local, train
 from autograder.record import Record
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.command("check")(local.check_notebook)
+app.command("train")(train.train_agent)
 console = Console()
 complain = Console(stderr=True)
 
@@ -275,7 +276,7 @@ def main() -> None:
         complain.print(f"course: {error}", markup=False, highlight=False)
         raise SystemExit(2) from None
     except SystemExit as end:
-        if end.code == STOPPED:
+        if end.code == STOPPED and not isinstance(end, train.Said):
             complain.print(
                 "course: stopped. What is graded stays; the same command goes on from here."
             )

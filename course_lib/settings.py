@@ -9,14 +9,16 @@ Every further name is a field of the algorithm's configuration; what is left out
 
 from __future__ import annotations
 
+import json
 import tomllib
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from course_lib.training import PPOConfig, ReinforceConfig, TRPOConfig
+from course_lib.training import Config, PPOConfig, ReinforceConfig, TRPOConfig
 
-CONFIGS: dict[str, type[ReinforceConfig] | type[TRPOConfig] | type[PPOConfig]] = {
+CONFIGS: dict[str, type[Config]] = {
     "reinforce": ReinforceConfig,
     "trpo": TRPOConfig,
     "ppo": PPOConfig,
@@ -29,7 +31,7 @@ class Settings:
 
     algorithm: str
     env: str
-    config: ReinforceConfig | TRPOConfig | PPOConfig
+    config: Config
 
 
 def read_settings(path: Path) -> Settings:
@@ -51,24 +53,38 @@ def read_settings(path: Path) -> Settings:
         )
     if not isinstance(env, str):
         raise ValueError(f'{path}: env must be an environment\'s id, such as "CartPole-v1"')
-    config = CONFIGS[algorithm]
-    defaults = {field.name: field.default for field in fields(config)}
-    for name, value in table.items():
-        if name not in defaults:
-            raise ValueError(
-                f"{path}: {algorithm} has no setting {name!r}: choose from {', '.join(defaults)}"
-            )
-        if isinstance(value, list):
-            table[name] = value = tuple(value)
-        if not _same_kind(value, defaults[name]):
-            raise ValueError(
-                f"{path}: {name} must be of the kind of its default {defaults[name]!r}, "
-                f"got {value!r}"
-            )
     try:
-        return Settings(algorithm, env, config(**table))
+        return Settings(algorithm, env, configure(algorithm, table))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def configure(algorithm: str, values: Mapping[str, Any], base: Config | None = None) -> Config:
+    """base, or the algorithm's defaults, with other values; a list stands for a tuple.
+
+    Raises ValueError naming the setting that the algorithm does not know or the value it refuses.
+    """
+    base = base or CONFIGS[algorithm]()
+    defaults = {field.name: field.default for field in fields(base)}
+    changed: dict[str, Any] = {}
+    for name, value in values.items():
+        if name not in defaults:
+            raise ValueError(
+                f"{algorithm} has no setting {name!r}: choose from {', '.join(defaults)}"
+            )
+        changed[name] = tuple(value) if isinstance(value, list) else value
+        if not _same_kind(changed[name], defaults[name]):
+            raise ValueError(
+                f"{name} must be of the kind of its default {defaults[name]!r}, got {value!r}"
+            )
+    return replace(base, **changed)
+
+
+def settings_text(settings: Settings) -> str:
+    """The file that read_settings reads as these settings, with every default written out."""
+    table = {"algorithm": settings.algorithm, "env": settings.env, **asdict(settings.config)}
+    # JSON's strings, numbers, lists and truth values are TOML's too. None is left out.
+    return "".join(f"{k} = {json.dumps(v)}\n" for k, v in table.items() if v is not None)
 
 
 def _same_kind(value: Any, default: Any) -> bool:

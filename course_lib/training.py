@@ -231,7 +231,7 @@ def train(
     run = run or Run()
     watch = run.watch or (lambda run: None)
     watch(run)
-    while not _done(run.history, config.total_steps, config.stop_return):
+    while not is_over(config, run.history):
         before = run.history.steps
         doing = "rollout"
         try:
@@ -245,6 +245,14 @@ def train(
         _remember(run.history, rollout, statistics)
         watch(run)
     return run.history
+
+
+def is_over(config: Config, history: History) -> bool:
+    """Whether config.total_steps or config.stop_return is reached."""
+    goal = config.stop_return
+    return history.steps >= config.total_steps or (
+        goal is not None and history.mean_return() >= goal
+    )
 
 
 def decayed(learning_rate: float, config: Config, history: History) -> float:
@@ -393,11 +401,6 @@ def normalise(advantages: Tensor) -> Tensor:
             "has no spread, collect more steps"
         )
     return (advantages - advantages.mean()) / (advantages.std() + 1e-8)
-
-
-def _done(history: History, total_steps: int, stop_return: float | None) -> bool:
-    reached = stop_return is not None and history.mean_return() >= stop_return
-    return reached or history.steps >= total_steps
 
 
 def _remember(history: History, rollout: Rollout, statistics: Statistics) -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from course_lib.settings import CONFIGS, read_settings
+from course_lib.settings import CONFIGS, Settings, configure, read_settings, settings_text
 from course_lib.training import PPOConfig, TRPOConfig
 
 
@@ -64,3 +64,18 @@ def test_what_is_wrong_is_said_with_the_file(written, text):
 def test_a_file_that_is_not_there_is_a_sentence(tmp_path):
     with pytest.raises(ValueError, match=re.escape("no.toml cannot be read: No such file")):
         read_settings(tmp_path / "no.toml")
+
+
+def test_settings_written_down_are_read_back(written):
+    for algorithm, kind in CONFIGS.items():
+        config = replace(kind(), learning_rate=3e-5) if algorithm == "ppo" else kind()
+        settings = Settings(algorithm, "module:Some-v0", replace(config, hidden=(3, 5)))
+        assert read_settings(written(settings_text(settings))) == settings
+
+
+def test_one_setting_is_changed_and_the_rest_stays():
+    base = PPOConfig(gamma=0.5)
+    assert configure("ppo", {"lam": 0.25}, base) == replace(base, lam=0.25)
+    assert configure("trpo", {}) == TRPOConfig()
+    with pytest.raises(ValueError, match="ppo has no setting 'lamda': choose from envs, "):
+        configure("ppo", {"lamda": 0.25}, base)

@@ -1,0 +1,166 @@
+"""`course train`: one agent, one environment, one folder."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from course_lib.reference.launch import Trained
+
+STOPPED = 130
+console = Console()
+complain = Console(stderr=True)
+
+
+class Said(SystemExit):
+    """The end of a command that has said why itself."""
+
+
+def train_agent(
+    algorithm: Annotated[
+        str | None, typer.Argument(help="ppo, trpo or reinforce; --settings and --resume know it.")
+    ] = None,
+    env: Annotated[str | None, typer.Option(help="A gymnasium environment's id.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Seed of everything [default: 0].")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Environment steps in all: total_steps.")
+    ] = None,
+    settings: Annotated[
+        Path | None, typer.Option(help="TOML file: algorithm, env and settings.")
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="One setting; may be given again."),
+    ] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(metavar="DETAIL", help="Leave a detail out, as clip; may be given again."),
+    ] = None,
+    folder: Annotated[
+        Path | None, typer.Option(help="Where everything goes; new [default: under build/runs].")
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Go on with the run in this folder.")
+    ] = None,
+    video: Annotated[bool, typer.Option("--video", help="Film an episode at the end.")] = False,
+    device: Annotated[str, typer.Option(help="cpu, or cuda.")] = "cpu",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of lines.")] = False,
+) -> None:
+    """Train an agent; write its checkpoint, tables, learning curve and TensorBoard events.
+
+    Ctrl-C stops after the update that runs, and --resume goes on from there bit for bit.
+    """
+    import torch
+
+    from course_lib.reference import launch
+    from course_lib.run_folder import Stopped
+    from course_lib.settings import CONFIGS, configure, read_settings
+
+    values = parse_changes(changes or [])
+    if steps is not None:
+        values["total_steps"] = steps
+    torch.set_num_threads(1)  # networks of this size gain nothing from more
+    options: dict[str, Any] = {"video": video, "bar": not as_json, "device": device}
+    started = time.monotonic()
+    try:
+        if resume is not None:
+            if any(each is not None for each in (algorithm, env, seed, settings, folder, without)):
+                raise ValueError(
+                    "a run that goes on has its algorithm, environment, seed, settings and folder: "
+                    "beside --resume only --steps, --set, --video, --device and --json may stand"
+                )
+            trained = launch.resume_agent(resume, values, **options)
+        else:
+            base = None
+            if settings is not None:
+                read = read_settings(settings)
+                if algorithm not in (None, read.algorithm):
+                    raise ValueError(f"{settings} is for {read.algorithm}, not for {algorithm}")
+                algorithm, env, base = read.algorithm, env or read.env, read.config
+            if algorithm is None or env is None:
+                raise ValueError(
+                    "which algorithm, on which environment? As in: course train ppo --env "
+                    "CartPole-v1"
+                )
+            if algorithm not in CONFIGS:
+                raise ValueError(
+                    f"there is no algorithm {algorithm!r}: choose from {', '.join(launch.AGENTS)}"
+                )
+            trained = launch.train_agent(
+                algorithm,
+                env,
+                configure(algorithm, values, base),
+                seed=seed or 0,
+                without=without or (),
+                folder=folder,
+                **options,
+            )
+    except Stopped as stopped:
+        complain.print(f"course: {stopped}", markup=False, highlight=False, soft_wrap=True)
+        raise Said(STOPPED) from None
+    except FloatingPointError as error:
+        complain.print(f"course: {error}", markup=False, highlight=False, soft_wrap=True)
+        raise Said(1) from None
+    report(trained, time.monotonic() - started, as_json)
+
+
+def parse_changes(changes: list[str]) -> dict[str, Any]:
+    """NAME=VALUE with VALUE as in TOML. Raises ValueError for anything else."""
+    values: dict[str, Any] = {}
+    for change in changes:
+        name, sign, value = change.partition("=")
+        try:
+            if not sign or not name.isidentifier():
+                raise tomllib.TOMLDecodeError
+            values |= tomllib.loads(f"{name} = {value}")
+        except tomllib.TOMLDecodeError:
+            raise ValueError(
+                f"--set {change} is not understood: write --set gamma=0.9, --set hidden=[64,64] or "
+                "--set scale_rewards=true"
+            ) from None
+    return values
+
+
+def report(trained: Trained, seconds: float, as_json: bool) -> None:
+    """Say what came out, and where it lies."""
+    history, folder = trained.history, trained.folder
+    window = min(100, len(history.episode_returns))
+    mean = history.mean_return(window) if window else None
+    if as_json:
+        about = trained.about
+        found = {
+            "algorithm": about.settings.algorithm,
+            "env": about.settings.env,
+            "seed": about.seed,
+            "without": about.without,
+            "steps": history.steps,
+            "episodes": len(history.episode_returns),
+            "mean_return": mean,
+            "mean_of_episodes": window,
+            "seconds": round(seconds, 2),
+            "folder": str(folder),
+            "files": sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()),
+            "notes": trained.notes,
+        }
+        json.dump(found, sys.stdout, indent=1)
+        print()
+        return
+    for note in trained.notes:
+        complain.print(f"course: {note}", markup=False, highlight=False, soft_wrap=True)
+    line = f"{trained.about.title()}: {history.steps:,} steps in {seconds:.1f} s"
+    if mean is not None:
+        line += f", mean return of the last {window} episodes {mean:.4g}"
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
+    for path in (*sorted(folder.iterdir()), *trained.films):
+        if path.is_file():
+            console.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
