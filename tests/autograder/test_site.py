@@ -1,0 +1,298 @@
+"""The website of a small course: two lectures and a homework, built once for this file."""
+
+import base64
+import html
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from autograder.site import build_site, settings
+from autograder.sources import METADATA, HandoutError
+
+FRONT = """\
+# A small course
+
+[First](lectures/01_first.ipynb), [second](lectures/02_second.ipynb), [homework](homework/hw1.ipynb)
+"""
+FIRST = """\
+# First steps
+
+It prepares homework 1: `walk`. More on walks in C02.
+
+The word `walk` alone is code.
+
+| | |
+|---|---|
+| **Covers** | one slide |
+
+## A claim about walking (C01)
+
+Let $x<1$, see lecture 2 and E3.
+
+$$\\sum_t \\gamma^t$$
+"""
+SECOND = """\
+# Second steps
+
+## A claim about running (C02)
+
+> **Erratum E3 (slide 4), for $\\gamma$.**
+>
+> - **The lecture says:** so. But C01 says otherwise.
+"""
+
+
+def notebook(*cells):
+    made = new_notebook(cells=list(cells), metadata=METADATA)
+    for number, cell in enumerate(made.cells):
+        cell["id"] = f"cell-{number}"
+    return made
+
+
+def course(second=SECOND):
+    picture = new_output("display_data", {"text/html": '<div class="moves">a slider</div>'})
+    words = new_output("stream", name="stdout", text="seven leagues\n")
+    lectures = {
+        "01_first": notebook(
+            new_markdown_cell(FIRST),
+            new_code_cell("import torch"),
+            new_code_cell("print('seven leagues')", outputs=[words, picture], execution_count=2),
+        ),
+        "02_second": notebook(new_markdown_cell(second), new_code_cell("1 + 1")),
+    }
+    graded = {"nbgrader": {"grade": True, "grade_id": "walk"}}
+    homeworks = {
+        "hw1": notebook(
+            new_markdown_cell("# Homework 1\n\n## 1. Walking\n\nLecture 1, section C01."),
+            new_code_cell("check(walk)", metadata=graded),
+        )
+    }
+    return lectures, homeworks
+
+
+def make_root(folder, table=""):
+    (folder / "notebooks" / "src" / "lectures").mkdir(parents=True)
+    (folder / "notebooks" / "src" / "homework").mkdir()
+    (folder / "notebooks" / "src" / "index.md").write_text(FRONT)
+    (folder / "notebooks" / "src" / "lectures" / "01_first.py").write_text("# %%\nimport torch\n")
+    (folder / "notebooks" / "src" / "homework" / "hw1.py").write_text("# the answer\n")
+    (folder / "notebooks" / "COVERAGE.md").write_text("# Coverage\n\nC01 is checked.\n")
+    (folder / "pyproject.toml").write_text(f"[tool.course]\n{table}")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    root = make_root(tmp_path_factory.mktemp("course"))
+    pdfs = root / "pdf"
+    pdfs.mkdir()
+    (pdfs / "01_first.pdf").write_bytes(b"%PDF-1.7")
+    front = build_site(root, *course(), root / "build" / "site", pdfs=pdfs)
+    assert front == root / "build" / "site" / "index.html"
+    return root
+
+
+@pytest.fixture(scope="module")
+def site(small):
+    return small / "build" / "site"
+
+
+def page(site, name):
+    return (site / f"{name}.html").read_text(encoding="utf-8")
+
+
+def attributes(text, *names):
+    found = re.findall(rf'\s(?:{"|".join(names)})="([^"]*)"', text)
+    return [html.unescape(value) for value in found]
+
+
+def test_nothing_is_asked_of_the_network(site):
+    for path in site.rglob("*"):
+        if path.suffix == ".html":
+            text = path.read_text(encoding="utf-8")
+            loaded = re.findall(r"<(?:script|link|img|iframe|source|video)\b[^>]*>", text)
+            for address in (a for tag in loaded for a in attributes(tag, "src", "href")):
+                assert urlsplit(address).scheme in ("", "data"), f"{path}: {address}"
+        elif path.suffix == ".css":
+            text = path.read_text(encoding="utf-8")
+            assert not re.search(r"(?:url\(|@import)[\s\"']*(?:https?:)?//", text), path
+
+
+def test_every_link_leads_to_a_place_that_is_there(site):
+    ids = {
+        path: set(attributes(path.read_text(encoding="utf-8"), "id"))
+        for path in site.rglob("*.html")
+    }
+    seen = 0
+    for path in ids:
+        for address in attributes(path.read_text(encoding="utf-8"), "href", "src"):
+            parts = urlsplit(address)
+            if parts.scheme in ("data", "http", "https"):
+                continue
+            target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
+            assert target.is_file(), f"{path.name}: {address}"
+            assert not parts.fragment or parts.fragment in ids[target], f"{path.name}: {address}"
+            seen += 1
+    assert seen > 50
+    for path in site.rglob("*.css"):
+        for address in re.findall(r"url\([\"']?(?!data:)([^)\"']+)", path.read_text("utf-8")):
+            assert (path.parent / urlsplit(address).path).is_file(), f"{path.name}: {address}"
+
+
+def test_search_knows_the_words_of_lectures_and_homework(site):
+    index = (site / "searchindex.js").read_text(encoding="utf-8")
+    known = json.loads(index[len("Search.setIndex(") : index.rindex(")")])
+    assert known["docnames"] == [
+        "coverage",
+        "homework/hw1",
+        "index",
+        "lectures/01_first",
+        "lectures/02_second",
+    ]
+    assert "run" in known["titleterms"]  # the stem of "running"
+
+
+def test_no_page_tells_where_it_was_built(small, site):
+    for path in site.rglob("*"):
+        if path.suffix in (".html", ".js", ".css"):
+            assert str(small) not in path.read_text(encoding="utf-8"), path
+    assert str(Path(__file__).parents[2]) not in page(site, "lectures/01_first")
+
+
+def test_names_of_claims_lectures_and_questions_are_links(site):
+    first, second = page(site, "lectures/01_first"), page(site, "lectures/02_second")
+    assert '<section id="C01">' in first
+    assert re.search(r'href="02_second.html#C02"[^>]*>C02<', first)
+    assert re.search(r'href="02_second.html"[^>]*>lecture 2<', first)
+    assert re.search(r'href="02_second.html#E3"[^>]*>E3<', first)
+    assert len(re.findall(r'href="../homework/hw1.html#walk"', first)) == 1
+    homework = page(site, "homework/hw1")
+    assert re.search(r'<section id="walk">\s*(<span[^>]*></span>)?<h2>1. Walking', homework)
+    assert re.search(r'href="../lectures/01_first.html#C01"[^>]*>C01<', homework)
+    assert re.search(r'href="01_first.html#C01"[^>]*>C01<', second)
+
+
+def test_an_erratum_is_a_box_with_its_words_as_title(site):
+    (box,) = re.findall(
+        r'<div class="erratum admonition"[^>]*>.*?</div>', page(site, "lectures/02_second"), re.S
+    )
+    assert 'id="E3"' in box
+    title = '>Erratum E3 (slide 4), for <span class="math">\\gamma</span></p>'
+    assert f'<p class="admonition-title"{title}' in box
+    assert "<blockquote" not in page(site, "lectures/02_second")
+
+
+def test_formulas_stand_as_they_were_written(site):
+    text = page(site, "lectures/01_first")
+    assert '<span class="math">x&lt;1</span>' in text
+    assert '<div class="math">\\sum_t \\gamma^t</div>' in text
+
+
+def test_downloads_work_from_disk_and_hold_neither_outputs_nor_answers(site):
+    text = page(site, "lectures/01_first")
+    saved = re.findall(r'href="data:[^,]*,([^"]*)" download="([^"]*)"', text)
+    files = {name: base64.b64decode(content).decode() for content, name in saved}
+    assert sorted(files) == ["01_first.ipynb", "01_first.py"]
+    cells = json.loads(files["01_first.ipynb"])["cells"]
+    assert [cell["source"] for cell in cells][1:] == [["import torch"], ["print('seven leagues')"]]
+    assert all(not cell.get("outputs") and not cell.get("execution_count") for cell in cells)
+    assert 'href="../downloads/01_first.pdf"' in text
+    assert (site / "downloads" / "01_first.pdf").read_bytes() == b"%PDF-1.7"
+    homework = page(site, "homework/hw1")
+    assert re.findall(r'download="([^"]*)"', homework) == ["hw1.ipynb"]
+    assert not [path for path in site.rglob("*.py")]
+
+
+def test_outputs_are_shown_and_imports_folded(site):
+    text = page(site, "lectures/01_first")
+    assert "seven leagues" in re.findall(r'class="cell_output.*?</pre>', text, re.S)[0]
+    assert '<div class="moves">a slider</div>' in text
+    folded = re.findall(r"<details.*?</details>", text, re.S)
+    assert [("torch" in part, "leagues" in part) for part in folded] == [(True, False)]
+
+
+def test_launch_buttons_come_with_a_repository_only(site, tmp_path):
+    assert "launch-buttons" not in page(site, "lectures/01_first")
+    table = 'repository = "https://github.com/someone/course"\nbinder = "https://mybinder.org"\n'
+    root = make_root(tmp_path / "course", table)
+    lectures, homeworks = course()
+    build_site(root, lectures, homeworks, root / "site")
+    text = html.unescape(page(root / "site", "lectures/01_first"))
+    address = "/v2/gh/someone/course/main?urlpath=lab/tree/notebooks/lectures/01_first.ipynb"
+    assert f"https://mybinder.org{address}" in text
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ('binder = "https://mybinder.org"', "repository's address"),
+        ('reposit = "x"', "no setting"),
+        ("branch = 3", "no setting"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_refused(tmp_path, table, words):
+    with pytest.raises(HandoutError, match=words):
+        settings(make_root(tmp_path / "course", table))
+
+
+def test_only_what_changed_is_read_again_and_a_warning_leaves_the_last_site(small, site):
+    before = page(site, "lectures/02_second")
+    read = []
+
+    def note(what, done, total):
+        assert 0 <= done <= total
+        read.append(what)
+
+    lectures, homeworks = course(SECOND + "\nA new sentence.\n")
+    build_site(small, lectures, homeworks, site, progress=note, pdfs=small / "pdf")
+    assert "A new sentence." in page(site, "lectures/02_second")
+    # the front page lists the others and goes with each of them
+    assert set(read) == {"website: lectures/02_second", "website: index", "website"}
+    lectures, homeworks = course(SECOND + "\n[nowhere](09_nowhere.ipynb)\n")
+    for _ in range(2):  # the second time too, though Sphinx has read the page by then
+        with pytest.raises(HandoutError, match=r"lectures/02_second.ipynb, cell 1.*09_nowhere"):
+            build_site(small, lectures, homeworks, site)
+    assert "A new sentence." in page(site, "lectures/02_second") != before
+
+
+def test_a_lecture_that_the_front_page_forgets_is_an_error(tmp_path):
+    root = make_root(tmp_path / "course")
+    lectures, homeworks = course()
+    lectures["03_third"] = lectures["02_second"]
+    with pytest.raises(HandoutError, match=r"index.md does not link to lectures/03_third"):
+        build_site(root, lectures, homeworks, root / "site")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs Debian's chromium")
+def test_katex_reads_every_formula_of_the_course(root, tmp_path):
+    formulas = ["\\nonsense{"]  # control: an unreadable one is counted
+    for path in sorted(root.glob("notebooks/[lh]*/*.ipynb")):
+        for cell in json.loads(path.read_text())["cells"]:
+            if cell["cell_type"] == "markdown":
+                text = re.sub(r"```.*?```|`[^`\n]*`", "", "".join(cell["source"]), flags=re.S)
+                found = re.findall(r"\$\$(.+?)\$\$|\$(.+?)\$", text, re.S)
+                formulas += [display or inline for display, inline in found]
+    assert len(formulas) > 900
+    katex = (root / "autograder/website/static/katex/katex.min.js").as_uri()
+    (tmp_path / "all.html").write_text(
+        f'<!doctype html><meta charset="utf-8"><script src="{katex}"></script><script>\n'
+        f"document.write({json.dumps(formulas)}.map(one => katex.renderToString(one, "
+        "{throwOnError: false})).join(' '))</script>"
+    )
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'c'}"]
+    done = subprocess.run(
+        ["chromium", *flags, "--dump-dom", (tmp_path / "all.html").as_uri()],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    assert done.stdout.count('class="katex-html"') == len(formulas) - 1
+    assert done.stdout.count('class="katex-error"') == 1
