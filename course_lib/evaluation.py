@@ -30,6 +30,11 @@ class Greedy(Policy):
         self.action_shape = policy.action_shape
         self.actions = getattr(policy, "actions", None)
 
+    @property
+    def discrete(self) -> bool:
+        """As the policy's."""
+        return self.policy.discrete
+
     def forward(self, observations: Tensor) -> Distribution:
         """The policy's own distribution."""
         return self.policy(observations)

@@ -42,6 +42,25 @@ class Scaler(nn.Module):
         raise NotImplementedError
 
 
+class OneHot(Scaler):
+    """States as the unit vectors of `states` dimensions: what a network can read."""
+
+    unit_vectors: Tensor
+
+    def __init__(self, states: int) -> None:
+        super().__init__()
+        self.states = states
+        self.register_buffer("unit_vectors", torch.eye(states), persistent=False)
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """Whole numbers (B,) to (B, states)."""
+        return self.unit_vectors[observations]
+
+    def of_arrays(self) -> Callable[[np.ndarray], np.ndarray]:
+        """`forward` of arrays (N,)."""
+        return self.unit_vectors.numpy().__getitem__
+
+
 Actor = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
@@ -53,6 +72,11 @@ class Policy(nn.Module):
 
     observation_shape: tuple[int, ...]
     action_shape: tuple[int, ...]
+
+    @property
+    def discrete(self) -> bool:
+        """Whether actions are whole numbers."""
+        return self.action_shape == ()
 
     def forward(self, observations: Tensor) -> Distribution:
         """Distribution over actions for each observation."""
@@ -207,7 +231,7 @@ class CategoricalPolicy(_DiscretePolicy):
         scaler: Scaler | None = None,
     ) -> None:
         super().__init__()
-        self.observation_shape = (obs_dim,)
+        self.observation_shape = () if isinstance(scaler, OneHot) else (obs_dim,)
         self.actions = actions
         self.net = _network([obs_dim, *hidden, actions], 0.01, generator, scaler)
 
@@ -218,6 +242,51 @@ class CategoricalPolicy(_DiscretePolicy):
     def logits_of_arrays(self) -> Callable[[np.ndarray], np.ndarray]:
         """`logits` in NumPy, for the parameters as they are."""
         return self.net.of_arrays()
+
+
+class MultiCategoricalPolicy(Policy):
+    """Network with a softmax for each of K choices, made independently: MultiDiscrete actions.
+
+    log pi(a|s) = sum_k log pi_k(a_k|s). actions: how many there are of each choice, K numbers.
+    Observations (B, obs_dim), actions (B, K) long.
+    hidden: widths of the tanh layers. generator: draws the first weights, on its own device.
+    """
+
+    discrete = True
+    real: Tensor
+
+    def __init__(
+        self,
+        obs_dim: int,
+        actions: Sequence[int],
+        hidden: Sequence[int] = (64, 64),
+        *,
+        generator: torch.Generator,
+        scaler: Scaler | None = None,
+    ) -> None:
+        super().__init__()
+        self.observation_shape = () if isinstance(scaler, OneHot) else (obs_dim,)
+        self.actions = tuple(actions)
+        self.action_shape = (len(self.actions),)
+        self.net = _network([obs_dim, *hidden, sum(self.actions)], 0.01, generator, scaler)
+        counts = torch.tensor(self.actions, device=generator.device)
+        real = torch.arange(max(self.actions), device=generator.device) < counts[:, None]  # (K, A)
+        self.register_buffer("real", real, persistent=False)
+
+    def forward(self, observations: Tensor) -> Independent:
+        """Independent softmaxes, log-probs summed over the last axis."""
+        scores = self.net(observations)  # (B, sum of actions)
+        # Rows of one length A: what is not real gets a logit that no probability is left for.
+        logits = scores.new_full((*scores.shape[:-1], *self.real.shape), -1e9)
+        logits[..., self.real] = scores
+        return Independent(Categorical(logits=logits, validate_args=False), 1, validate_args=False)
+
+    def draw(self, observations: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Actions (B, K) long and their log-probs (B,)."""
+        log_probs = self(observations).base_dist.logits  # (B, K, A), normalised
+        noise = torch.empty_like(log_probs).exponential_(generator=generator).log_()
+        actions = (log_probs - noise).argmax(-1)
+        return actions, _pick(log_probs, actions).sum(-1)
 
 
 class GaussianPolicy(Policy):
@@ -240,7 +309,7 @@ class GaussianPolicy(Policy):
         scaler: Scaler | None = None,
     ) -> None:
         super().__init__()
-        self.observation_shape = (obs_dim,)
+        self.observation_shape = () if isinstance(scaler, OneHot) else (obs_dim,)
         self.action_shape = (action_dim,)
         self.net = _network([obs_dim, *hidden, action_dim], 0.01, generator, scaler)
         self.log_std = nn.Parameter(torch.full((action_dim,), log_std, device=generator.device))
@@ -317,29 +386,30 @@ def policy_for(
     *,
     generator: torch.Generator,
     scaler: Scaler | None = None,
-) -> TabularSoftmaxPolicy | CategoricalPolicy | GaussianPolicy:
+) -> TabularSoftmaxPolicy | CategoricalPolicy | MultiCategoricalPolicy | GaussianPolicy:
     """Policy that fits a gymnasium environment or vector environment, on the generator's device.
 
-    Discrete observations and actions: TabularSoftmaxPolicy. Box observations (obs_dim,): a
-    CategoricalPolicy for Discrete actions, a GaussianPolicy for Box actions (action_dim,). scaler
-    stands before the network's first layer; give the critic the same one.
+    Discrete observations and actions: TabularSoftmaxPolicy. Otherwise a network: a
+    CategoricalPolicy for Discrete actions, a MultiCategoricalPolicy for MultiDiscrete ones, a
+    GaussianPolicy for Box actions (action_dim,); it reads Box observations (obs_dim,) as they are,
+    or through scaler, and Discrete ones as unit vectors. Give the critic the same scaler.
     Raises ValueError naming the space that fits none of these, and what to do.
     """
     observation_space, action_space = _spaces(env)
     states = _discrete_size("observation", observation_space)
-    actions = _discrete_size("action", action_space)
-    if states is not None and actions is not None:
-        return TabularSoftmaxPolicy(states, actions).to(generator.device)
+    actions = _action_counts(action_space)
     if states is not None:
-        raise ValueError(
-            f"action space {action_space} over the discrete observations {observation_space} has "
-            "no policy here: encode observations as a Box vector (one-hot) first"
-        )
-    obs_dim = _vector_size("observation", observation_space)
+        if isinstance(actions, int):
+            return TabularSoftmaxPolicy(states, actions).to(generator.device)
+        inputs, scaler = states, OneHot(states).to(generator.device)
+    else:
+        inputs = _vector_size("observation", observation_space)
+    if isinstance(actions, int):
+        return CategoricalPolicy(inputs, actions, hidden, generator=generator, scaler=scaler)
     if actions is not None:
-        return CategoricalPolicy(obs_dim, actions, hidden, generator=generator, scaler=scaler)
+        return MultiCategoricalPolicy(inputs, actions, hidden, generator=generator, scaler=scaler)
     action_dim = _vector_size("action", action_space)
-    return GaussianPolicy(obs_dim, action_dim, hidden, generator=generator, scaler=scaler)
+    return GaussianPolicy(inputs, action_dim, hidden, generator=generator, scaler=scaler)
 
 
 def critic_for(
@@ -351,12 +421,16 @@ def critic_for(
 ) -> TabularValues | ValueNetwork:
     """Value function for an environment's observations, on the generator's device.
 
+    TabularValues where the policy is tabular, a ValueNetwork where it is a network.
     Raises ValueError if observations are neither Discrete nor a Box vector.
     """
-    observation_space, _ = _spaces(env)
+    observation_space, action_space = _spaces(env)
     states = _discrete_size("observation", observation_space)
     if states is not None:
-        return TabularValues(states).to(generator.device)
+        if isinstance(_action_counts(action_space), int):
+            return TabularValues(states).to(generator.device)
+        one_hot = OneHot(states).to(generator.device)
+        return ValueNetwork(states, hidden, generator=generator, scaler=one_hot)
     obs_dim = _vector_size("observation", observation_space)
     return ValueNetwork(obs_dim, hidden, generator=generator, scaler=scaler)
 
@@ -364,8 +438,11 @@ def critic_for(
 def check_fits(policy: Policy, env: Any) -> None:
     """Raise ValueError unless the policy takes the env's observations and gives its actions."""
     observation_space, action_space = _spaces(env)
-    actions = _discrete_size("action", action_space)
-    shape = () if actions is not None else (_vector_size("action", action_space),)
+    actions = _action_counts(action_space)
+    if actions is None:
+        shape: tuple[int, ...] = (_vector_size("action", action_space),)
+    else:
+        shape = () if isinstance(actions, int) else (len(actions),)
     if policy.action_shape != shape or getattr(policy, "actions", None) != actions:
         raise ValueError(
             f"{type(policy).__name__} does not fit action space {action_space}: make the policy "
@@ -400,18 +477,34 @@ def _discrete_size(kind: str, space: Any) -> int | None:
     return int(space.n)
 
 
+def _action_counts(space: Any) -> int | tuple[int, ...] | None:
+    """Number of actions of a Discrete space, numbers of a MultiDiscrete one, None for any other."""
+    from gymnasium.spaces import MultiDiscrete
+
+    if not isinstance(space, MultiDiscrete):
+        return _discrete_size("action", space)
+    if space.nvec.ndim != 1 or (space.start != 0).any():
+        raise ValueError(
+            f"action space {space} is not supported: its choices must stand in one axis and count "
+            "from 0, wrap the environment in gymnasium.wrappers.TransformAction"
+        )
+    return tuple(space.nvec.tolist())
+
+
 def _vector_size(kind: str, space: Any) -> int:
-    """Length of a floating Box vector."""
+    """Length of a Box vector, floating if it is of actions."""
     from gymnasium.spaces import Box
 
-    advice = {
-        "observation": "wrap the environment in gymnasium.wrappers.FlattenObservation",
-        "action": "there are policies for Discrete(n) and for a Box of one axis",
+    supported, wrapper = {
+        "observation": ("Discrete or a Box of one axis", "FlattenObservation"),
+        "action": ("Discrete, MultiDiscrete or a floating Box of one axis", "TransformAction"),
     }[kind]
-    if not isinstance(space, Box) or len(space.shape) != 1 or space.shape[0] == 0:
-        raise ValueError(f"{kind} space {space} is no Discrete and no vector Box: {advice}")
-    if kind == "action" and space.dtype.kind != "f":
-        raise ValueError(f"action space {space} is a Box of {space.dtype}, not floating: {advice}")
+    fits = isinstance(space, Box) and len(space.shape) == 1 and space.shape[0] > 0
+    if not fits or (kind == "action" and space.dtype.kind != "f"):
+        raise ValueError(
+            f"{kind} space {space} is not supported: {kind}s must be {supported}, wrap the "
+            f"environment in gymnasium.wrappers.{wrapper}"
+        )
     return int(space.shape[0])
 
 
@@ -443,7 +536,7 @@ def _check_actions(policy: Policy, observations: Tensor, actions: Tensor) -> Non
             f"actions must be {wanted}, one for each observation, got {tuple(actions.shape)}: "
             "call .squeeze(-1) on (B, 1), or look where the batches part"
         )
-    if policy.action_shape == () and actions.is_floating_point():
+    if policy.discrete and actions.is_floating_point():
         raise ValueError(
             f"actions must be whole numbers, got {actions.dtype}: call .long(), and look where "
             "they became floating"

@@ -249,7 +249,7 @@ def _record(
 
     kind = observations.dtype if policy.observation_shape == () else floating
     path = room(steps + 1, kind, *policy.observation_shape)
-    kind = torch.long if policy.action_shape == () else floating
+    kind = torch.long if policy.discrete else floating
     actions = room(steps, kind, *policy.action_shape)
     rewards, log_probs = room(steps, floating), room(steps, floating)
     terminated, truncated, valid = (room(steps, torch.bool) for _ in range(3))

@@ -6,11 +6,12 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
-from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete
+from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tuple
 
 from course_lib.policies import (
     CategoricalPolicy,
     GaussianPolicy,
+    MultiCategoricalPolicy,
     Policy,
     TabularSoftmaxPolicy,
     TabularValues,
@@ -249,13 +250,23 @@ def test_policy_and_critic_fit_an_environment_and_its_vector(env_id, policy_type
 @pytest.mark.parametrize(
     ("observation_space", "action_space", "words"),
     [
-        (VECTOR, MultiDiscrete([2, 2]), r"action space MultiDiscrete.* is no Discrete"),
-        (VECTOR, Box(-1, 1, (2, 2), np.float32), "action space Box.*Box of one axis"),
-        (VECTOR, Box(0, 5, (2,), np.int64), "a Box of int64, not floating"),
+        (
+            VECTOR,
+            MultiDiscrete([[2, 2]]),
+            r"action space MultiDiscrete.* one axis and count from 0",
+        ),
+        (VECTOR, MultiDiscrete([2, 2], start=[0, 1]), "count from 0.*TransformAction"),
+        (VECTOR, MultiBinary(3), r"space MultiBinary\(3\) is not supported: actions must be Discr"),
+        (VECTOR, Box(-1, 1, (2, 2), np.float32), "action space Box.*floating Box of one axis"),
+        (VECTOR, Box(0, 5, (2,), np.int64), "int64.*floating Box of one axis"),
         (VECTOR, Discrete(3, start=1), "counts from 1.*wrap"),
         (Box(0, 255, (8, 8, 3), np.uint8), Discrete(2), "FlattenObservation"),
         (Dict({"a": VECTOR}), Discrete(2), "observation space Dict.*FlattenObservation"),
-        (Discrete(4), Box(-1, 1, (1,), np.float32), "discrete observations.*one-hot"),
+        (
+            Tuple([VECTOR, VECTOR]),
+            Discrete(2),
+            "observations must be Discrete or a Box of one axis",
+        ),
     ],
 )
 def test_spaces_without_a_policy_are_refused(observation_space, action_space, words):
@@ -302,3 +313,70 @@ def test_a_policy_that_diverged_says_so():
     ):
         with pytest.raises(FloatingPointError, match="hold NaN or infinite"):
             policy.sample(observations() * float("nan"), new_generator())
+
+
+def test_several_choices_are_independent_softmaxes():
+    """Against each choice's own softmax over its own part of the network's output."""
+    counts = (3, 2, 4)
+    policy = MultiCategoricalPolicy(3, counts, (5,), generator=new_generator()).double()
+    old = MultiCategoricalPolicy(3, counts, (5,), generator=new_generator(8)).double()
+    stirred(policy), stirred(old, seed=9)
+    at = observations().double()
+    actions, log_probs = policy.sample(at, new_generator(3))
+    assert actions.shape == (50, 3)
+    tables = [p.net(at).split(counts, -1) for p in (policy, old)]
+    mine, others = ([part.log_softmax(-1) for part in parts] for parts in tables)
+    each = [part.gather(1, actions[:, k : k + 1])[:, 0] for k, part in enumerate(mine)]
+    torch.testing.assert_close(policy.log_prob(at, actions), sum(each))
+    torch.testing.assert_close(log_probs, sum(each))
+    entropy = -sum((part.exp() * part).sum(-1) for part in mine)
+    torch.testing.assert_close(policy.entropy(at), entropy)
+    pairs = zip(others, mine, strict=True)
+    divergence = sum((theirs.exp() * (theirs - ours)).sum(-1) for theirs, ours in pairs)
+    torch.testing.assert_close(policy.kl(old(at), at), divergence)
+    parameters = list(policy.parameters())
+    got = torch.autograd.grad(policy.kl(old(at), at).sum(), parameters)
+    for gradient, wanted in zip(
+        got, torch.autograd.grad(divergence.sum(), parameters), strict=True
+    ):
+        assert wanted.abs().max() > 1e-3
+        torch.testing.assert_close(gradient, wanted)
+
+
+def test_choices_are_drawn_with_their_probabilities():
+    policy = stirred(MultiCategoricalPolicy(3, (3, 2), (5,), generator=new_generator()))
+    at = observations(1).expand(40_000, 3)
+    actions, _ = policy.sample(at, new_generator(4))
+    probabilities = policy(at[:1]).base_dist.probs[0].detach()
+    for k, count in enumerate((3, 2)):
+        seen = torch.bincount(actions[:, k], minlength=count)
+        assert len(seen) == count
+        share = probabilities[k, :count]
+        error = (share * (1 - share) / 40_000).sqrt()
+        assert ((seen / 40_000 - share).abs() < 4.5 * error).all()
+
+
+@pytest.mark.parametrize(
+    ("action_space", "kind"),
+    [
+        (MultiDiscrete([3, 2]), MultiCategoricalPolicy),
+        (Box(-1, 1, (2,), np.float32), GaussianPolicy),
+    ],
+)
+def test_states_reach_a_network_as_unit_vectors(action_space, kind):
+    env = Spaces(Discrete(5), action_space)
+    policy = stirred(policy_for(env, (4,), generator=new_generator()))
+    critic = stirred(critic_for(env, (4,), generator=new_generator()))
+    assert type(policy) is kind
+    assert type(critic) is ValueNetwork
+    check_fits(policy, env)
+    states = torch.tensor([3, 0, 3, 4])
+    first, last = critic.net.linear
+    hidden = torch.tanh(first.weight[:, states].T + first.bias)  # a column for each state
+    wanted = (hidden @ last.weight.T + last.bias)[:, 0]
+    torch.testing.assert_close(critic(states), wanted)
+    actions, log_probs = policy.sample(states, new_generator(1))
+    torch.testing.assert_close(policy.log_prob(states, actions), log_probs)
+    arrays, scores = policy.actor(new_generator(1), 1)(states.numpy())
+    again = policy.log_prob(states, torch.from_numpy(arrays))
+    torch.testing.assert_close(torch.from_numpy(scores), again, rtol=1e-5, atol=1e-6)

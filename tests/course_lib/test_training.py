@@ -317,6 +317,55 @@ def test_agents_train_with_continuous_actions(train, config):
     assert policy.log_std.abs().max() > 0
 
 
+class Lock(gymnasium.Env):
+    """Shows one of three states; pays 1 a dial that is set to it (or, for Box, is near it)."""
+
+    def __init__(self, actions, vector):
+        self.action_space = actions
+        self.vector = vector
+        one, many = gymnasium.spaces.Discrete(3), gymnasium.spaces.Box(0, 1, (3,), np.float32)
+        self.observation_space = many if vector else one
+
+    def look(self):
+        self.state = int(self.np_random.integers(3))
+        return np.eye(3, dtype=np.float32)[self.state] if self.vector else self.state
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.steps = 0
+        return self.look(), {}
+
+    def step(self, action):
+        assert self.action_space.contains(action)
+        paid = float((np.abs(action - self.state) < 0.5).sum())
+        self.steps += 1
+        return self.look(), paid, self.steps == 10, False, {}
+
+
+@pytest.mark.parametrize(("train", "config"), AGENTS, ids=NAMES)
+@pytest.mark.parametrize(
+    ("actions", "vector"),
+    [
+        (gymnasium.spaces.MultiDiscrete([3, 4]), True),
+        (gymnasium.spaces.MultiDiscrete([3, 4]), False),
+        (gymnasium.spaces.Box(0, 2, (2,), np.float32), False),
+    ],
+    ids=["several", "several from states", "continuous from states"],
+)
+def test_agents_learn_with_several_choices_and_from_states(actions, vector, train, config):
+    gymnasium.register("Lock-v0", lambda: Lock(actions, vector))
+    config = replace(config, envs=8, hidden=(16,), total_steps=2500)
+    if train is not train_trpo:
+        config = replace(config, learning_rate=0.02)
+    try:
+        policy, history = train("Lock-v0", config, generator=new_generator(0))
+    finally:
+        del gymnasium.registry["Lock-v0"]
+    assert policy.action_shape == (2,)
+    first, last = history.episode_returns[:50], history.episode_returns[-50:]
+    assert np.mean(last) > np.mean(first) + (1.5 if policy.discrete else 0.5)
+
+
 @pytest.mark.parametrize(("train", "config"), AGENTS, ids=NAMES)
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 def test_agents_train_on_cuda(train, config):
