@@ -15,6 +15,7 @@ from torch.distributions import Distribution
 
 from course_lib.policies import Policy
 from course_lib.rollout import collect_episodes, make_envs
+from course_lib.tensor_envs import MDPS, PREFIX
 
 SIDE_BY_SIDE = 128  # environments at most
 LONGEST = 10_000  # steps of an episode in an environment without a time limit
@@ -39,10 +40,9 @@ class Greedy(Policy):
         """The policy's own distribution."""
         return self.policy(observations)
 
-    @torch.no_grad()
-    def sample(self, observations: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def draw(self, observations: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """argmax_a pi(a | s) and its log-prob; nothing is drawn."""
-        distribution = self.distribution(observations)
+        distribution = self(observations)
         actions = distribution.mode
         return actions, distribution.log_prob(actions)
 
@@ -59,7 +59,7 @@ def evaluate(
     """Mean undiscounted return of whole episodes, each from a fresh start, up to its time limit.
 
     Actions are drawn as in training, or with greedy the most probable ones. generator, on the
-    policy's device, draws them and the environments' seed. options go to gymnasium.make_vec.
+    policy's device, draws them and the environments' seed. options go to make_envs.
     Raises ValueError if episodes is below 1 or the policy does not fit the environment.
     """
     if episodes < 1:
@@ -67,7 +67,9 @@ def evaluate(
     actor = Greedy(policy) if greedy else policy
     returns: list[float] = []
     while len(returns) < episodes:
-        envs = make_envs(env_id, min(episodes - len(returns), SIDE_BY_SIDE), **options)
+        envs = make_envs(
+            env_id, min(episodes - len(returns), SIDE_BY_SIDE), generator.device, **options
+        )
         limit = getattr(envs.spec, "max_episode_steps", None) or LONGEST
         rollout = collect_episodes(envs, actor, generator, limit, generator.device)
         returns += rollout.episode_returns
@@ -86,12 +88,16 @@ def record_video(
 ) -> list[Path]:
     """Films of whole episodes, folder/episode-<n>-episode-0.mp4, by gymnasium's recorder.
 
-    No screen is needed. Raises ValueError if the environment draws no pictures, or a package that
-    makes films is missing.
+    No screen is needed. An environment made of tensors is filmed as gymnasium's of that name.
+    Raises ValueError if the environment draws no pictures, or a package that makes films is
+    missing.
     """
     import gymnasium
     from gymnasium.wrappers import RecordVideo
 
+    env_id = env_id.removeprefix(PREFIX)
+    if env_id in MDPS:
+        raise ValueError(f"{env_id} cannot be filmed: it draws nothing")
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
     for old in folder.glob("episode-*.mp4"):
         old.unlink()

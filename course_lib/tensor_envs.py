@@ -27,6 +27,7 @@ class TensorEnvs:
     """
 
     metadata = {"autoreset_mode": "NextStep"}  # noqa: RUF012
+    spec = None
 
     def __init__(
         self,

@@ -8,6 +8,8 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from course_lib.checkpoint import load_checkpoint, save_checkpoint
+from course_lib.evaluation import evaluate, record_video
 from course_lib.mdp import combination_lock, random_mdp, three_state_chain
 from course_lib.policies import policy_for, softmax_policy
 from course_lib.reference.ppo_agent import train_ppo
@@ -422,3 +424,37 @@ def test_nan_is_found_after_the_rollout_and_the_environment_named():
             policy.net[0].weight.fill_(math.nan)
         with pytest.raises(FloatingPointError, match="the policy's actions or log-probs hold NaN"):
             collect(envs, policy, 5, new_generator(0))
+
+
+def test_evaluation_plays_whole_episodes_and_films_are_gymnasiums(tmp_path):
+    policy = policy_for(made("combination_lock"), generator=new_generator(0))
+    with torch.no_grad():
+        policy.theta[:, 1] = 1.0
+    assert evaluate(policy, "tensor/combination_lock", 7, new_generator(0), greedy=True) == 1.0
+    with pytest.raises(ValueError, match="combination_lock cannot be filmed: it draws nothing"):
+        record_video(policy, "tensor/combination_lock", tmp_path, new_generator(0))
+
+
+@pytest.mark.parametrize("env_id", ["CartPole-v1", "Pendulum-v1", "combination_lock"])
+def test_a_training_resumed_from_a_checkpoint_equals_one_that_was_not(tmp_path, env_id):
+    file = tmp_path / "run.safetensors"
+    config = PPOConfig(envs=4, hidden=(8,), rollout_steps=16, total_steps=500)
+
+    def trained(seed, watch):
+        generator = new_generator(seed)
+        policy, history = train_ppo(f"tensor/{env_id}", config, generator=generator, watch=watch)
+        return torch.nn.utils.parameters_to_vector(policy.parameters()), history
+
+    def save(run):
+        if 100 < run.history.steps <= 300:
+            assert save_checkpoint(file, run, {}) == ""
+
+    def load(run):
+        if run.history.steps == 0:
+            assert load_checkpoint(file, run) == ""
+
+    whole, seen = trained(0, save)
+    resumed, seen_again = trained(1, load)
+    assert torch.equal(whole, resumed)
+    assert seen.updates[-1]["steps"] == seen_again.updates[-1]["steps"] > 500
+    assert seen.episode_returns == seen_again.episode_returns
