@@ -35,6 +35,11 @@ SILENT = (
 )
 
 
+def notebook_anchor(heading: str) -> str:
+    """What JupyterLab wants behind # in a link to a heading: What-we-have for "What we have"."""
+    return heading.replace(" ", "-")
+
+
 def mark_places(app: Sphinx, document: nodes.document) -> None:
     """Give claims, errata and questions an id of their own name, and errata a box."""
     places = {}
@@ -48,10 +53,10 @@ def mark_places(app: Sphinx, document: nodes.document) -> None:
         match = CLAIMED.search(section[0].astext())
         for name in match[1].split(", ") if match else ():
             mark(name, section)
-    for quote in list(document.findall(nodes.block_quote)):
-        box = _erratum(quote)
+    for quoted in list(document.findall(nodes.block_quote)):
+        box = _erratum(quoted)
         if box is not None:
-            quote.replace_self(box)
+            quoted.replace_self(box)
             match = ERRATUM.match(box[0].astext())
             mark(match[1] if match else "", box)
     for cell in document.findall(lambda node: "cell_metadata" in getattr(node, "attributes", {})):
@@ -65,9 +70,9 @@ def mark_places(app: Sphinx, document: nodes.document) -> None:
     _places(app.env)[app.env.current_document.docname] = places
 
 
-def _erratum(quote: nodes.block_quote) -> nodes.admonition | None:
+def _erratum(quoted: nodes.block_quote) -> nodes.admonition | None:
     """The box for a quotation that begins with bold words such as "Erratum E2 (slide 60)."."""
-    first = quote[0] if len(quote) else None
+    first = quoted[0] if len(quoted) else None
     if not isinstance(first, nodes.paragraph):
         return None
     words = [node for node in first.children if node.astext()]
@@ -81,7 +86,7 @@ def _erratum(quote: nodes.block_quote) -> nodes.admonition | None:
     if rest and isinstance(rest[0], nodes.Text):
         rest[0] = nodes.Text(rest[0].lstrip())
     body = [nodes.paragraph("", "", *rest)] if any(node.astext() for node in rest) else []
-    return nodes.admonition("", title, *body, *quote.children[1:], classes=["erratum"])
+    return nodes.admonition("", title, *body, *quoted.children[1:], classes=["erratum"])
 
 
 def _above(node: nodes.Node, *kinds: type[nodes.Node]) -> Any:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 from nbformat.notebooknode import NotebookNode
 
@@ -117,7 +118,7 @@ def _write_sources(
             downloads[f"{folder}/{stem}"] = names
     coverage = root / "notebooks" / "COVERAGE.md"
     if coverage.is_file():
-        files["coverage.md"] = coverage.read_bytes()
+        files["coverage.md"] = _plain_fragments(coverage.read_text(encoding="utf-8")).encode()
     files["index.md"] = _front_page(root, lectures, homeworks, coverage.is_file()).encode()
     for name, content in files.items():
         replace(source / name, content)
@@ -158,11 +159,23 @@ def _front_page(
 def _for_the_page(notebook: NotebookNode) -> NotebookNode:
     """As shown: the first code cell, of imports and helpers, is folded."""
     shown = deepcopy(notebook)
+    for cell in shown.cells:
+        if cell.cell_type == "markdown":
+            cell.source = _plain_fragments(cell.source)
     shown.metadata.pop("widgets", None)
     first = next((cell for cell in shown.cells if cell.cell_type == "code"), None)
     if first is not None:
         first.metadata["tags"] = [*first.metadata.get("tags", []), "hide-input"]
     return shown
+
+
+def _plain_fragments(text: str) -> str:
+    """Links into notebooks with letters for percent codes: MyST reads only some of the codes."""
+    return re.sub(
+        r"(?<=\.ipynb#)[^)\s]+",
+        lambda match: quote(unquote(match[0]), safe="!\"#$%&'*+,/:;=?@[]^`{|}"),
+        text,
+    )
 
 
 def _without_outputs(notebook: NotebookNode) -> NotebookNode:
@@ -197,6 +210,9 @@ def _configuration(course: Mapping[str, str], downloads: dict[str, list[str]]) -
         "nb_code_prompt_show": "Show imports and helpers",
         "nb_code_prompt_hide": "Hide imports and helpers",
         "myst_enable_extensions": ["dollarmath", "amsmath"],
+        "myst_heading_anchors": 4,
+        "myst_heading_slug_func": "autograder.pages.notebook_anchor",
+        "myst_heading_anchors_html_ids": False,
         "html_math_renderer": "katex",
         "html_theme": "sphinx_book_theme",
         "html_static_path": [str(WEBSITE / "static")],

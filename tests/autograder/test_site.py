@@ -35,12 +35,14 @@ The word `walk` alone is code.
 
 Let $x<1$, see lecture 2 and E3.
 
+It goes on [there](02_second.ipynb#A-claim%2C-about-running-%28C02%29).
+
 $$\\sum_t \\gamma^t$$
 """
 SECOND = """\
 # Second steps
 
-## A claim about running (C02)
+## A claim, about running (C02)
 
 > **Erratum E3 (slide 4), for $\\gamma$.**
 >
@@ -171,6 +173,9 @@ def test_names_of_claims_lectures_and_questions_are_links(site):
     assert re.search(r'href="02_second.html#C02"[^>]*>C02<', first)
     assert re.search(r'href="02_second.html"[^>]*>lecture 2<', first)
     assert re.search(r'href="02_second.html#E3"[^>]*>E3<', first)
+    assert re.search(
+        r'href="02_second.html#(C02|a-claim-about-running-c02)"[^>]*><span[^>]*>there', first
+    )
     assert len(re.findall(r'href="../homework/hw1.html#walk"', first)) == 1
     homework = page(site, "homework/hw1")
     assert re.search(r'<section id="walk">\s*(<span[^>]*></span>)?<h2>1. Walking', homework)
