@@ -107,8 +107,11 @@ def record_video(
         name = f"episode-{next(numbers)}"
         return RecordVideo(env, str(folder), name_prefix=name, disable_logger=True)
 
-    with gymnasium.make(env_id) as env:
-        pictures = env.metadata.get("render_modes", [])
+    try:
+        with gymnasium.make(env_id) as env:
+            pictures = env.metadata.get("render_modes", [])
+    except gymnasium.error.Error as error:
+        raise ValueError(f"{env_id} cannot be filmed: {error}") from error
     if "rgb_array" not in pictures:
         raise ValueError(f"{env_id} cannot be filmed: it draws {pictures or 'nothing'}")
     options = {"vectorization_mode": "sync", "render_mode": "rgb_array", "wrappers": [recorded]}

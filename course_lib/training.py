@@ -200,6 +200,17 @@ class History:
         recent = self.episode_returns[-count:]
         return sum(recent) / count if len(recent) == count else float("nan")
 
+    def curve(self, total_steps: int, points: int) -> list[float]:
+        """Mean return of the episodes that ended in each of `points` equal spans of total_steps.
+
+        Span k is (k, k + 1] * total_steps / points; NaN where no episode ended.
+        """
+        spans: list[list[float]] = [[] for _ in range(points)]
+        for step, paid in zip(self.episode_steps, self.episode_returns, strict=True):
+            if step <= total_steps:
+                spans[(step - 1) * points // total_steps].append(paid)
+        return [sum(each) / len(each) if each else float("nan") for each in spans]
+
 
 @dataclass(eq=False)
 class Run:

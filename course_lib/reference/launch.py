@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,7 @@ def train_agent(
             f"{type(settings.config).__name__}"
         )
     about = About(settings, seed, tuple(without))
+    check_packages()
     check_device(device)
     check_run(about)  # before there is a folder
     if folder is None:
@@ -105,6 +107,7 @@ def resume_agent(
     changes: settings to go on with instead, such as more total_steps; then it is another run from
     here on. Raises as train_agent does, and ValueError for a setting that cannot change any more.
     """
+    check_packages()
     about = read_run(folder)
     changes = dict(changes or {})
     fixed = [name for name in changes if name in FIXED]
@@ -126,6 +129,13 @@ def check_run(about: About) -> None:
     if getattr(settings.config, "scale_observations", False):
         scaler_for(envs)
     envs.close()
+
+
+def check_packages() -> None:
+    """Raise ValueError if a package that run folders need is not there."""
+    missing = [name for name in ("safetensors", "tensorboard") if find_spec(name) is None]
+    if missing:
+        raise ValueError(f"{' and '.join(missing)} must be installed: pip install -e '.[train]'")
 
 
 def _train(

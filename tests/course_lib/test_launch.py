@@ -178,6 +178,17 @@ def test_no_run_is_written_over(tmp_path):
         train_agent("dqn", "CartPole-v1")
 
 
+def test_missing_packages_are_named_before_anything_is_trained(tmp_path, monkeypatch):
+    monkeypatch.setattr(launch, "find_spec", lambda name: None if name == "safetensors" else name)
+    with pytest.raises(
+        ValueError, match=r"safetensors must be installed: pip install -e '.\[train"
+    ):
+        train(tmp_path / "run")
+    with pytest.raises(ValueError, match="safetensors must be installed"):
+        resume_agent(tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 CONFIGS = {
     "ppo": PPOConfig(entropy_weight=0.01, decay_to=0.0, epochs=3, learning_rate=0.05),
     "trpo": TRPOConfig(decay_to=0.0),

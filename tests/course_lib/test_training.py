@@ -176,6 +176,13 @@ def test_mean_return_waits_for_enough_episodes():
     assert history.mean_return(2) == 2.5
 
 
+def test_a_curve_is_the_mean_of_the_episodes_that_ended_in_each_span():
+    history = History([1.0, 2.0, 6.0, 5.0, 9.0], [1, 50, 50, 51, 201])
+    curve = history.curve(200, 4)
+    assert curve[:2] == [3.0, 5.0]
+    assert np.isnan(curve[2:]).all()
+
+
 @pytest.mark.parametrize("config", [ReinforceConfig(), PPOConfig(), TRPOConfig()])
 def test_configs_are_frozen_and_every_bad_field_is_named(config):
     with pytest.raises(FrozenInstanceError):

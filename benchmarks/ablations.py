@@ -1,0 +1,225 @@
+"""What each detail of an algorithm is worth: trained with all of them, and without one at a time.
+
+    python benchmarks/ablations.py [--seeds 10] [--json FILE] [--figure FILE] [--settings FILE]
+
+Without --settings: PPO on CartPole-v1 for 50,000 steps, with numbers under which every detail is
+there to be left out. Two things are measured for each seed: the mean of the learning
+curve (how fast it learns) and of 100 fresh episodes by the policy at the end, actions drawn as
+in training (where it arrives). What counts is the difference, seed by seed, between without and
+with: its mean and the 95 % interval of that mean (Student's t). A detail matters if one of the two
+intervals does not hold 0. One interval in twenty misses 0 by chance alone, so look at the size too,
+and run more seeds where it is close. The figure shows a panel a detail, with bands.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, replace
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+if __name__ == "__main__":
+    from machine import one_core
+
+    one_core()
+
+import torch
+from machine import facts
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from course_lib.evaluation import evaluate
+from course_lib.figures.learning_curves import mean_and_half_width, plot_learning_curves
+from course_lib.reference.ablations import ABLATIONS, without
+from course_lib.reference.launch import AGENTS
+from course_lib.seeding import new_generator
+from course_lib.settings import Settings, read_settings
+from course_lib.training import PPOConfig
+
+# Written out, so that a table stays what it says when the course's own numbers are tuned anew.
+EVERYTHING = Settings(
+    "ppo",
+    "CartPole-v1",
+    PPOConfig(
+        envs=32,
+        rollout_steps=64,
+        gamma=0.98,
+        lam=0.9,
+        epsilon=0.2,
+        learning_rate=5e-3,
+        epochs=6,
+        minibatches=8,
+        value_weight=0.5,
+        entropy_weight=0.01,
+        max_grad_norm=0.5,
+        decay_to=0.1,
+        total_steps=50_000,
+    ),
+)
+UNCHANGED = "with everything"
+EPISODES, POINTS = 100, 25
+MEASURES = {"training": "training", "final": "at end"}
+
+
+def one_run(settings: Settings, detail: str, seed: int) -> dict[str, Any]:
+    """Train once without the detail (or with everything) and measure."""
+    torch.set_num_threads(1)
+    details = [] if detail == UNCHANGED else [detail]
+    config, parts = without(settings.algorithm, details, settings.config)
+    policy, history = AGENTS[settings.algorithm](
+        settings.env, config, generator=new_generator(seed), **parts
+    )
+    fresh = new_generator(1_000_000 + seed)  # no environment of training had this seed
+    curve = history.curve(config.total_steps, POINTS)
+    return {
+        "seed": seed,
+        "training": fmean(value for value in curve if not math.isnan(value)),
+        "final": evaluate(policy, settings.env, EPISODES, fresh),
+        "curve": [round(value, 2) for value in curve],
+    }
+
+
+def in_use(settings: Settings) -> list[str]:
+    """The details that these settings use, and that can therefore be left out."""
+    found = []
+    for name in ABLATIONS[settings.algorithm]:
+        try:
+            without(settings.algorithm, [name], settings.config)
+        except ValueError:
+            continue
+        found.append(name)
+    return found
+
+
+def measure(settings: Settings, seeds: Iterable[int], workers: int) -> dict[str, list[Any]]:
+    """Runs by detail, each list in the order of the seeds."""
+    names = [UNCHANGED, *in_use(settings)]
+    jobs = [(name, seed) for seed in seeds for name in names]
+    runs: dict[str, list[Any]] = {name: [] for name in names}
+    with ProcessPoolExecutor(workers) as pool, Progress() as progress:
+        task = progress.add_task("training", total=len(jobs))
+        doing = {pool.submit(one_run, settings, name, seed): name for name, seed in jobs}
+        for done in as_completed(doing):
+            runs[doing[done]].append(done.result())
+            progress.advance(task)
+    return {name: sorted(each, key=lambda run: run["seed"]) for name, each in runs.items()}
+
+
+def summary(runs: dict[str, list[Any]]) -> dict[str, Any]:
+    """For each detail and measure: the mean, the difference that it makes, and its half width."""
+    rows: dict[str, Any] = {}
+    for name, each in runs.items():
+        row: dict[str, Any] = {}
+        for measure in MEASURES:
+            pairs = zip(each, runs[UNCHANGED], strict=True)
+            differences = [mine[measure] - whole[measure] for mine, whole in pairs]
+            difference, half = mean_and_half_width(differences)
+            mean, mean_half = mean_and_half_width([run[measure] for run in each])
+            row[measure] = {
+                "mean": mean,
+                "mean_half_width": mean_half,
+                "difference": difference,
+                "half_width": half,
+                "apart": bool(abs(difference) > half),
+            }
+        row["matters"] = any(row[measure]["apart"] for measure in MEASURES)
+        rows[name] = row
+    return rows
+
+
+def screen(settings: Settings, rows: dict[str, Any], seeds: int) -> Table:
+    """The table for a terminal."""
+    title = f"{settings.algorithm} on {settings.env}, {settings.config.total_steps:,} steps, "
+    caption = (
+        "mean of the learning curve, and of fresh episodes at the end; difference to the first "
+        "row, seed by seed, and its 95 % interval"
+    )
+    table = Table(
+        title=title + f"{seeds} seeds",
+        title_justify="left",
+        caption=caption,
+        caption_justify="left",
+        box=SIMPLE,
+        padding=(0, 1, 0, 0),
+    )
+    table.add_column("without", no_wrap=True)
+    for label in MEASURES.values():
+        table.add_column(label, justify="right", no_wrap=True)
+        table.add_column("difference", justify="right", no_wrap=True)
+    table.add_column("matters", no_wrap=True)
+    for name, row in rows.items():
+        cells = []
+        for measure in MEASURES:
+            numbers = row[measure]
+            cells.append(f"{numbers['mean']:.0f}")
+            change = f"{numbers['difference']:+.0f} +- {numbers['half_width']:.0f}"
+            cells.append("" if name == UNCHANGED else change)
+        verdict = "" if name == UNCHANGED else ("yes" if row["matters"] else "unseen")
+        table.add_row(name, *cells, verdict)
+    return table
+
+
+def draw(settings: Settings, runs: dict[str, list[Any]], target: Path) -> None:
+    """A panel a detail: learning curves with and without it, mean and 95 % interval over seeds."""
+    names = [name for name in runs if name != UNCHANGED]
+    across = 2
+    down = math.ceil(len(names) / across)
+    figure = Figure(figsize=(5.2 * across, 3.1 * down), facecolor="white", layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True)
+    width = settings.config.total_steps / POINTS
+    middles = [(k + 0.5) * width for k in range(POINTS)]
+    for ax, name in zip(panels.flat, names, strict=False):
+        curves = {
+            label: (middles, [run["curve"] for run in runs[key]])
+            for label, key in ((UNCHANGED, UNCHANGED), (f"without {name}", name))
+        }
+        plot_learning_curves(ax, curves).set_ylabel("")
+    figure.supylabel("return of training episodes (band: 95 % interval of the mean over seeds)")
+    for ax in panels.flat[len(names) :]:
+        ax.set_visible(False)
+    figure.savefig(target, dpi=110)
+
+
+def main() -> None:
+    """Measure, print the table, write JSON and figure."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--first-seed", type=int, default=500)
+    parser.add_argument("--settings", type=Path, help="other settings with everything")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--figure", type=Path)
+    options = parser.parse_args()
+    if options.seeds < 2:
+        parser.error("--seeds must be at least 2: one seed has no interval")
+    settings = read_settings(options.settings) if options.settings else EVERYTHING
+    settings = replace(settings, config=replace(settings.config, stop_return=None))
+    machine = facts()
+    seeds = range(options.first_seed, options.first_seed + options.seeds)
+    runs = measure(settings, seeds, options.workers)
+    rows = summary(runs)
+    Console().print(screen(settings, rows, options.seeds))
+    if options.json:
+        report = {"settings": asdict(settings), "machine": machine, "rows": rows, "runs": runs}
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(report, indent=1) + "\n")
+        print(f"wrote {options.json}")
+    if options.figure:
+        options.figure.parent.mkdir(parents=True, exist_ok=True)
+        draw(settings, runs, options.figure)
+        print(f"wrote {options.figure}")
+
+
+if __name__ == "__main__":
+    main()
