@@ -83,5 +83,5 @@ def test_a_film_has_as_many_pictures_as_the_episode_has_steps(tmp_path, pays):
     assert frames == length + 1
     with pytest.raises(ValueError, match="Pays-v0 cannot be filmed"):
         record_video(likes_one(pays, 0.5), pays, tmp_path, new_generator(1))
-    with pytest.raises(ValueError, match="tensor/CartPole-v1 cannot be filmed"):
-        record_video(policy, "tensor/CartPole-v1", tmp_path, new_generator(1))
+    with pytest.raises(ValueError, match="NoSuch-v0 cannot be filmed"):
+        record_video(policy, "NoSuch-v0", tmp_path, new_generator(1))
