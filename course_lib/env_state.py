@@ -1,10 +1,10 @@
 """What a vector environment remembers, as plain data that can be saved and put back.
 
 Gymnasium has no call for this. So the attributes of the environment, of its wrappers and of its
-copies are read: numbers, strings, arrays, containers of these, and NumPy's random generators. An
-attribute of any other kind (a physics engine's world) cannot be read, and then nothing is saved:
-half a state put back would be another state. Spaces are taken for fixed: an environment that draws
-from `action_space.sample()` does not come back as it was.
+copies are read: numbers, strings, arrays, containers of these, NumPy's random generators, and the
+arrays of MuJoCo's data. An attribute of any other kind (another engine's world) cannot be read, and
+then nothing is saved: half a state put back would be another state. Spaces are taken for fixed: an
+environment that draws from `action_space.sample()` does not come back as it was.
 """
 
 from __future__ import annotations
@@ -62,9 +62,22 @@ def _fixed_name(value: Any) -> str | None:
 
     if callable(value):
         return f"{getattr(value, '__qualname__', type(value).__qualname__)}()"
-    if isinstance(value, Space | EnvSpec | WrapperSpec | ModuleType):
+    module = type(value).__module__
+    made = module.startswith("gymnasium.envs.mujoco") or _is_mujoco(value, "MjModel")
+    if made or isinstance(value, Space | EnvSpec | WrapperSpec | ModuleType):
         return type(value).__qualname__
     return None
+
+
+def _is_mujoco(value: Any, name: str) -> bool:
+    return type(value).__module__.startswith("mujoco.") and type(value).__name__ == name
+
+
+def _world(data: Any) -> dict[str, Any]:
+    """Time and arrays of MuJoCo's data. Those of contacts are made anew in each of its steps."""
+    names = [name for name in dir(data) if not name.startswith("_")]
+    found = {name: getattr(data, name) for name in names}
+    return {"time": data.time} | {n: a for n, a in found.items() if isinstance(a, np.ndarray)}
 
 
 class _Writer:
@@ -108,6 +121,9 @@ class _Writer:
             return {"dict": self._pairs(value, where, "{}[{!r}]")}
         if _remembers(value):
             return {"object": self._pairs(vars(value), where, "{}.{}")}
+        if _is_mujoco(value, "MjData"):
+            copies = {name: np.copy(array) for name, array in _world(value).items()}
+            return {"world": self._pairs(copies, where, "{}.{}")}
         fixed = _fixed_name(value)
         if fixed is not None:
             return {"fixed": fixed}
@@ -186,6 +202,17 @@ class _Reader:
             for name, each in body:
                 now = vars(current).get(name)
                 vars(current)[name] = self.decode(each, now, f"{where}.{name}")
+            return current
+        if kind == "world":
+            if not _is_mujoco(current, "MjData"):
+                raise ValueError(f"{where} is not in these environments: make them as before")
+            arrays = _world(current)
+            for name, each in body:
+                array = self.decode(each, None, where)
+                if name == "time":
+                    current.time = float(array)
+                elif np.shape(arrays[name]) == array.shape:
+                    arrays[name][...] = array
             return current
         # Fixed: what is there stays. It may be missing where it is only remembered on demand.
         if current is not None and _fixed_name(current) != body:
