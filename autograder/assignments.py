@@ -21,8 +21,9 @@ from nbgrader.coursedir import CourseDirectory
 from traitlets.config.loader import Config, PyFileConfigLoader
 
 from autograder.check import Check
+from autograder.errors import HandoutError
 from autograder.files import ROOT, read, replace
-from autograder.sources import HandoutError, homework_notebook, notebook_bytes
+from autograder.sources import homework_notebook, notebook_bytes
 
 SETTINGS = "nbgrader_config.py"
 

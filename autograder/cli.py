@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -182,18 +182,33 @@ def report(
 
 @app.command()
 def handouts() -> None:
-    """Build lectures, homeworks and the student bundle from their sources."""
-    from autograder.handouts import build_handouts
+    """Build lectures, homeworks, the student bundle, COVERAGE.md and the PDFs from their sources.
+
+    Only what changed since the last time is executed and built anew.
+    """
+    from autograder.handouts import build_everything
+
+    _build(build_everything)
+
+
+def _build(build: Callable[[Path, Callable[[str, int, int], None]], list[Path]]) -> None:
+    """Build something with a progress bar, and say where it is."""
+    steps = 0
 
     with _progress() as progress:
-        task = progress.add_task("building", total=None)
+        task = progress.add_task("looking for changes", total=None)
 
         def tick(what: str, done: int, total: int) -> None:
+            nonlocal steps
+            steps += 1
             progress.update(task, description=what, completed=done, total=total)
 
-        written = build_handouts(ROOT, progress=tick)
-    for path in written:
+        paths = build(ROOT, tick)
+        progress.update(task, visible=steps > 0)
+    for path in paths if steps else []:
         console.print(f"wrote {path.relative_to(ROOT)}", soft_wrap=True, highlight=False)
+    if not steps:
+        console.print(f"nothing changed: all {len(paths)} files stand", highlight=False)
 
 
 @app.command()
@@ -224,11 +239,12 @@ def demo(
     from autograder.assignments import release_assignment
     from autograder.checks import HOMEWORKS
     from autograder.demo import write_class
+    from autograder.handouts import build_handouts
     from autograder.report import write_all
     from autograder.sandbox import Sandbox
 
     started = time.monotonic()
-    handouts()
+    _build(build_handouts)
     _remove(folder)
     graded, reports = 0, []
     with Sandbox(ROOT) as sandbox:
@@ -264,8 +280,8 @@ def _remove(folder: Path) -> None:
 
 def main() -> None:
     """Run the command; a mistake is a sentence, never a traceback."""
+    from autograder.errors import HandoutError
     from autograder.sandbox import SandboxError
-    from autograder.sources import HandoutError
 
     try:
         app()

@@ -23,8 +23,9 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from nbformat.notebooknode import NotebookNode
 
 from autograder.bundle import bundle_files, copy_packages
+from autograder.errors import HandoutError
 from autograder.files import ROOT, read, replace
-from autograder.sources import Cell, HandoutError, lecture_notebook
+from autograder.sources import Cell, lecture_notebook
 
 Progress = Callable[[str, int, int], None]
 

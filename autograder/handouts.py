@@ -1,29 +1,92 @@
-"""Everything that is handed out, built from its sources in one go."""
+"""Everything that is handed out, built from its sources in one go, and only if it changed."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from autograder import assignments
+from autograder.built import LITTER, key_of, remember, sources_key, standing
 from autograder.bundle import BUILT, NAME, build_bundle
-from autograder.files import ROOT, replace
-from autograder.sources import homework_notebook, lecture_notebook, notebook_bytes
+from autograder.files import ROOT, read, replace
 
 Progress = Callable[[str, int, int], None]
+
+BUNDLE = f"build/{NAME}-students.zip"
+COVERAGE = "notebooks/COVERAGE.md"
+PRINTS = "build/pdf/"
+
+
+@dataclass
+class Draft:
+    """What is built and not yet in its place.
+
+    name, key: under which it will be known to stand. files: content by path from the root.
+    folders: which hold these files and no others. parts: name -> key and files of what can stand
+    by itself.
+    """
+
+    name: str
+    key: str
+    files: dict[str, bytes]
+    folders: tuple[str, ...]
+    parts: dict[str, tuple[str, list[str]]] = field(default_factory=dict)
 
 
 def build_handouts(root: Path = ROOT, progress: Progress | None = None) -> list[Path]:
     """Build public exams, lectures, homeworks and the student bundle; return their paths.
 
-    progress: called as progress(what, done, total) before each step.
+    progress: called as progress(what, done, total) before each step; never, if what was built
+    still stands.
     Everything is built and the bundle searched for answers before the first file is replaced, so a
     failed build leaves the last good handouts. Building twice changes no byte. Handouts that have
     no source any more are removed.
     Raises HandoutError naming file and cell.
     """
+    key = sources_key(root)
+    paths = standing(root, "handouts", key)
+    return paths or _put(root, _draft_handouts(root, key, progress))
+
+
+def build_everything(root: Path = ROOT, progress: Progress | None = None) -> list[Path]:
+    """Build the handouts and what is read: COVERAGE.md and the PDFs; return all paths.
+
+    Lectures are executed for it, two at a time; only what changed is executed and built anew.
+    progress: as for build_handouts, with a total of its own for each kind of thing.
+    Nothing is replaced before all is built. Raises HandoutError naming file, cell and error.
+    """
+    key = sources_key(root)
+    handouts, pages = standing(root, "handouts", key), standing(root, "pages", key)
+    drafts = []
+    if handouts is None:
+        drafts.append(_draft_handouts(root, key, progress))
+    if pages is None:
+        files = drafts[0].files if drafts else _contents(handouts or [], root)
+        drafts.append(_draft_pages(root, key, files, progress))
+    paths = {draft.name: _put(root, draft) for draft in drafts}
+    return [*paths.get("handouts", handouts or []), *paths.get("pages", pages or [])]
+
+
+def _put(root: Path, draft: Draft) -> list[Path]:
+    """Put a draft in its place."""
+    paths = [root / name for name in draft.files]
+    for path, content in zip(paths, draft.files.values(), strict=True):
+        replace(path, content)
+    for folder in draft.folders:
+        for path in (root / folder).rglob("*.*"):
+            if path.is_file() and path not in paths and not set(LITTER) & set(path.parts):
+                path.unlink()
+    for name, (key, files) in draft.parts.items():
+        remember(root, name, key, [root / file for file in files])
+    remember(root, draft.name, draft.key, [*paths, *(root / folder for folder in draft.folders)])
+    return paths
+
+
+def _draft_handouts(root: Path, key: str, progress: Progress | None) -> Draft:
+    from autograder import assignments
     from autograder.checks import HOMEWORKS
+    from autograder.sources import homework_notebook, lecture_notebook, notebook_bytes
 
     lectures = sorted(root.glob("notebooks/src/lectures/*.py"))
     total = len(lectures) + len(HOMEWORKS) + 2
@@ -47,16 +110,11 @@ def build_handouts(root: Path = ROOT, progress: Progress | None = None) -> list[
         release = assignments.release_notebook(homework, notebook_bytes(notebook), settings)
         built[f"notebooks/homework/{homework}.ipynb"] = release
     step("student bundle")
-    bundle = build_bundle(root, root / "build" / f"{NAME}-students.zip", built)
-    for name, content in built.items():
-        replace(root / name, content)
-    for folder in BUILT:
-        for path in (root / folder).glob("*.*"):
-            if f"{folder}{path.name}" not in built:
-                path.unlink()
+    with tempfile.TemporaryDirectory(prefix="course-bundle-") as name:
+        bundle = build_bundle(root, Path(name) / "bundle.zip", built).read_bytes()
     if progress is not None:
         progress("handouts", total, total)
-    return [*(root / name for name in built), bundle]
+    return Draft("handouts", key, {**built, BUNDLE: bundle}, BUILT)
 
 
 def _public_exams() -> dict[str, bytes]:
@@ -65,3 +123,41 @@ def _public_exams() -> dict[str, bytes]:
     with tempfile.TemporaryDirectory(prefix="course-exams-") as name:
         write_public_exams(Path(name))
         return {path.name: path.read_bytes() for path in sorted(Path(name).glob("*.json"))}
+
+
+def _draft_pages(
+    root: Path, key: str, handouts: Mapping[str, bytes], progress: Progress | None
+) -> Draft:
+    """What is read, made of handouts by path from the root."""
+    import nbformat
+
+    from autograder import pdf
+    from autograder.coverage import coverage_table
+    from autograder.execution import executed_lectures
+    from autograder.sources import notebook_bytes
+
+    lectures = executed_lectures(root, progress)
+    homeworks = {
+        Path(name).stem: nbformat.reads(content.decode(), as_version=4)
+        for name, content in handouts.items()
+        if name.startswith("notebooks/homework/")
+    }
+    files = {COVERAGE: coverage_table(lectures).encode()}
+
+    setting = [read(path).decode() for path in (Path(pdf.__file__), pdf.TEMPLATE)]
+    setting.append(read(root / "constraints.txt").decode())
+    parts, stale = {}, {}
+    for stem, notebook in {**lectures, **homeworks}.items():
+        part, file = f"pdf-{stem}", f"{PRINTS}{stem}.pdf"
+        parts[part] = (key_of([*setting, notebook_bytes(notebook).decode()]), [file])
+        if standing(root, part, parts[part][0]) is None:
+            stale[stem] = notebook
+        files[file] = read(root / file)
+    with tempfile.TemporaryDirectory(prefix="course-pages-") as name:
+        for path in pdf.build_pdfs(stale, {}, Path(name), progress):
+            files[f"{PRINTS}{path.name}"] = path.read_bytes()
+    return Draft("pages", key, files, (PRINTS,), parts)
+
+
+def _contents(paths: list[Path], root: Path) -> dict[str, bytes]:
+    return {path.relative_to(root).as_posix(): read(path) for path in paths}

@@ -18,7 +18,8 @@ from typing import Any
 import nbformat
 from IPython.core.inputtransformer2 import TransformerManager
 
-from autograder.sources import HandoutError, is_validation, read_cells
+from autograder.errors import HandoutError
+from autograder.sources import is_validation, read_cells
 
 PRIVATE_MODULES = ("course_lib.reference", "autograder.checks")
 MARKS = re.compile("(BEGIN|END) (SOLUTION|HIDDEN TESTS|MARK SCHEME)")

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from nbformat.notebooknode import NotebookNode
 
+from autograder.errors import HandoutError
 from autograder.files import replace
-from autograder.sources import Cell, HandoutError
+from autograder.sources import Cell
 
 Progress = Callable[[str, int, int], None]
 
@@ -76,13 +77,13 @@ def pdf_bytes(stem: str, notebook: NotebookNode) -> bytes:
         main.write_text(source, encoding="utf-8", newline="\n")
         try:
             compiler = typst.Compiler(str(main), root=name, ignore_system_fonts=True)
-            content, warnings = compiler.compile_with_warnings(format="pdf")
+            pages, warnings = compiler.compile_with_warnings(format="pdf")
         except typst.TypstError as error:
             raise HandoutError(f"{stem}: typst cannot set it: {error.diagnostic}") from None
     if warnings:
         raise HandoutError(f"{stem}: typst warns: {warnings[0].diagnostic}")
-    assert isinstance(content, bytes)
-    return content
+    assert isinstance(pages, bytes)
+    return pages
 
 
 def typst_source(stem: str, notebook: NotebookNode) -> tuple[str, dict[str, bytes]]:

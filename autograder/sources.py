@@ -24,6 +24,7 @@ from IPython.core.inputtransformer2 import TransformerManager
 from nbformat.notebooknode import NotebookNode
 
 from autograder.check import Check, Function
+from autograder.errors import HandoutError
 
 METADATA = {
     "kernelspec": {
@@ -41,10 +42,6 @@ METADATA = {
 ANSWER_IMPORT = "from autograder.local import check"
 # What jupytext notes for the way back, which is never gone here.
 JUPYTEXT_NOTES = {"lines_to_next_cell", "lines_to_end_of_cell_marker", "cell_marker", "title"}
-
-
-class HandoutError(ValueError):
-    """A handout cannot be built from its source as it stands; the message says where and why."""
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ import shutil
 
 import pytest
 
+from autograder.errors import HandoutError
 from autograder.execution import cell_seconds, executed_lectures
-from autograder.sources import HandoutError
 
 FIRST = """\
 # %% [markdown]

@@ -8,8 +8,9 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+from autograder.errors import HandoutError
 from autograder.pdf import build_pdfs, pdf_bytes, typst_source
-from autograder.sources import HandoutError, lecture_notebook
+from autograder.sources import lecture_notebook
 
 # One grey pixel.
 PIXEL = base64.b64decode(

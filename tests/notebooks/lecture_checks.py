@@ -5,6 +5,10 @@ which wrong quantities to plant.
 """
 
 import ast
+import contextlib
+import io
+import math
+import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,18 +16,28 @@ from typing import Any, ClassVar
 
 import jupytext
 import pytest
+from nbformat.v4 import new_output
 
-LECTURES = Path(__file__).parents[2] / "notebooks" / "src" / "lectures"
+from autograder.coverage import coverage_rows, markdown_row
+from autograder.sources import lecture_notebook
+
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+LECTURES = NOTEBOOKS / "src" / "lectures"
 
 
 @dataclass
 class Run:
-    """A code cell: its source, its claims, the names it started from, how long it took."""
+    """A code cell: its source and claims, the names it started from, and how it went.
+
+    asserted: the lines of the assertions that were come by. printed: what it printed.
+    """
 
     source: str
     tags: list[str]
     before: dict[str, Any]
     seconds: float
+    asserted: set[int]
+    printed: str
 
 
 def cells_of(stem: str, kind: str) -> list[Any]:
@@ -32,20 +46,102 @@ def cells_of(stem: str, kind: str) -> list[Any]:
     return [cell for cell in notebook.cells if cell.cell_type == kind]
 
 
+class Watched(ast.NodeTransformer):
+    """Has every assertion of a cell note itself in `come_by` when it is come by."""
+
+    def __init__(self, cell: int) -> None:
+        self.cell = cell
+
+    def visit_Assert(self, node: ast.Assert) -> list[ast.stmt]:
+        return [*ast.parse(f"come_by.add(({self.cell}, {node.lineno}))").body, node]
+
+
 def run_lecture(stem: str) -> list[Run]:
     """Every code cell, executed in order."""
-    names: dict[str, Any] = {"__name__": "lecture"}
+    come_by: set[tuple[int, int]] = set()  # also by a function that a later cell calls
+    names: dict[str, Any] = {"__name__": "lecture", "come_by": come_by}
     done = []
     for number, cell in enumerate(cells_of(stem, "code")):
         before, begin = dict(names), time.perf_counter()
-        exec(compile(cell.source, f"<{stem}, code cell {number}>", "exec"), names)
+        watched = ast.fix_missing_locations(Watched(number).visit(ast.parse(cell.source)))
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            exec(compile(watched, f"<{stem}, code cell {number}>", "exec"), names)
+        seconds = time.perf_counter() - begin
         tags = cell.metadata.get("tags", [])
-        done.append(Run(cell.source, tags, before, time.perf_counter() - begin))
+        done.append(Run(cell.source, tags, before, seconds, set(), printed.getvalue()))
+    for number, line in come_by:
+        done[number].asserted.add(line)
     return done
 
 
-def asserts(source: str) -> int:
-    return sum(isinstance(node, ast.Assert) for node in ast.walk(ast.parse(source)))
+def assertions(source: str) -> list[ast.Assert]:
+    return [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Assert)]
+
+
+EQUAL = ("same", "allclose", "isclose", "equal")
+
+
+def cannot_fail(test: ast.expr) -> bool:
+    """Whether an assertion is one in name only: of constants, or of a thing against itself."""
+    if not any(isinstance(node, ast.Name) for node in ast.walk(test)):
+        return True
+    for node in ast.walk(test):
+        sides: list[ast.expr] = []
+        if isinstance(node, ast.Compare):
+            sides = [node.left, *node.comparators]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in EQUAL:
+            sides = node.args
+        texts = [ast.unparse(side) for side in sides if not isinstance(side, ast.Constant)]
+        if len(set(texts)) < len(texts):
+            return True
+    return False
+
+
+def unreal_controls(source: str) -> list[str]:
+    """The lines marked `control:` that neither assert anything nor make what is asserted."""
+    body = ast.parse(source).body
+    unreal = []
+    for number, line in enumerate(source.splitlines(), start=1):
+        if "control:" not in line:
+            continue
+        if line.startswith("#"):  # it speaks of the next line
+            number += 1
+        marked = next((node for node in body if node.lineno <= number <= node.end_lineno), None)
+        if marked is None:
+            unreal.append(line)
+            continue
+        made = {
+            node.id if isinstance(node, ast.Name) else node.name
+            for node in ast.walk(marked)
+            if isinstance(node, ast.FunctionDef)
+            or (isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load))
+        }
+        made |= {  # lists that it adds to
+            node.value.id
+            for node in ast.walk(marked)
+            if isinstance(node, ast.Attribute)
+            and node.attr == "append"
+            and isinstance(node.value, ast.Name)
+        }
+        used = {
+            node.id
+            for check in assertions(source)
+            if check.lineno > number
+            for node in ast.walk(check)
+            if isinstance(node, ast.Name)
+        }
+        if not any(isinstance(node, ast.Assert) for node in ast.walk(marked)) and not made & used:
+            unreal.append(line)
+    return unreal
+
+
+def alike(left: str, right: str) -> bool:
+    """Whether two lines differ in nothing but the last digits of numbers."""
+    number = re.compile(r"([-+]?\d+\.?\d*(?:e[-+]?\d+)?)")
+    if number.sub("", left) != number.sub("", right):
+        return False
+    pairs = zip(number.findall(left), number.findall(right), strict=True)
+    return all(math.isclose(float(a), float(b), rel_tol=0.01, abs_tol=1e-9) for a, b in pairs)
 
 
 class LectureChecks:
@@ -76,7 +172,31 @@ class LectureChecks:
         assert sum(run.seconds for run in runs) < self.seconds
 
     def test_tag_stands_on_a_cell_that_asserts(self, runs: list[Run], tag: str) -> None:
-        assert any(asserts(run.source) for run in runs if tag in run.tags)
+        assert any(run.asserted for run in runs if tag in run.tags)
+
+    def test_every_assertion_is_come_by_and_can_fail(self, runs: list[Run]) -> None:
+        for run in runs:
+            written = assertions(run.source)
+            assert run.asserted == {node.lineno for node in written}, run.source
+            assert not [ast.unparse(node) for node in written if cannot_fail(node.test)]
+
+    def test_every_control_is_part_of_a_check(self, runs: list[Run]) -> None:
+        for run in runs:
+            assert not unreal_controls(run.source)
+
+    def test_coverage_table_says_what_came_out(self, runs: list[Run]) -> None:
+        notebook = lecture_notebook(LECTURES / f"{self.stem}.py")
+        code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+        for cell, run in zip(code, runs, strict=True):
+            if run.printed:
+                cell.outputs = [new_output("stream", text=run.printed)]
+        table = (NOTEBOOKS / "COVERAGE.md").read_text(encoding="utf-8")
+        committed = [line for line in table.splitlines() if f"lectures/{self.stem}." in line]
+        fresh = [markdown_row(row) for row in coverage_rows(self.stem, notebook)]
+        assert len(fresh) >= len(self.claims) + len(self.errata)
+        stale = "run `course handouts` and commit notebooks/COVERAGE.md"
+        for line, wanted in zip(sorted(committed), sorted(fresh), strict=True):
+            assert alike(line, wanted), f"{line}\n{wanted}\n{stale}"
 
     def test_claim_names_its_control_and_its_heading(self, runs: list[Run], claim: str) -> None:
         assert any("control:" in run.source for run in runs if claim in run.tags)
@@ -90,6 +210,8 @@ class LectureChecks:
 
     def test_every_claim_has_a_planted_mistake(self) -> None:
         assert {name.split()[0] for name in self.planted} >= set(self.claims)
+        words = {word for name in self.planted for word in name.split()}
+        assert words >= set(self.errata)
 
     def test_a_cell_has_at_most_fifteen_lines_of_code(self, runs: list[Run]) -> None:
         for run in runs:

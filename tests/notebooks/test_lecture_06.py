@@ -51,7 +51,10 @@ class TestLecture06(LectureChecks):
             "ratio = (new / old)[states, actions]",
             "ratio = (new / old).log()[states, actions]",
         ),
-        "C56 E14": ("return w @ (old * (new / old) * A_old)", "return w @ ((new / old) * A_old)"),
+        "C56 E14 E18": (
+            "return w @ (old * (new / old) * A_old)",
+            "return w @ ((new / old) * A_old)",
+        ),
         "C86": ("L_at(to_edge(two_ways, delta))", "L_at(to_edge(two_ways.flip(0), delta))"),
         "C57": ("lambda change: g @ change)", "lambda change: 1.01 * (g @ change))"),
         "C57 half": ("change @ F @ change / 2)", "change @ F @ change / 2.02)"),

@@ -19,7 +19,7 @@ class TestLecture07(LectureChecks):
             "frozen = softmax_policy(theta) / softmax_policy(theta)",
             "frozen = softmax_policy(theta) / old",
         ),
-        "C62 E19": ("((van(0.0, 0.0), 0.5)", "((van(0.0, 0.0), 1.0)"),
+        "C62 E18 E19": ("((van(0.0, 0.0), 0.5)", "((van(0.0, 0.0), 1.0)"),
         "C63": ("(-1, 0.5): (-0.8, 0)", "(-1, 0.5): (-0.5, -1)"),
         "C63 max": ("plain, clipped, value, rise =", "plain, value, clipped, rise ="),
         "C63 E2": ("(A < 0) & (ratio < 1 - epsilon)", "(A < 0) & (ratio < 0)"),

@@ -194,7 +194,7 @@ print(f"slope of the integral {slope_of_area:.5f}, integral of the slope {area_o
 #
 # It needs $\pi_\theta(\tau) > 0$, which a softmax grants wherever the dynamics do. The vector $\nabla_\theta \log \pi_\theta(\tau)$ is called the **score**. It says which way to turn $\theta$ to make this trajectory more likely, in relative terms.
 
-# %% tags=["C16"]
+# %% tags=["C16", "C79"]
 scores = jacobian(path_log_probs, theta)  # (N, S, A)
 
 assert same(slopes, probabilities[:, None, None] * scores)
@@ -336,7 +336,7 @@ def world_log_probs(theta):  # (N,): log p(s_0) + sum of log p(s_{t+1} | s_t, a_
 def action_log_probs(theta):  # (N, T): log pi(a_t | s_t)
     return softmax_policy(theta)[states, actions].log()
 
-# %% tags=["C19"]
+# %% tags=["C19", "C79"]
 step_scores = jacobian(action_log_probs, theta)  # (N, T, S, A): grad log pi(a_t | s_t)
 
 assert same(path_log_probs(theta), world_log_probs(theta) + action_log_probs(theta).sum(1))

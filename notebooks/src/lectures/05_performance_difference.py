@@ -336,7 +336,7 @@ print(f"all changes together:        {eta(bold) - eta(old):+.3f}")
 #
 # Lines 4 and 5 are the slides' $L_\pi(\tilde\pi)$ without its first term, $\eta(\pi)$.
 
-# %% tags=["C85"]
+# %% tags=["C85", "C79"]
 ratio, A_old = bold / old, road.advantages(old)
 d_old, d_new = road.occupancy(old), road.occupancy(bold)  # (S, A)
 states_old, states_new = d_old.sum(1, keepdim=True), d_new.sum(1, keepdim=True)  # (S, 1)

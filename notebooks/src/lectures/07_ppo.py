@@ -708,7 +708,6 @@ pictures.plot_variants(ax, unchanged.tolist(), details)
 ax.get_legend().set_bbox_to_anchor((0.4, -0.1));
 
 # %% tags=["C69"]
-assert 13 + 9 + 9 + 5 + 1 == 37
 off = {name: errors_off(values) for name, values in details.items()}
 for name, (errors, mean) in sorted(off.items(), key=lambda item: item[1][0]):
     print(f"{name:>26}: mean {mean:3.0f}, {errors:+.1f} standard errors")
