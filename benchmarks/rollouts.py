@@ -1,21 +1,16 @@
-"""What acting costs: steps a second beside a bare NumPy policy, growth with size, import time.
+"""What acting costs: steps a second beside a bare NumPy policy.
 
     python benchmarks/rollouts.py [--rounds 5] [--json FILE]
 
 One thread. The bare policy has the same layers (two of 64, tanh) and environments; its loop
 draws actions by the inverse of the cumulative probabilities and keeps nothing, while ours writes a
 rollout down. Both take turns, and the least process time of the rounds counts.
-Growth: seconds and bytes of one rollout against environments and steps. Import: `import torch`
-alone, and the modules that training needs on top, each in a fresh process, the least of the rounds.
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +26,10 @@ from rich.console import Console
 from rich.table import Table
 
 from course_lib.policies import policy_for
-from course_lib.rollout import Rollout, collect, make_envs
+from course_lib.rollout import collect, make_envs
 from course_lib.seeding import new_generator
 
 ENV_ID = "CartPole-v1"
-TRAINING = "import torch, course_lib.training, course_lib.optimiser, course_lib.scaling"
 
 
 def bare_rollout(envs: Any, weights: list[tuple[np.ndarray, np.ndarray]], steps: int) -> None:
@@ -73,29 +67,6 @@ def throughput(count: int, rounds: int) -> dict[str, float]:
     return {"envs": count, "bare_steps_per_s": bare, "ours_steps_per_s": ours, "share": ours / bare}
 
 
-def size_of(rollout: Rollout) -> int:
-    """Bytes of a rollout's tensors."""
-    columns = (getattr(rollout, field.name) for field in dataclasses.fields(rollout))
-    return sum(column.nbytes for column in columns if isinstance(column, torch.Tensor))
-
-
-def growth(count: int, steps: int, rounds: int) -> dict[str, float]:
-    """Seconds and bytes of one rollout."""
-    envs = make_envs(ENV_ID, count)
-    generator = new_generator(0)
-    policy = policy_for(envs, generator=generator)
-    seconds = best(lambda: collect(envs, policy, steps, generator), rounds)
-    rollout, _ = collect(envs, policy, steps, generator)
-    return {"envs": count, "steps": steps, "seconds": seconds, "bytes": size_of(rollout)}
-
-
-def import_seconds(statement: str, rounds: int) -> float:
-    """Least process seconds of a statement in a fresh interpreter."""
-    code = f"import time; t = time.process_time(); {statement}; print(time.process_time() - t)"
-    command = [sys.executable, "-c", code]
-    return min(float(subprocess.check_output(command, text=True)) for _ in range(rounds))
-
-
 def print_rows(title: str, rows: list[dict[str, float]]) -> None:
     """A table of rows that have the same keys."""
     table = Table(title=title, title_justify="left")
@@ -115,15 +86,8 @@ def main() -> None:
     torch.set_num_threads(1)
     report: dict[str, Any] = {"env": ENV_ID, "machine": facts()}
     report["throughput"] = [throughput(count, options.rounds) for count in (8, 64, 512)]
-    report["growth"] = [growth(count, 128, options.rounds) for count in (64, 256, 1024, 4096)]
-    report["growth"] += [growth(64, steps, options.rounds) for steps in (512, 2048)]
-    alone = import_seconds("import torch", options.rounds)
-    ours = import_seconds(TRAINING, options.rounds)
-    report["import"] = {"torch_s": alone, "with_ours_s": ours, "more": ours / alone - 1}
     report["load_after"] = facts()["load"]
     print_rows(f"{ENV_ID}, steps a second", report["throughput"])
-    print_rows("One rollout", report["growth"])
-    print_rows("Import", [report["import"]])
     if options.json:
         options.json.write_text(json.dumps(report, indent=1))
         print(f"wrote {options.json}")
