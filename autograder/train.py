@@ -28,7 +28,10 @@ def train_agent(
     algorithm: Annotated[
         str | None, typer.Argument(help="ppo, trpo or reinforce; --settings and --resume know it.")
     ] = None,
-    env: Annotated[str | None, typer.Option(help="A gymnasium environment's id.")] = None,
+    env: Annotated[
+        str | None,
+        typer.Option(help="A gymnasium environment's id, or tensor/CartPole-v1: on the device."),
+    ] = None,
     seed: Annotated[
         int | None, typer.Option(min=0, help="Seed of everything [default: 0].")
     ] = None,

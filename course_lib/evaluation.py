@@ -95,9 +95,9 @@ def record_video(
     import gymnasium
     from gymnasium.wrappers import RecordVideo
 
-    env_id = env_id.removeprefix(PREFIX)
-    if env_id in MDPS:
+    if env_id.removeprefix(PREFIX) in MDPS:
         raise ValueError(f"{env_id} cannot be filmed: it draws nothing")
+    env_id = env_id.removeprefix(PREFIX)
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
     for old in folder.glob("episode-*.mp4"):
         old.unlink()

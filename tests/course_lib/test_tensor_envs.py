@@ -431,7 +431,9 @@ def test_evaluation_plays_whole_episodes_and_films_are_gymnasiums(tmp_path):
     with torch.no_grad():
         policy.theta[:, 1] = 1.0
     assert evaluate(policy, "tensor/combination_lock", 7, new_generator(0), greedy=True) == 1.0
-    with pytest.raises(ValueError, match="combination_lock cannot be filmed: it draws nothing"):
+    with pytest.raises(
+        ValueError, match="tensor/combination_lock cannot be filmed: it draws nothing"
+    ):
         record_video(policy, "tensor/combination_lock", tmp_path, new_generator(0))
 
 
