@@ -1,12 +1,12 @@
 """Where environments made of tensors pay: steps a second of `collect` on the CPU and on a GPU.
 
-    python benchmarks/devices.py [--largest 65536] [--rounds 3] [--threads 1] [--json FILE]
+    python benchmarks/devices.py [--largest 65536] [--rounds 3] [--json FILE]
 
 The same policy (two layers of 64, tanh) acts in N = 8, 16, ... environments: in gymnasium's,
-through arrays; in those of course_lib.tensor_envs on the CPU; and on CUDA, where there is one. A
-GPU is timed by the wall and the CPU by process seconds, the least of the rounds, after a first
-collect off the clock. Under the table stands from which N on CUDA is faster than the better of the
-CPU's two ways, at that N and every larger one measured; without CUDA it says so. Gymnasium's
+through arrays; in those of course_lib.tensor_envs on the CPU; and on CUDA, where there is one. The
+CPU has one thread and is timed by process seconds, a GPU by the wall: the least of the rounds,
+after a first off the clock. Under the table stands from which N on CUDA is faster than the better
+of the CPU's two ways, at that N and every larger one measured; without CUDA it says so. Gymnasium's
 Pendulum is one object an environment, as fast a step at 512 of them as at more: it is measured up
 to there. It has no combination lock.
 """
@@ -19,6 +19,11 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+
+if __name__ == "__main__":
+    from machine import one_core
+
+    one_core()
 
 import torch
 from machine import facts
@@ -109,13 +114,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--largest", type=int, default=65536)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+    torch.set_num_threads(1)
     counts = [2**power for power in range(3, options.largest.bit_length())]
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    report: dict[str, Any] = {"machine": {**facts(), "threads": options.threads, "gpu": gpu}}
+    report: dict[str, Any] = {"machine": {**facts(), "gpu": gpu}}
     for name in ENVS:
         rows = measure(name, counts, options.rounds)
         report[name] = {"rows": rows, "verdict": verdict(name, rows)}
