@@ -40,20 +40,21 @@ def build_site(
     homeworks: Mapping[str, NotebookNode],
     target: Path,
     progress: Progress | None = None,
-    pdfs: Path | None = None,
+    coverage: str = "",
+    pdfs: Mapping[str, bytes] | None = None,
 ) -> Path:
     """Build the website into target, in place of what is there; return its front page.
 
     lectures: stem -> notebook with outputs. homeworks: stem -> release notebook.
-    The front page is notebooks/src/index.md; notebooks/COVERAGE.md gets a page if it is there.
-    progress: called as progress(what, done, total) before each page. pdfs: where <stem>.pdf may
-    lie, for the download buttons. What Sphinx has read stays in build/site-work, so that only
-    pages that changed are made anew. No page asks the network for anything.
+    coverage: the table of claims, which gets a page. pdfs: stem -> PDF, for the download buttons.
+    The front page is notebooks/src/index.md. progress: called as progress(what, done, total) before
+    each page. What Sphinx has read stays in build/site-work, so that only pages that changed are
+    made anew. No page asks the network for anything.
     Raises HandoutError with Sphinx's sentence for anything it warns about.
     """
     work = root / "build" / "site-work"
     try:
-        downloads = _write_sources(root, work / "source", lectures, homeworks, pdfs)
+        downloads = _write_sources(root, work / "source", lectures, homeworks, coverage, pdfs or {})
         _run_sphinx(work, _configuration(settings(root), downloads), progress)
     except BaseException:
         shutil.rmtree(work, ignore_errors=True)  # or the page at fault would pass as read
@@ -98,7 +99,8 @@ def _write_sources(
     source: Path,
     lectures: Mapping[str, NotebookNode],
     homeworks: Mapping[str, NotebookNode],
-    pdfs: Path | None,
+    coverage: str,
+    pdfs: Mapping[str, bytes],
 ) -> dict[str, list[str]]:
     """What Sphinx reads, rewritten only where it changed. Page -> names of its downloads."""
     files: dict[str, bytes] = {}
@@ -108,18 +110,17 @@ def _write_sources(
             files[f"{folder}/{stem}.ipynb"] = notebook_bytes(_for_the_page(notebook))
             files[f"downloads/{stem}.ipynb"] = notebook_bytes(_without_outputs(notebook))
             names = [f"{stem}.ipynb"]
-            if pdfs is not None and (pdfs / f"{stem}.pdf").is_file():
-                files[f"downloads/{stem}.pdf"] = (pdfs / f"{stem}.pdf").read_bytes()
+            if stem in pdfs:
+                files[f"downloads/{stem}.pdf"] = pdfs[stem]
                 names.append(f"{stem}.pdf")
             script = root / "notebooks" / "src" / folder / f"{stem}.py"
             if folder == "lectures" and script.is_file():  # those of homeworks hold the answers
                 files[f"downloads/{stem}.py"] = script.read_bytes()
                 names.append(f"{stem}.py")
             downloads[f"{folder}/{stem}"] = names
-    coverage = root / "notebooks" / "COVERAGE.md"
-    if coverage.is_file():
-        files["coverage.md"] = _plain_fragments(coverage.read_text(encoding="utf-8")).encode()
-    files["index.md"] = _front_page(root, lectures, homeworks, coverage.is_file()).encode()
+    if coverage:
+        files["coverage.md"] = _plain_fragments(coverage).encode()
+    files["index.md"] = _front_page(root, lectures, homeworks, bool(coverage)).encode()
     for name, content in files.items():
         replace(source / name, content)
     for path in source.rglob("*"):

@@ -50,6 +50,9 @@ SECOND = """\
 """
 
 
+EXTRAS = {"coverage": "# Coverage\n\nC01 is checked.\n", "pdfs": {"01_first": b"%PDF-1.7"}}
+
+
 def notebook(*cells):
     made = new_notebook(cells=list(cells), metadata=METADATA)
     for number, cell in enumerate(made.cells):
@@ -84,7 +87,6 @@ def make_root(folder, table=""):
     (folder / "notebooks" / "src" / "index.md").write_text(FRONT)
     (folder / "notebooks" / "src" / "lectures" / "01_first.py").write_text("# %%\nimport torch\n")
     (folder / "notebooks" / "src" / "homework" / "hw1.py").write_text("# the answer\n")
-    (folder / "notebooks" / "COVERAGE.md").write_text("# Coverage\n\nC01 is checked.\n")
     (folder / "pyproject.toml").write_text(f"[tool.course]\n{table}")
     return folder
 
@@ -92,10 +94,7 @@ def make_root(folder, table=""):
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
     root = make_root(tmp_path_factory.mktemp("course"))
-    pdfs = root / "pdf"
-    pdfs.mkdir()
-    (pdfs / "01_first.pdf").write_bytes(b"%PDF-1.7")
-    front = build_site(root, *course(), root / "build" / "site", pdfs=pdfs)
+    front = build_site(root, *course(), root / "build" / "site", **EXTRAS)
     assert front == root / "build" / "site" / "index.html"
     return root
 
@@ -255,14 +254,14 @@ def test_only_what_changed_is_read_again_and_a_warning_leaves_the_last_site(smal
         read.append(what)
 
     lectures, homeworks = course(SECOND + "\nA new sentence.\n")
-    build_site(small, lectures, homeworks, site, progress=note, pdfs=small / "pdf")
+    build_site(small, lectures, homeworks, site, progress=note, **EXTRAS)
     assert "A new sentence." in page(site, "lectures/02_second")
     # the front page lists the others and goes with each of them
     assert set(read) == {"website: lectures/02_second", "website: index", "website"}
     lectures, homeworks = course(SECOND + "\n[nowhere](09_nowhere.ipynb)\n")
     for _ in range(2):  # the second time too, though Sphinx has read the page by then
         with pytest.raises(HandoutError, match=r"lectures/02_second.ipynb, cell 1.*09_nowhere"):
-            build_site(small, lectures, homeworks, site)
+            build_site(small, lectures, homeworks, site, **EXTRAS)
     assert "A new sentence." in page(site, "lectures/02_second") != before
 
 
