@@ -273,8 +273,27 @@ def test_a_lecture_that_the_front_page_forgets_is_an_error(tmp_path):
         build_site(root, lectures, homeworks, root / "site")
 
 
+def seen_in_a_browser(address, folder):
+    """The page after its scripts have run, with the network off."""
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--host-resolver-rules=MAP * ~NOTFOUND"]
+    command = ["chromium", *flags, f"--user-data-dir={folder}", "--dump-dom", address]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    return done.stdout
+
+
+in_a_browser = pytest.mark.skipif(not shutil.which("chromium"), reason="needs Debian's chromium")
+
+
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs Debian's chromium")
+@in_a_browser
+def test_a_page_opened_from_disk_shows_its_formulas(site, tmp_path):
+    shown = seen_in_a_browser((site / "lectures" / "01_first.html").as_uri(), tmp_path)
+    assert shown.count('class="katex-html"') == 2
+    assert 'class="katex-error"' not in shown
+
+
+@pytest.mark.slow
+@in_a_browser
 def test_katex_reads_every_formula_of_the_course(root, tmp_path):
     formulas = ["\\nonsense{"]  # control: an unreadable one is counted
     for path in sorted(root.glob("notebooks/[lh]*/*.ipynb")):
@@ -290,13 +309,6 @@ def test_katex_reads_every_formula_of_the_course(root, tmp_path):
         f"document.write({json.dumps(formulas)}.map(one => katex.renderToString(one, "
         "{throwOnError: false})).join(' '))</script>"
     )
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'c'}"]
-    done = subprocess.run(
-        ["chromium", *flags, "--dump-dom", (tmp_path / "all.html").as_uri()],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=120,
-    )
-    assert done.stdout.count('class="katex-html"') == len(formulas) - 1
-    assert done.stdout.count('class="katex-error"') == 1
+    shown = seen_in_a_browser((tmp_path / "all.html").as_uri(), tmp_path / "browser")
+    assert shown.count('class="katex-html"') == len(formulas) - 1
+    assert shown.count('class="katex-error"') == 1

@@ -8,6 +8,7 @@ for (const place of document.querySelectorAll(".math")) {
     displayMode: place.tagName === "DIV",
     throwOnError: false, // a formula that cannot be read is shown in red, as it was written
   });
+  if (place.scrollWidth > place.clientWidth) place.tabIndex = 0; // arrow keys scroll it
   const boxes = place.querySelectorAll(".katex-html > .katex-base");
   if (place.tagName === "DIV" || boxes.length === 0) continue;
   const after = place.nextSibling;
