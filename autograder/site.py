@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, urlsplit
 
 from nbformat.notebooknode import NotebookNode
 
@@ -28,10 +28,13 @@ SETTINGS = {
     "title": "Policy gradients",
     "repository": "",
     "branch": "main",
+    "provider": "",
     "binder": "",
     "jupyterhub": "",
     "colab": "",
 }
+
+PROVIDERS = ("github", "gitlab", "bitbucket")
 
 
 def build_site(
@@ -91,6 +94,20 @@ def settings(root: Path = ROOT) -> dict[str, str]:
         raise HandoutError(
             f"pyproject.toml, [tool.course]: {launched[0]} needs the repository's address too"
         )
+    repository = urlsplit(found["repository"])
+    if found["repository"]:
+        if repository.scheme != "https" or len(repository.path.strip("/").split("/")) < 2:
+            raise HandoutError(
+                "pyproject.toml, [tool.course]: repository must be https://HOST/OWNER/NAME, "
+                f"got {found['repository']!r}"
+            )
+        if not found["provider"]:
+            found["provider"] = repository.netloc.rpartition(".")[0].rpartition(".")[2]
+        if found["provider"] not in PROVIDERS:
+            raise HandoutError(
+                f"pyproject.toml, [tool.course]: provider must say what {repository.netloc} runs, "
+                f"one of {', '.join(PROVIDERS)}"
+            )
     return found
 
 
@@ -240,6 +257,7 @@ def _configuration(course: Mapping[str, str], downloads: dict[str, list[str]]) -
             "use_repository_button": bool(course["repository"]),
             "repository_url": course["repository"],
             "repository_branch": course["branch"],
+            "repository_provider": course["provider"],
             "path_to_docs": "notebooks",
             "launch_buttons": launch,
             "pygments_light_style": "a11y-light",

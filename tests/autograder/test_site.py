@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
@@ -223,13 +223,16 @@ def test_outputs_are_shown_and_imports_folded(site):
 
 def test_launch_buttons_come_with_a_repository_only(site, tmp_path):
     assert "launch-buttons" not in page(site, "lectures/01_first")
-    table = 'repository = "https://github.com/someone/course"\nbinder = "https://mybinder.org"\n'
-    root = make_root(tmp_path / "course", table)
+    table = 'repository = "https://code.some.edu/someone/course"\nprovider = "gitlab"\n'
+    root = make_root(tmp_path / "course", table + 'jupyterhub = "https://hub.some.edu"\n')
     lectures, homeworks = course()
     build_site(root, lectures, homeworks, root / "site")
     text = html.unescape(page(root / "site", "lectures/01_first"))
-    address = "/v2/gh/someone/course/main?urlpath=lab/tree/notebooks/lectures/01_first.ipynb"
-    assert f"https://mybinder.org{address}" in text
+    (address,) = re.findall(r'href="(https://hub.some.edu/[^"]*)"', text)
+    asked = dict(parse_qsl(urlsplit(address).query))
+    assert asked["repo"] == "https://code.some.edu/someone/course"
+    assert asked["branch"] == "main"
+    assert asked["urlpath"] == "lab/tree/course/notebooks/lectures/01_first.ipynb"
 
 
 @pytest.mark.parametrize(
@@ -238,6 +241,8 @@ def test_launch_buttons_come_with_a_repository_only(site, tmp_path):
         ('binder = "https://mybinder.org"', "repository's address"),
         ('reposit = "x"', "no setting"),
         ("branch = 3", "no setting"),
+        ('repository = "github.com/someone/course"', "https://HOST/OWNER/NAME"),
+        ('repository = "https://code.some.edu/someone/course"', "what code.some.edu runs"),
     ],
 )
 def test_a_setting_that_cannot_be_is_refused(tmp_path, table, words):
