@@ -1,4 +1,7 @@
-"""Lecture 8 runs, shows the claim it makes, and each of its checks can fail."""
+"""Lecture 8 runs, shows the claims it makes, and each of its checks can fail.
+
+C72 is the lecture's own; G1 to G8 are those of the section on language models.
+"""
 
 from typing import ClassVar
 
@@ -7,7 +10,7 @@ from lecture_checks import LectureChecks
 
 class TestLecture08(LectureChecks):
     stem = "08_advantages"
-    claims: ClassVar = ["C72"]
+    claims: ClassVar = ["C72", "G1", "G2", "G3", "G4", "G5", "G6", "G7", "G8"]
     errata: ClassVar = []
     planted: ClassVar = {
         "C72": ("to_go - b[states])), exact)", "to_go - b[states] * actions)), exact)"),
@@ -23,4 +26,19 @@ class TestLecture08(LectureChecks):
         "C72 mixture": ("parts.append(lam ** (T - 1)", "parts.append((1 - lam) * lam ** (T - 1)"),
         "C72 trade": ("coarse_bias[-1] < 1e-20", "coarse_bias[-2] < 1e-20"),
         "C72 best lam": ("coarse_variance / K).argmin()]", "coarse_variance * K).argmin()]"),
+        "G1": ("q, R, S), target)", "q, R / length, S), target)"),
+        "G1 mask": ("q, R - 1, text_scores(filled, valid))", "q, R - 1, no_mask)"),
+        "G2": ("(G - 1) / G * target)", "G / (G + 1) * target)"),
+        "G2 others": ("over_all_groups(others_mean, G), target)", "group_mean(target) / G, target)"),
+        "G3": ("factor(J[None], G) * target)", "factor(J[None], G + 1) * target)"),
+        "G3 limit": ("torch.tensor(15.0).sqrt()", "torch.tensor(16.0).sqrt()"),
+        "G4": ("third = summed / 3", "third = averaged / 3"),
+        "G4 growth": ("> growth @ summed / summed.norm()", "> growth.norm()"),
+        "G5": ("kl_estimates(log_q, log_ref), log_q", "kl_estimates(log_ref, log_q), log_q"),
+        "G5 slope": ("slope(ref @ (ref / pi).log())", "slope(pi @ (pi / ref).log())"),
+        "G6": ("texts.log_probs[texts.valid])", "texts.log_probs.roll(1, 0)[texts.valid])"),
+        "G6 ahead": ("changed[:, 5] = ", "changed[:, 4] = "),
+        "G7": ("share_after - error > 0.9", "share_before - error > 0.9"),
+        "G8": ('curves["1 epoch"][1, :20]', 'curves["1 epoch"][0, :20]'),
+        "G8 clip": ("PLANT", "PLANT"),
     }

@@ -7,26 +7,29 @@
 # ---
 
 # %% [markdown]
-# # Preview: advantages and baselines
+# # Preview: advantages, baselines, and a language model
 #
-# **Lecture 8** of the policy-gradient course. Reading time: about 15 minutes. It runs in a few seconds.
+# **Lecture 8** of the policy-gradient course. Reading time: about 15 minutes for advantages and baselines, and as long again for the language model. It runs in under a minute.
 #
-# Slide 70 is a title and a promise: advantage estimation, baselines, and from there to language models. This lecture keeps the first half. How much of the noise in a gradient estimate can be subtracted for nothing? And how much more if we accept a little bias? Every answer below is exact: we list all episodes of a small world.
+# Slide 70 is a title and a promise: advantage estimation, baselines, and from there to language models. This lecture keeps it. How much of the noise in a gradient estimate can be subtracted for nothing? And how much more if we accept a little bias? The answers are exact: we list all episodes of a small world. Then the same ideas, with PPO's clip, become **GRPO**, and train a small language model while you watch.
 #
 # | | |
 # |---|---|
 # | **Covers** | slide 70 |
-# | **Assumes** | REINFORCE-2, $V$, $Q$, $A$ ([lecture 3](03_rewards_to_go.ipynb)), weighted imitation ([lecture 4](04_reinforce.ipynb)) |
-# | **Prepares** | homework 1: `baseline_loss`; homework 2: `gae` |
+# | **Assumes** | REINFORCE-2, $V$, $Q$, $A$ ([lecture 3](03_rewards_to_go.ipynb)), weighted imitation ([lecture 4](04_reinforce.ipynb)); for the language model the ratio and the clip ([lecture 7](07_ppo.ipynb)) |
+# | **Prepares** | [homework 1](../homework/hw1.ipynb): `baseline_loss`; [homework 2](../homework/hw2.ipynb): `gae`, and a use for `clipped_surrogate` |
 
 # %%
 import matplotlib.pyplot as plt
 import torch
 
-from course_lib.figures import advantages as figures
+from course_lib import brackets
 from course_lib import mdp as worlds
-from course_lib.figures.reinforce import plot_runs
-from course_lib.figures.style import blank_panel
+from course_lib.figures import advantages as figures, grpo as grpo_figures
+from course_lib.figures.reinforce import plot_runs, plot_spread
+from course_lib.figures.style import blank_panel, two_panels
+from course_lib.grpo import GRPOConfig, group_advantages, grpo, kl_estimates
+from course_lib.language_model import complete, token_log_probs
 from course_lib.policies import softmax_policy
 from course_lib.recorded import recorded
 from course_lib.sliders import Slider
@@ -367,6 +370,23 @@ print({K: round(lam, 2) for K, lam in best_lam.items()})
 # %% [markdown]
 # **What to notice.** Slide to the right: the blue line sinks, the red one stays, and the star moves from left to right. No $\lambda$ is best for all. The usual 0.9 to 0.97 says: critics are wrong, and batches are large.
 #
+# Now the other way round: 30 tours in an update, and *you* choose $\lambda$.
+
+# %%
+def choose(lam):
+    figure, (left, right) = two_panels()
+    figures.plot_weights(left, {f"lam = {lam:g}": (gamma * lam) ** lags})
+    left.set_ylim(0, 1.1)
+    figures.plot_trade(right, lams, coarse_bias, coarse_variance / 30)
+    right.axvline(lam, color="black", linestyle=":")
+    return figure
+
+
+Slider(choose, [0.0, 0.25, 0.5, 0.75, 0.9, 1.0], 0.9, "lam")
+
+# %% [markdown]
+# **What to notice.** Left, how far the estimate looks ahead. Right, what it costs: the dotted line stands at your $\lambda$. At 0 a single TD error counts, and the critic's mistake with it. At 1 all later steps count, and their luck with them.
+#
 # ## What we have
 #
 # | weight $w_t$ | mean is the gradient | variance here |
@@ -376,21 +396,359 @@ print({K: round(lam, 2) for K, lam in best_lam.items()})
 # | $G_t - V(s_t)$, that is $\lambda = 1$ | yes, with any critic | 0.60 |
 # | $\delta_t$, that is $\lambda = 0$ | with the true $V$ only | 0.23 |
 # | $A(s_t,a_t)$ | yes, if one knew it | 0.19 |
+
+# %% [markdown]
+# ## From here to a language model (G1)
 #
-# ## Outlook: to language models
+# A language model is a policy, and everything of this course applies to it word for word. Only the names change.
 #
-# A language model is a policy: the state is the text so far, the action the next token, and the reward often comes once, at the end, from a program or a judge. A critic for half-finished texts is hard to train. **GRPO** does without: it lets the model answer the same question several times and takes the mean reward of the *group* as baseline, divides by the group's spread (the scale of "Normalised advantages" above), gives each token of an answer that same advantage, and feeds it to the clipped surrogate of lecture 7. So nothing in it is new to you: a baseline that knows the question and not the state, and a ratio that is clipped.
+# | in the course | for a language model | in the code below |
+# |---|---|---|
+# | state $s_t$ | the prompt and all tokens so far | `tokens` up to $t$ |
+# | action $a_t$ | the next token | `tokens` at $t$ |
+# | transition | write the token down: certain | `cat` |
+# | terminated | the end token, or no room left | `valid` is `False` after it |
+# | reward | 0, and at the end what a program says | `reward(text)` |
+# | $\gamma$, $G_t$ | 1, so each token's return-to-go is the final reward | one number a text |
+# | policy gradient | $\mathbb{E}\big[\,R\,\sum_t\nabla\log\pi_\theta(a_t\mid s_t)\,\big]$ | |
 #
+# First a language so tiny that we can list it: letters *a* and *b*, a full stop that ends, no more than three tokens. A program pays 1 for as many *a* as *b*, that is for `ab.` and `ba.`. As an MDP it has a state for each beginning, and one for "over".
+
+# %%
+begun, over = ["", "a", "b", "aa", "ab", "ba", "bb"], 7
+leads_to, pays = torch.zeros(8, 3, 8), torch.zeros(8, 3)
+for s, text in enumerate(begun):
+    for a, token in enumerate("ab."):
+        ends = token == "." or len(text) == 2
+        leads_to[s, a, over if ends else begun.index(text + token)] = 1.0
+        pays[s, a] = float(text + token in ("ab.", "ba."))
+leads_to[over, :, over] = 1.0
+tiny = worlds.TabularMDP(leads_to, pays, 1.0, torch.eye(8)[0], torch.arange(8) == over)
+
+theta = torch.randn(8, 3, generator=generator)
+model = softmax_policy(theta)  # (S, A): a language model, as a table
+target, J = tiny.policy_gradient(theta), tiny.expected_return(model)
+
+# %% [markdown]
+# Texts stand side by side in one array, short ones filled up. What stands after the end was never said: a **mask** takes it out. Without the mask and with full stops as filling, the sum counts actions that nobody took.
+
+# %%
+listed = worlds.trajectories(tiny, model, 3)
+q, where, said = listed.probabilities, listed.states[:, :3], listed.actions
+R, valid = listed.rewards.sum(1), where != over  # (N,), (N, 3)
+length = valid.sum(1)
+
+
+def text_scores(said, valid):  # (N, S, A): sum over the tokens that count
+    one = torch.zeros(len(q), 3, 8, 3)
+    one[torch.arange(len(q))[:, None], torch.arange(3)[None], where] = (
+        torch.eye(3)[said] - model[where])
+    return (one * valid[:, :, None, None]).sum(1)
+
+
+S = text_scores(said, valid)
+print(f"{len(q)} rows, {q[R > 0].sum():.3f} of the probability is right")
+
+# %% tags=["G1"]
+assert same(q @ R, J)
+assert same(torch.einsum("n,n,nsa->sa", q, R, S), target)
+
+filled = torch.where(valid, said, 2)  # the filling: full stops
+no_mask = text_scores(filled, torch.ones_like(valid))
+wrong = torch.einsum("n,n,nsa->sa", q, R - 1, no_mask)  # any constant is a baseline, here 1
+right = torch.einsum("n,n,nsa->sa", q, R - 1, text_scores(filled, valid))
+assert same(right, target)  # what is filled in does not matter if it is masked
+assert not same(wrong, target)  # control: without the mask it does
+
+# %% [markdown]
+# ## The group is the baseline (G2)
+#
+# A critic for half-finished texts is hard to train. **GRPO** (group relative policy optimisation) does without. It answers the *same* prompt $G$ times and takes the mean reward of the group as the baseline:
+#
+# $$\hat A_i = R_i - \bar R,\qquad \bar R = \frac1G\sum_{j=1}^G R_j .$$
+#
+# A baseline must not look at the action, and $\bar R$ does: $R_i$ is in it, with weight $1/G$. That share takes away its part of the gradient. Compare with the **leave-one-out** mean of the $G-1$ others, which is an honest baseline:
+#
+# $$R_i - \bar R = \tfrac{G-1}{G}\,\big(R_i - \text{mean of the others}\big).$$
+#
+# So the group's mean gives the right direction, shortened by exactly $(G-1)/G$. We list all groups.
+
+# %%
+def over_all_groups(weigh, G):  # exact mean over groups: (M, G) rewards -> (M, G) weights
+    rows = torch.cartesian_prod(*[torch.arange(len(q))] * G)  # (M, G)
+    chance, weights = q[rows].prod(1), weigh(R[rows])
+    at_place = torch.einsum("m,mg,mgn->n", chance, weights, torch.eye(len(q))[rows])
+    return torch.einsum("n,nsa->sa", at_place, S) / G
+
+
+def group_mean(rewards):
+    return rewards - rewards.mean(1, keepdim=True)
+
+
+def others_mean(rewards):
+    G = rewards.shape[1]
+    return rewards - (rewards.sum(1, keepdim=True) - rewards) / (G - 1)
+
+# %% tags=["G2"]
+for G in (2, 3):
+    assert same(over_all_groups(others_mean, G), target)
+    assert same(over_all_groups(group_mean, G), (G - 1) / G * target)
+    assert not same(over_all_groups(group_mean, G), target)  # control: it is not unbiased
+print("groups listed:", len(q) ** 2, "and", len(q) ** 3)
+
+# %% [markdown]
+# **What to notice.** A factor that is the same for all prompts is a matter of step size. With $G = 16$ it is 0.94. Nobody needs to mend it.
+#
+# ## Divided by the spread (G3)
+#
+# GRPO goes on and divides by the group's standard deviation: $\hat A_i = (R_i - \bar R)/\text{std}$. This looks like "Normalised advantages" above, but there *one* number was for the whole batch. Here every prompt has its own, and that is another matter: it changes how much the prompts count.
+#
+# For rewards 0 and 1 it can be worked out. Let $p$ be the share of right answers to a prompt. In a group with $k$ right ones the right have weight $\sqrt{(G-k)/k}$ and the wrong $-\sqrt{k/(G-k)}$. Put together, the update has the direction of the prompt's gradient $\nabla p$, times
+#
+# $$c_G(p) = \frac{\mathbb{E}[\text{std}]}{p\,(1-p)} \;\to\; \frac{1}{\sqrt{p\,(1-p)}}\quad (G\to\infty).$$
+#
+# Without the division it is $(G-1)/G$ for all. (A group in which all are right, or all wrong, has spread 0. Its advantages are 0: it teaches nothing.)
+
+# %%
+def factor(p, G):  # c_G(p); p: (P,)
+    k = torch.arange(G + 1.0)
+    ways = (torch.lgamma(torch.tensor(G + 1.0)) - torch.lgamma(k + 1) - torch.lgamma(G - k + 1)).exp()
+    chance = ways * p[:, None] ** k * (1 - p[:, None]) ** (G - k)  # (P, G + 1)
+    std = (k * (G - k)).sqrt() / G
+    return (chance @ std) / (p * (1 - p))
+
+# %% tags=["G3"]
+for G in (2, 3):
+    divided = over_all_groups(group_advantages, G)
+    assert same(divided, factor(J[None], G) * target)
+    assert not same(divided, (G - 1) / G * target)  # control: the division changes the factor
+p = torch.tensor([1e-6, 0.05, 0.5])
+assert torch.allclose(factor(p[:1], 16), torch.tensor(15.0).sqrt(), rtol=1e-4)  # not infinite
+assert torch.allclose(factor(p[1:], 900), 1 / (p[1:] * (1 - p[1:])).sqrt(), rtol=0.02)
+print(f"G = 16: a prompt with 5 % right counts {factor(p[1:], 16)[0] / factor(p[1:], 16)[1]:.1f} "
+      "times as much as one with 50 %")
+
+# %%
+figure, ax = blank_panel(6.8, 3.6)
+p = torch.linspace(0.005, 0.995, 199)
+lines = {f"divided, G = {G}": factor(p, G) for G in (64, 16, 4)}
+grpo_figures.plot_factors(ax, p, lines | {"not divided, G = 16": torch.full_like(p, 15 / 16)});
+
+# %% [markdown]
+# **What to notice.** The division makes hopeless prompts and nearly solved ones count more. It climbs another hill: since $1/\sqrt{p(1-p)}$ is the slope of $2\arcsin\sqrt p$, with large groups it is the mean of *that* over prompts which is maximised, not the mean of $p$. *Dr. GRPO* ("GRPO done right") leaves the division out for this reason. Neither is wrong; they want different things.
+#
+# ## Long answers and short ones (G4)
+#
+# The gradient has a **sum** over the tokens of a text. GRPO as first published took the **mean** over each text's own tokens, that is, it divided each text by its own length. It looks harmless and is not. A wrong answer of three tokens is then blamed a third as much per token as a wrong one of a single token. So being wrong at length is cheap.
+
+# %%
+def two_directions(seed):  # gradient, the same with each text divided by its length, and how
+    table = torch.randn(8, 3, generator=torch.Generator().manual_seed(seed))  # wrong texts grow
+    found = worlds.trajectories(tiny, softmax_policy(table.requires_grad_()), 3)
+    chance, paid = found.probabilities, found.rewards.sum(1)
+    size = (found.states[:, :3] != over).sum(1)
+    better = paid - (chance @ paid).detach()
+    wrong = chance * (1 - paid)
+    results = []
+    for gain in (chance @ better, chance @ (better / size), wrong @ size.double() / wrong.sum()):
+        results.append(torch.autograd.grad(gain, table, retain_graph=True)[0].flatten())
+    return results
+
+# %% tags=["G4"]
+for seed in range(30):
+    summed, averaged, growth = two_directions(seed)
+    cosine = summed @ averaged / summed.norm() / averaged.norm()
+    assert cosine < 0.999  # another direction, not another length
+    assert growth @ averaged / averaged.norm() > growth @ summed / summed.norm()
+    third = summed / 3  # control: divided by one number for all, the direction stays
+    assert same(third / third.norm(), summed / summed.norm())
+
+# %% [markdown]
+# In 30 random models of 30, the mean over own tokens lengthens wrong answers faster than the gradient does. Cures: divide by a constant (Dr. GRPO), or by the number of tokens in the whole *batch*. We do the latter: the objective sees all tokens of the batch in one row, and takes their mean.
+#
+# ## Not too far from where it began (G5)
+#
+# A reward that a program computes can be fooled. So one often holds the model near the one it started from, the **reference**, by a penalty on $\text{KL}(\pi\,\Vert\,\pi_\text{ref})$. One needs it from samples of $\pi$. With $\text{ratio} = \pi_\text{ref}/\pi$ there are two ways:
+#
+# $$k_1 = -\log\text{ratio},\qquad k_3 = \text{ratio} - 1 - \log\text{ratio}.$$
+#
+# Both have the KL as their mean, since the ratio averages to 1. But $k_3$ is never negative, as $x - 1\ge\log x$. GRPO uses $k_3$, token by token, up to the end.
+
+# %% tags=["G5"]
+reference = softmax_policy(theta + 0.5 * torch.randn(8, 3, generator=generator))
+log_q, log_ref = model.log()[where, said], reference.log()[where, said]  # (N, 3)
+k3, k1 = kl_estimates(log_q, log_ref), log_q - log_ref
+of_texts = torch.einsum("n,n->", q, ((log_q - log_ref) * valid).sum(1))  # KL of whole texts
+by_state = tiny.visitation(model) @ (model * (model / reference).log()).sum(1)
+assert same(of_texts, by_state)  # visits to each state times the KL there
+for estimate in (k1, k3):
+    assert same(torch.einsum("n,nt,nt->", q, valid.double(), estimate), of_texts)
+assert k3.min() >= 0
+assert k1.min() < -0.1  # control: k1 is right in the mean and can be negative
+upside_down = kl_estimates(log_ref, log_q)
+assert not same(torch.einsum("n,nt,nt->", q, valid.double(), upside_down), of_texts)
+
+# %% [markdown]
+# > **A trap.** An estimate whose *mean* is right need not have a *slope* whose mean is right. In the loss, the drawn tokens stand still and only $\log\pi_\theta$ is differentiated. Then the mean slope of $k_3$ is that of the *other* divergence, $\text{KL}(\pi_\text{ref}\,\Vert\,\pi)$. For $k_1$ it is even zero. Near the reference the two divergences agree to second order, so in practice it does the job: it pulls back.
+
+# %% tags=["G5"]
+logits, ref = theta[0].clone().requires_grad_(), reference[0]  # one state, all three tokens
+pi = logits.softmax(0)
+
+
+def slope(quantity):
+    return torch.autograd.grad(quantity, logits, retain_graph=True)[0]
+
+
+of_k3 = slope(pi.detach() @ kl_estimates(pi.log(), ref.log()))
+assert same(of_k3, slope(ref @ (ref / pi).log()))
+assert not same(of_k3, slope(pi @ (pi / ref).log()))  # control: not of the KL it estimates
+assert same(slope(pi.detach() @ (pi.log() - ref.log())), torch.zeros(3))
+
+# %% [markdown]
+# ## A model to train (G6)
+#
+# Now a real one, if small. The task: **close the brackets**. The prompt is three brackets, the answer at most five tokens. A program says whether the text is right: each bracket closed by its own kind, in the right order, and a full stop. There is no list of right answers, and a prompt has more than one: after `([` both `]).` and `]<>).` will do.
+
+# %%
+for text in ("([{}]).", "([{]}).", "(()).", "((<>", "([]<>)."):
+    print(f"{text:9} {brackets.reward(text):.0f}")
+learn, test = brackets.prompts()
+print(len(learn), "prompts to learn from,", len(test), "to be tested on, such as",
+      *brackets.WORDS.decode(test[:6]))
+
+# %% [markdown]
+# The model is a **transformer**: each token is a vector; each place looks back at the places before it and gathers what it needs (attention), then thinks for itself (two layers); the last vector says what comes next. It first learns from texts by a *sloppy author*, who closes as many brackets as were opened, of whatever kind. This is **imitation**: make the next token of each text more likely. In the words of lecture 4 it is a policy gradient with weight 1 on everything the author wrote. So the model learns what a text looks like, and nothing about being right.
+
+# %%
+dice = torch.Generator().manual_seed(1)
+print(*(text.rstrip(".") + "." for text in brackets.sloppy_texts(6, torch.Generator().manual_seed(2))))
+writer = brackets.sloppy_model(dice)  # the dice go on from here when it learns
+print(sum(parameter.numel() for parameter in writer.parameters()), "parameters")
+
+# %% [markdown]
+# The log-probabilities come up twice: token by token while the model *writes* (the old ones), and all at once when it *reads* the finished text (the new ones, with a graph). This is sound because no place can look ahead. Before any step the two are equal, and every ratio is 1.
+
+# %% tags=["G6"]
+other = torch.Generator().manual_seed(2)
+texts = complete(writer, test, brackets.ANSWER, brackets.WORDS.end, other)
+read = token_log_probs(writer, texts.tokens, brackets.ANSWER)  # (N, 5)
+assert same(read[texts.valid], texts.log_probs[texts.valid])
+
+changed = texts.tokens.clone()
+changed[:, 5] = (changed[:, 5] + 1) % len(brackets.WORDS)  # another token at place 5
+before, after = writer(texts.tokens), writer(changed)
+assert same(before[:, :5], after[:, :5])  # what comes earlier cannot know
+assert not same(before[:, 5:], after[:, 5:])  # control: what comes later does
+
+# %%
+def answers(model, rows=8, each=4):  # a few prompts, some answers to each, and which are right
+    asked = test[:rows].repeat_interleave(each, 0)
+    draws = torch.Generator().manual_seed(3)
+    full = brackets.WORDS.decode(
+        complete(model, asked, brackets.ANSWER, brackets.WORDS.end, draws).tokens)
+    right = torch.tensor([brackets.reward(text) > 0 for text in full]).view(rows, each)
+    cut = [text[brackets.PROMPT:] for text in full]
+    return [cut[i : i + each] for i in range(0, len(cut), each)], right
+
+
+share_before = brackets.share_right(writer, test, 50, other)
+shown = {0: answers(writer)}
+print(f"right answers to prompts of the test: {share_before:.1%}")
+
+# %% [markdown]
+# ## Let it learn (G7)
+#
+# One update: draw 16 prompts, answer each 16 times, let the program pay, take each reward relative to its group, and make one step. At that step all ratios are 1 and the clip is idle. So for a *single* step a batch the clipped surrogate has the slope of the plain objective $\frac1B\sum\hat A\log\pi_\theta$, and what follows **is** GRPO with one epoch. It takes a few seconds. (When you have written `clipped_surrogate`, put it in the place of `objective`, and take four epochs.)
+
+# %%
+def objective(log_probs, old_log_probs, advantages, epsilon):
+    return (log_probs * advantages).mean()
+
+
+config = GRPOConfig()  # for your own clipped_surrogate: GRPOConfig(epochs=4)
+training = grpo(writer, brackets.WORDS, learn, brackets.reward, objective, config, generator=dice)
+curve = []
+
+
+def train_until(update):
+    while len(curve) < update:
+        seen = next(training)
+        curve.append(seen["reward"])
+    shown[update] = answers(writer)
+    print(f"update {update}: {seen['reward']:.0%} right, KL {seen['kl']:.2f} a token")
+
+# %%
+for update in (20, 40, 60):
+    train_until(update)
+
+# %%
+for update in (80, 100, config.updates):
+    train_until(update)
+
+# %% tags=["G7"]
+share_after = brackets.share_right(writer, test, 50, torch.Generator().manual_seed(1))
+error = 3 * (0.25 / (50 * len(test))) ** 0.5  # three standard errors, at most
+print(f"before {share_before:.1%}, after {share_after:.1%} (+- {error:.1%})")
+assert share_after - error > 0.9
+assert share_before + error < 0.2  # control: before it learned it fails the same check
+
+# %%
+def look(update):
+    figure, ax = blank_panel(6.4, 3.8)
+    asked = brackets.WORDS.decode(test[: len(shown[update][0])])
+    grpo_figures.plot_completions(ax, asked, *shown[update])
+    return figure
+
+
+Slider(look, list(shown), list(shown)[-1], "update")
+
+# %% [markdown]
+# **What to notice.** Slide to 0 and back. These prompts were never trained on. The model was never shown a right answer either: it found some by chance, one in twelve, and did more of what had gone better than the rest of its group. Half way it closes the last bracket rightly and guesses the first: the order in which it could learn.
+#
+# ## More from each batch: here the clip comes in (G8)
+#
+# Writing texts costs more than learning from them. So one takes several steps on each batch. Then the ratios move away from 1, and the clip matters (lecture 7). `clipped_surrogate` is yours to write, so what follows was **recorded** by a script (`benchmarks/grpo_on_brackets.py`): six seeds of each variant, all else as above. First the bridge. The recorded run with the clipped surrogate, one epoch and your seed *is* your run, to the last answer.
+
+# %% tags=["G8"]
+runs = recorded("grpo_on_brackets")["runs"]
+curves = {name: torch.tensor([run["reward"] for run in found]) for name, found in runs.items()}
+live = torch.tensor(curve[:20])
+assert torch.allclose(live, curves["1 epoch"][1, :20], atol=1e-4)
+for name in ("4 epochs", "not divided by the spread", "KL weight 0.2"):
+    assert not torch.allclose(live, curves[name][1, :20], atol=1e-4)  # control: others are not
+
+# %% tags=["G8"]
+def median(name, key):
+    return torch.tensor([run[key] for run in runs[name]]).median().item()
+
+
+SPOT
+
+# %%
+figure, axes = plt.subplots(1, 2, figsize=(8.6, 3.6), sharey=True, facecolor="white",
+                            layout="constrained")
+for ax, names in zip(axes, [("1 epoch", "2 epochs", "4 epochs"),
+                            ("4 epochs", "4 epochs, no clip", "4 epochs, no ratio")]):
+    plot_spread(ax, {name: curves[name].T for name in names}, 1.0, "share right", start=1)
+axes[1].set_ylabel("");
+
+# %% [markdown]
 # ## Exercises
 #
 # 1. Show that $b$ may depend on all of the past, but not on $a_t$. What did the control with $Q(s_t,a_t)$ get wrong?
 # 2. Derive $b^*(s)$. For which policies is it equal to $V(s)$?
-# 3. In a group of $m$ answers the mean reward contains the answer's own reward. Is that a baseline? By which factor does it shorten the gradient?
+# 3. In the bars, "mean return" was the exact one. Take the mean of the same $K$ tours that the gradient is estimated from. By which factor does it shorten the gradient? (If you are stuck: G2.)
 # 4. Write $\hat A_t$ in terms of $\hat A_{t+1}$. Where does an episode that ends enter, and where one that is cut?
 # 5. Give the critic a constant error, $\hat V = V + 5$ in every town. Why is the bias at $\lambda = 0$ zero here? Change the world so that actions decide *when* the tour ends. What happens then?
 # 6. With the true $V$ the variance at $\lambda = 0$ is still above that of the true advantage. What is left?
+# 7. (G3) Show that $c_G(p)\to\sqrt{G-1}$ as $p\to0$. Which share of the groups teaches anything then?
+# 8. (G6) Why must the old log-probabilities be kept from the writing, and not be computed again at each step?
+# 9. (G7) Pay `brackets.reward(text) + 0.1 * len(text)`. What does the model write now? Who is to blame, the model or the program?
+# 10. (G8) Put your own `clipped_surrogate` in the place of `objective`, with `GRPOConfig(epochs=4)`. After how many updates are nine answers in ten right? Then leave the clip out.
 #
 # ## To the homework
 #
 # - **hw1, `baseline_loss`** weighs each step by $G_t$ minus the value of *its own* state. The values are constants there: no gradient, no loss of their own, no normalising.
 # - **hw2, `gae`** is $\hat A_t$ for many episodes in one array. Think of "Two ways to stop" at each end: is there a next value, and is there a next step?
+# - **hw2, `clipped_surrogate`** is the objective of a language model as it stands: one log-probability, one old log-probability and one advantage for each token. Exercise 10 trains with yours.
