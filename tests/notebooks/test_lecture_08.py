@@ -36,9 +36,10 @@ class TestLecture08(LectureChecks):
         "G4 growth": ("> growth @ summed / summed.norm()", "> growth.norm()"),
         "G5": ("kl_estimates(log_q, log_ref), log_q", "kl_estimates(log_ref, log_q), log_q"),
         "G5 slope": ("slope(ref @ (ref / pi).log())", "slope(pi @ (pi / ref).log())"),
+        "G5 far off": ("log_now, log_then).mean()", "log_then, log_then).mean() + divergence"),
         "G6": ("texts.log_probs[texts.valid])", "texts.log_probs.roll(1, 0)[texts.valid])"),
         "G6 ahead": ("changed[:, 5] = ", "changed[:, 4] = "),
         "G7": ("share_after - error > 0.9", "share_before - error > 0.9"),
         "G8": ('curves["1 epoch"][1, :20]', 'curves["1 epoch"][0, :20]'),
-        "G8 clip": ("PLANT", "PLANT"),
+        "G8 clip": ('needed["8 epochs, no clip"] >', 'needed["2 epochs"] >'),
     }

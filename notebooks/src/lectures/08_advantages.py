@@ -20,11 +20,12 @@
 # | **Prepares** | [homework 1](../homework/hw1.ipynb): `baseline_loss`; [homework 2](../homework/hw2.ipynb): `gae`, and a use for `clipped_surrogate` |
 
 # %%
+import copy
+
 import matplotlib.pyplot as plt
 import torch
 
-from course_lib import brackets
-from course_lib import mdp as worlds
+from course_lib import brackets, mdp as worlds
 from course_lib.figures import advantages as figures, grpo as grpo_figures
 from course_lib.figures.reinforce import plot_runs, plot_spread
 from course_lib.figures.style import blank_panel, two_panels
@@ -522,17 +523,18 @@ for G in (2, 3):
     divided = over_all_groups(group_advantages, G)
     assert same(divided, factor(J[None], G) * target)
     assert not same(divided, (G - 1) / G * target)  # control: the division changes the factor
-p = torch.tensor([1e-6, 0.05, 0.5])
-assert torch.allclose(factor(p[:1], 16), torch.tensor(15.0).sqrt(), rtol=1e-4)  # not infinite
-assert torch.allclose(factor(p[1:], 900), 1 / (p[1:] * (1 - p[1:])).sqrt(), rtol=0.02)
-print(f"G = 16: a prompt with 5 % right counts {factor(p[1:], 16)[0] / factor(p[1:], 16)[1]:.1f} "
-      "times as much as one with 50 %")
+rare, some = torch.tensor([1e-6]), torch.tensor([0.05, 0.5])
+assert torch.allclose(factor(rare, 16), torch.tensor(15.0).sqrt(), rtol=1e-4)  # not infinite
+assert torch.allclose(factor(some, 900), 1 / (some * (1 - some)).sqrt(), rtol=0.02)
+few, half = factor(some, 16)
+print(f"G = 16: a prompt with 5 % right counts {few / half:.1f} times as much as one with 50 %")
 
 # %%
 figure, ax = blank_panel(6.8, 3.6)
-p = torch.linspace(0.005, 0.995, 199)
-lines = {f"divided, G = {G}": factor(p, G) for G in (64, 16, 4)}
-grpo_figures.plot_factors(ax, p, lines | {"not divided, G = 16": torch.full_like(p, 15 / 16)});
+grid = torch.linspace(0.005, 0.995, 199)
+lines = {f"divided, G = {G}": factor(grid, G) for G in (64, 16, 4)}
+lines["not divided, G = 16"] = torch.full_like(grid, 15 / 16)
+grpo_figures.plot_factors(ax, grid, lines);
 
 # %% [markdown]
 # **What to notice.** The division makes hopeless prompts and nearly solved ones count more. It climbs another hill: since $1/\sqrt{p(1-p)}$ is the slope of $2\arcsin\sqrt p$, with large groups it is the mean of *that* over prompts which is maximised, not the mean of $p$. *Dr. GRPO* ("GRPO done right") leaves the division out for this reason. Neither is wrong; they want different things.
@@ -575,11 +577,11 @@ for seed in range(30):
 # Both have the KL as their mean, since the ratio averages to 1. But $k_3$ is never negative, as $x - 1\ge\log x$. GRPO uses $k_3$, token by token, up to the end.
 
 # %% tags=["G5"]
-reference = softmax_policy(theta + 0.5 * torch.randn(8, 3, generator=generator))
-log_q, log_ref = model.log()[where, said], reference.log()[where, said]  # (N, 3)
+anchor = softmax_policy(theta + 0.5 * torch.randn(8, 3, generator=generator))
+log_q, log_ref = model.log()[where, said], anchor.log()[where, said]  # (N, 3)
 k3, k1 = kl_estimates(log_q, log_ref), log_q - log_ref
 of_texts = torch.einsum("n,n->", q, ((log_q - log_ref) * valid).sum(1))  # KL of whole texts
-by_state = tiny.visitation(model) @ (model * (model / reference).log()).sum(1)
+by_state = tiny.visitation(model) @ (model * (model / anchor).log()).sum(1)
 assert same(of_texts, by_state)  # visits to each state times the KL there
 for estimate in (k1, k3):
     assert same(torch.einsum("n,nt,nt->", q, valid.double(), estimate), of_texts)
@@ -592,7 +594,7 @@ assert not same(torch.einsum("n,nt,nt->", q, valid.double(), upside_down), of_te
 # > **A trap.** An estimate whose *mean* is right need not have a *slope* whose mean is right. In the loss, the drawn tokens stand still and only $\log\pi_\theta$ is differentiated. Then the mean slope of $k_3$ is that of the *other* divergence, $\text{KL}(\pi_\text{ref}\,\Vert\,\pi)$. For $k_1$ it is even zero. Near the reference the two divergences agree to second order, so in practice it does the job: it pulls back.
 
 # %% tags=["G5"]
-logits, ref = theta[0].clone().requires_grad_(), reference[0]  # one state, all three tokens
+logits, ref = theta[0].clone().requires_grad_(), anchor[0]  # one state, all three tokens
 pi = logits.softmax(0)
 
 
@@ -624,6 +626,7 @@ print(len(learn), "prompts to learn from,", len(test), "to be tested on, such as
 dice = torch.Generator().manual_seed(1)
 print(*(text.rstrip(".") + "." for text in brackets.sloppy_texts(6, torch.Generator().manual_seed(2))))
 writer = brackets.sloppy_model(dice)  # the dice go on from here when it learns
+sloppy = copy.deepcopy(writer)  # to compare with, later
 print(sum(parameter.numel() for parameter in writer.parameters()), "parameters")
 
 # %% [markdown]
@@ -704,7 +707,26 @@ def look(update):
 Slider(look, list(shown), list(shown)[-1], "update")
 
 # %% [markdown]
-# **What to notice.** Slide to 0 and back. These prompts were never trained on. The model was never shown a right answer either: it found some by chance, one in twelve, and did more of what had gone better than the rest of its group. Half way it closes the last bracket rightly and guesses the first: the order in which it could learn.
+# **What to notice.** Slide to 0 and back. These prompts were never trained on. The model was never shown a right answer either: it found some by chance, one in twelve, and did more of what had gone better than the rest of its group. At update 20 nothing shows yet. At 40 it answers the short prompts, where a lucky guess is likely, and then the long ones.
+#
+# And the KL that was printed? It is the mean of $k_3$, about half a nat. Let us compare with $k_1$ and with the divergence itself, which is a sum over all nine words at each place.
+
+# %% tags=["G5"]
+draws = torch.Generator().manual_seed(4)
+texts = complete(writer, test.repeat_interleave(50, 0), brackets.ANSWER, brackets.WORDS.end, draws)
+with torch.no_grad():
+    now, then = (m(texts.tokens[:, :-1])[:, -brackets.ANSWER :].log_softmax(-1)
+                 for m in (writer, sloppy))  # (N, 5, V)
+divergence = (now.exp() * (now - then)).sum(-1)[texts.valid].mean()
+said = texts.tokens[:, -brackets.ANSWER :, None]
+log_now, log_then = (table.gather(2, said)[..., 0][texts.valid] for table in (now, then))
+seen_k1, seen_k3 = (log_now - log_then).mean(), kl_estimates(log_now, log_then).mean()
+print(f"KL {divergence:.2f}, k1 {seen_k1:.2f}, k3 {seen_k3:.2f}")
+assert (seen_k1 - divergence).abs() < 0.1 * divergence
+assert seen_k3 < 0.75 * divergence  # control: unbiased, and yet far off
+
+# %% [markdown]
+# $k_3$ is unbiased and half of it is missing. The other half sits in words that the new model hardly ever says and the old one would: there the ratio is gigantic, and in this sample none came up. (When one does, the number jumps, as at the last update above.) So $k_3$ is a good estimate *near* the reference. Far away it comforts.
 #
 # ## More from each batch: here the clip comes in (G8)
 #
@@ -719,11 +741,25 @@ for name in ("4 epochs", "not divided by the spread", "KL weight 0.2"):
     assert not torch.allclose(live, curves[name][1, :20], atol=1e-4)  # control: others are not
 
 # %% tags=["G8"]
-def median(name, key):
-    return torch.tensor([run[key] for run in runs[name]]).median().item()
+def updates_to_90(rewards):  # (seeds, updates) -> (seeds,): until five in a row are 90 % right
+    there = rewards.unfold(1, 5, 1).mean(2) >= 0.9
+    return torch.where(there.any(1), there.int().argmax(1) + 5, rewards.shape[1])
 
 
-SPOT
+needed = {name: updates_to_90(table).double().quantile(0.5) for name, table in curves.items()}
+right = {name: torch.tensor([run["after"] for run in found]) for name, found in runs.items()}
+for name in runs:
+    print(f"{name:26} nine in ten right after {needed[name]:3.0f} updates, in the end "
+          f"{right[name].quantile(0.5):6.1%}, worst seed {right[name].min():6.1%}")
+
+# %% tags=["G8"]
+assert needed["4 epochs"] < 0.6 * needed["1 epoch"]  # fewer texts for the same
+assert needed["4 epochs, no clip"] > 1.5 * needed["4 epochs"]
+assert needed["8 epochs, no clip"] > 2 * needed["8 epochs"]
+assert right["4 epochs, no ratio"].quantile(0.5) < 0.5  # old texts taken for fresh ones: ruin
+assert needed["not divided by the spread"] > needed["1 epoch"]
+assert right["KL weight 0.2"].quantile(0.5) < right["1 epoch"].quantile(0.5)  # held back
+assert right["another reward"].quantile(0.5) < 0.2  # control: paid for something else
 
 # %%
 figure, axes = plt.subplots(1, 2, figsize=(8.6, 3.6), sharey=True, facecolor="white",
@@ -731,9 +767,14 @@ figure, axes = plt.subplots(1, 2, figsize=(8.6, 3.6), sharey=True, facecolor="wh
 for ax, names in zip(axes, [("1 epoch", "2 epochs", "4 epochs"),
                             ("4 epochs", "4 epochs, no clip", "4 epochs, no ratio")]):
     plot_spread(ax, {name: curves[name].T for name in names}, 1.0, "share right", start=1)
+axes[1].legend(frameon=False, loc="center right")
 axes[1].set_ylabel("");
 
 # %% [markdown]
+# **What to notice.** Left: four passes over each batch halve the number of texts that have to be written. Right: without the clip it takes about twice as long and ends in worse places, and without the ratio the model is ruined, since old texts are taken for fresh ones. Yet with the clip under 2 % of the tokens are ever *spent*. It does not hold everything back, only the few that would run away. The other arms: not dividing by the spread was slower here (so the step size is another too), the KL penalty bought nearness with wrong answers, and a reward that has nothing to do with brackets taught no brackets.
+#
+# All of it in one line of symbols: $\text{ratio}\cdot\hat A$ from lecture 5, the clip from lecture 7, the baseline from above, and a group in place of the critic. Nothing else is between you and a language model but size.
+#
 # ## Exercises
 #
 # 1. Show that $b$ may depend on all of the past, but not on $a_t$. What did the control with $Q(s_t,a_t)$ get wrong?
