@@ -356,22 +356,29 @@ def combination_lock(length: int = 5, gamma: float = 0.9) -> TabularMDP:
     return TabularMDP(_deterministic(successors), rewards, gamma, start, terminal)
 
 
-def cliff_walk(slip: float = 0.1) -> TabularMDP:
-    """Grid of 3 rows and 4 columns with a cliff between start and goal, and wind towards it.
+def cliff_walk(
+    slip: float = 0.1, rows: int = 3, columns: int = 4, step_reward: float = -1.0
+) -> TabularMDP:
+    """Grid with a cliff between start and goal, and wind towards it.
 
-    State = 4 row + column, rows from the top; start at the bottom left (8), goal at the bottom
-    right (11), cliff at 9 and 10, all three ends but the start terminal. Actions Up 0, Right 1,
-    Down 2, Left 3; with probability slip the wind blows one Down instead. A step pays -1, falling
-    -10, arriving +10; gamma = 0.95.
-    Without wind the best way runs along the edge (state 5), from slip = 0.15 on by the top row.
+    State = columns * row + column, rows from the top; start at the bottom left, goal at the bottom
+    right, cliff between them, all but the start terminal. Actions Up 0, Right 1, Down 2, Left 3;
+    with probability slip the wind blows one Down instead. A step pays step_reward, falling -10,
+    arriving +10; gamma = 0.95.
+    In 3 rows and 4 columns, at -1 a step, the best way runs along the edge (state 5) without wind,
+    and by the top row from slip = 0.15 on.
     Good for: risk; steps too large, after which the policy no longer visits the goal.
-    Raises ValueError if slip is outside [0, 1].
+    Raises ValueError if slip is outside [0, 1], rows below 2 or columns below 3.
     """
     if not 0 <= slip <= 1:
         raise ValueError(f"slip must be a probability in [0, 1], got {slip}")
-    rows, columns, goal, cliff = 3, 4, 11, (9, 10)
+    if rows < 2 or columns < 3:
+        raise ValueError(f"a cliff needs 2 rows and 3 columns at least, got {rows} and {columns}")
+    goal = rows * columns - 1
+    start_at = goal - columns + 1
+    cliff = range(start_at + 1, goal)
     moves = [(-1, 0), (0, 1), (1, 0), (0, -1)]
-    pay = torch.full((rows * columns,), -1.0, dtype=torch.float64)
+    pay = torch.full((rows * columns,), step_reward, dtype=torch.float64)
     pay[goal] = 10.0
     pay[list(cliff)] = -10.0
     transitions = torch.zeros((rows * columns, 4, rows * columns), dtype=torch.float64)
@@ -386,7 +393,8 @@ def cliff_walk(slip: float = 0.1) -> TabularMDP:
                 column = min(max(state % columns + right, 0), columns - 1)
                 transitions[state, action, row * columns + column] += chance
         rewards[state] = transitions[state] @ pay
-    start, terminal = _start_in(8, rows * columns), _terminal([goal, *cliff], rows * columns)
+    start = _start_in(start_at, rows * columns)
+    terminal = _terminal([goal, *cliff], rows * columns)
     return TabularMDP(transitions, rewards, 0.95, start, terminal)
 
 

@@ -1,31 +1,166 @@
-"""A picture with a slider over it that needs no kernel, and stands still in print."""
+"""Pictures with sliders over them that need no kernel, and stand still in print.
+
+Every picture is drawn beforehand and is in the page; a slider only shows another one. So the same
+output moves in Jupyter, on a page without kernel or network, and on a phone. A continuous control
+with a kernel behind it would save weight and lose all of these.
+"""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Sequence
+import itertools
+import math
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from io import BytesIO
 
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
+from PIL import Image
 
-# All pictures are in the page; the slider shows one of them. No ids: pages may hold many sliders.
-_FOLLOW = (
-    "const all = this.closest('.course-slider');"
-    "all.querySelectorAll('img').forEach("
-    "(one, i) => one.style.display = i == this.value ? '' : 'none');"
-    "all.querySelector('output').value = this.dataset.values.split(' ')[this.value]"
+SHOWN, STORED = 100, 150  # pixels an inch: on the page, and in the file for screens with finer ones
+COLOURS = 64  # of a picture: lines and areas of few colours lose nothing, and weigh half
+HEAVIEST = 1_500_000  # bytes of all pictures of one page element
+SECONDS_TO_PLAY = 6
+
+# No ids and no scripts: a page may hold many of these, each a piece of HTML that stands alone.
+_FOLLOW = """
+const box = this.closest('.course-slider');
+const place = [...box.querySelectorAll('input')].reduce(
+  (sum, one) => sum + one.value * one.dataset.stride, 0);
+box.querySelectorAll('.course-frames img').forEach(
+  (one, i) => one.style.visibility = i == place ? 'visible' : 'hidden');
+const name = this.dataset.names.split(' ')[this.value];
+this.closest('.course-control').querySelector('output').value = name;
+this.setAttribute('aria-valuetext', name);
+"""
+_PLAY = """
+const button = this, input = this.closest('.course-control').querySelector('input');
+const stop = () => {
+  clearInterval(button.clock);
+  button.clock = null;
+  button.textContent = '\\u25B6';
+  button.setAttribute('aria-label', 'play ' + input.dataset.label);
+};
+const to = (value) => {
+  input.value = value;
+  input.dispatchEvent(new Event('input'));
+};
+if (button.clock) {
+  stop();
+} else {
+  if (input.value == input.max) to(0);
+  button.textContent = '\\u23F8\\uFE0E';
+  button.setAttribute('aria-label', 'pause ' + input.dataset.label);
+  input.addEventListener('pointerdown', stop, {once: true});
+  input.addEventListener('keydown', stop, {once: true});
+  button.clock = setInterval(() => {
+    if (!button.isConnected || input.value == input.max) stop();
+    else to(+input.value + 1);
+  }, button.dataset.pace);
+}
+"""
+# Pictures lie on top of each other in one grid cell, so that nothing moves when another one shows.
+_STYLE = (
+    ".course-control {display: flex; flex-wrap: wrap; align-items: center; gap: 0.3em 0.7em;"
+    " margin: 0.3em 0}"
+    ".course-control button {width: 2.4em; height: 2em; padding: 0; cursor: pointer; flex: none}"
+    ".course-control label {display: contents}"
+    ".course-control label span {min-width: 4.5em}"
+    ".course-control input {flex: 1 1 8em; max-width: 22em; min-width: 6em; margin: 0}"
+    ".course-control output {min-width: 4em; font-variant-numeric: tabular-nums}"
+    ".course-frames {display: grid}"
+    ".course-frames img {grid-area: 1 / 1; max-width: 100%; height: auto; margin: 0}"
+    ".course-still {display: none; max-width: 100%; height: auto}"
+    "@media print {"
+    ".course-slider button, .course-slider input {display: none}"
+    ".course-slider.with-still > :not(.course-still) {display: none}"
+    ".course-slider.with-still .course-still {display: block}}"
 )
 
 
-class Slider:
+class Sliders:
+    """What a cell ends with to show draw(value, ...) for the values that the reader slides to.
+
+    draw: a value for each slider -> Figure, all of one size. values: label -> where that slider
+    stops, in order; a picture is drawn for every combination, so a few dozen are plenty.
+    start: label -> the value it stands on at first. still: what print shows, the picture at the
+    start if left out. Each slider can be played, dragged, and moved by the arrow keys.
+    Raises ValueError if start is not among the values, or pictures differ in size (the page would
+    jump) or weigh more than HEAVIEST.
+    """
+
+    def __init__(
+        self,
+        draw: Callable[..., Figure],
+        values: Mapping[str, Sequence[float]],
+        start: Mapping[str, float],
+        still: Figure | None = None,
+    ) -> None:
+        for label, stops in values.items():
+            if start.get(label) not in stops:
+                raise ValueError(
+                    f"{label} must start at one of the values {list(stops)}, got {start.get(label)}"
+                )
+        self.values = {label: list(stops) for label, stops in values.items()}
+        self.start = {label: self.values[label].index(start[label]) for label in self.values}
+        combinations = itertools.product(*self.values.values())
+        self.pictures = [_png(draw(*combination)) for combination in combinations]
+        self.still = None if still is None else _png(still)
+        sizes = {_size(picture) for picture in self.pictures}
+        if len(sizes) > 1:
+            raise ValueError(f"all pictures must be of one size, got {sorted(sizes)}")
+        weight = sum(map(len, self.pictures))
+        if weight > HEAVIEST:
+            raise ValueError(
+                f"the {len(self.pictures)} pictures weigh {weight / 1e6:.1f} MB, at most "
+                f"{HEAVIEST / 1e6:.1f} are wanted: draw fewer or smaller ones"
+            )
+
+    def _repr_html_(self) -> str:
+        first = self._first()
+        names = {label: [f"{value:.4g}" for value in row] for label, row in self.values.items()}
+        controls, stride = "", len(self.pictures)
+        for label, row in names.items():
+            stride //= len(row)
+            controls += _control(label, row, self.start[label], stride)
+        images = ""
+        for at, place in enumerate(itertools.product(*names.values())):
+            alt = ", ".join(f"{label} = {name}" for label, name in zip(names, place, strict=True))
+            hidden = "" if at == first else 'style="visibility: hidden"'
+            images += _image(self.pictures[at], alt, hidden)
+        still = ""
+        if self.still is not None:
+            still = _image(self.still, ", ".join(names), 'class="course-still"')
+        # Jupyter takes arrow keys for its own, unless the element says not to.
+        return (
+            f'<div class="course-slider{" with-still" * bool(still)}" role="group" '
+            f'aria-label="{escape("picture with sliders for " + ", ".join(names))}" '
+            f'data-lm-suppress-shortcuts="true"><style>{_STYLE}</style>'
+            f'{controls}<div class="course-frames">{images}</div>{still}</div>'
+        )
+
+    def _repr_png_(self) -> bytes:
+        return self.still or self.pictures[self._first()]
+
+    def __repr__(self) -> str:
+        rows = (
+            f"{label}: {', '.join(f'{value:.4g}' for value in row)}"
+            for label, row in self.values.items()
+        )
+        return f"Sliders over {'; '.join(rows)}"
+
+    def _first(self) -> int:
+        place = 0
+        for label, row in self.values.items():
+            place = place * len(row) + self.start[label]
+        return place
+
+
+class Slider(Sliders):
     """What a cell ends with to show draw(value) for each value that the reader slides to.
 
-    Works in a notebook and on a static page alike, since every picture is drawn beforehand: a dozen
-    values are plenty. Print shows the first picture, that of `start`.
-    draw: value -> Figure. values: where the slider stops, in order. label: of the slider.
-    Raises ValueError if start is not among the values.
+    values: where the slider stops, in order. label: of the slider. The rest as for Sliders.
     """
 
     def __init__(
@@ -34,39 +169,51 @@ class Slider:
         values: Sequence[float],
         start: float,
         label: str,
+        still: Figure | None = None,
     ) -> None:
-        if start not in values:
-            raise ValueError(f"start must be one of the values {list(values)}, got {start}")
-        self.values, self.start, self.label = list(values), start, label
-        self.pictures = [_png(draw(value)) for value in values]
+        super().__init__(draw, {label: values}, {label: start}, still)
 
-    def _repr_html_(self) -> str:
-        first = self.values.index(self.start)
-        names = [f"{value:.4g}" for value in self.values]
-        images = "".join(
-            f'<img alt="{escape(self.label)} = {name}" '
-            f'style="max-width: 100%{"" if place == first else "; display: none"}" '
-            f'src="data:image/png;base64,{base64.b64encode(picture).decode()}">'
-            for place, (name, picture) in enumerate(zip(names, self.pictures, strict=True))
-        )
-        return (
-            '<div class="course-slider"><label>'
-            f"{escape(self.label)} "
-            f'<input type="range" min="0" max="{len(names) - 1}" step="1" value="{first}" '
-            f'data-values="{" ".join(names)}" oninput="{escape(_FOLLOW)}" '
-            'style="width: 18em; vertical-align: middle"> '
-            f"<output>{names[first]}</output></label><br>{images}</div>"
-        )
 
-    def _repr_png_(self) -> bytes:
-        return self.pictures[self.values.index(self.start)]
+def _control(label: str, names: Sequence[str], first: int, stride: int) -> str:
+    pace = min(700, max(80, SECONDS_TO_PLAY * 1000 // len(names)))
+    label = escape(label)
+    return (
+        f'<div class="course-control"><button type="button" aria-label="play {label}" '
+        f'data-pace="{pace}" onclick="{_in_attribute(_PLAY)}">\u25b6</button>'
+        f"<label><span>{label}</span> "
+        f'<input type="range" min="0" max="{len(names) - 1}" step="1" value="{first}" '
+        f'data-label="{label}" data-names="{" ".join(names)}" data-stride="{stride}" '
+        f'aria-valuetext="{names[first]}" autocomplete="off" '
+        f'oninput="{_in_attribute(_FOLLOW)}"></label>'
+        f'<output aria-live="off">{names[first]}</output></div>'
+    )
 
-    def __repr__(self) -> str:
-        return f"Slider over {self.label}: {', '.join(f'{value:.4g}' for value in self.values)}"
+
+def _in_attribute(script: str) -> str:
+    return escape(" ".join(script.split()))
+
+
+def _image(picture: bytes, alt: str, attributes: str) -> str:
+    width, height = (math.ceil(side * SHOWN / STORED) for side in _size(picture))
+    source = base64.b64encode(picture).decode()
+    return (
+        f'<img {attributes} alt="{escape(alt)}" width="{width}" height="{height}" '
+        f'src="data:image/png;base64,{source}">'
+    )
+
+
+def _size(picture: bytes) -> tuple[int, int]:
+    with Image.open(BytesIO(picture)) as image:
+        return image.size
 
 
 def _png(figure: Figure) -> bytes:
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png", dpi=100, facecolor=figure.get_facecolor())
+    """The figure as PNG of a few colours."""
+    drawn, small = BytesIO(), BytesIO()
+    figure.savefig(drawn, format="png", dpi=STORED, facecolor=figure.get_facecolor())
     plt.close(figure)  # or the notebook shows it a second time
-    return buffer.getvalue()
+    with Image.open(drawn) as image:
+        few = image.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+    # Print asks the file how large it is, and gets the size that the figure was drawn for.
+    few.save(small, "PNG", optimize=True, dpi=(STORED, STORED))
+    return small.getvalue()

@@ -33,6 +33,18 @@ def two_panels(width: float = 8.4, height: float = 3.6) -> tuple[Figure, tuple[A
     return figure, (frameless(pair[0]), frameless(pair[1]))
 
 
+def small_panels(count: int, width: float = 8.4, height: float = 2.4) -> tuple[Figure, list[Axes]]:
+    """An opaque white panel with `count` pairs of axes in a row, under titles; inches.
+
+    Their places are fixed, so that the pictures of a slider do not jump.
+    """
+    figure, row = plt.subplots(
+        1, count, figsize=(width, height), facecolor="white", squeeze=False
+    )
+    figure.subplots_adjust(0.01, 0.02, 0.99, 1 - 0.3 / height, 0.04)
+    return figure, list(row[0])
+
+
 def as_array(series: Tensor) -> np.ndarray[Any, Any]:
     """What matplotlib draws: numbers, off the graph and off the device."""
     return series.detach().cpu().numpy()

@@ -31,11 +31,12 @@ from torch.nn.functional import cross_entropy
 
 from course_lib import mdp as worlds
 from course_lib.figures import basic as basic_figures, reinforce as figures
-from course_lib.figures.style import blank_panel
+from course_lib.figures.agents import plot_cartpole
+from course_lib.figures.style import blank_panel, small_panels
 from course_lib.policies import CategoricalPolicy, GaussianPolicy
 from course_lib.recorded import recorded
 from course_lib.rollout import sample_episodes
-from course_lib.sliders import Slider
+from course_lib.sliders import Slider, Sliders
 
 torch.set_default_dtype(torch.float64)  # identities below are checked to 1e-10
 
@@ -170,6 +171,28 @@ assert peaks.min() > 450
 too_fast = runs(0.1).unfold(1, 5, 1).mean(2).max(1).values
 assert too_fast.max() < 250  # control: the same loop does not learn at just any step size
 print("best five updates in a row, each seed:", peaks.round().int().tolist())
+
+# %% [markdown]
+# What do such numbers look like? One agent of this kind, watched three times from the same start (recorded by `benchmarks/agents_to_watch.py`). Press play.
+
+# %%
+agent = recorded("agents_to_watch")["agents"]["CartPole-v1"]
+
+
+def cartpoles(seconds):
+    figure, panels = small_panels(len(agent))
+    for ax, (name, seen) in zip(panels, agent.items()):
+        row = min(round(50 * seconds), len(seen["actions"]))  # 50 steps are a second
+        position, _, angle, _ = seen["observations"][row]
+        plot_cartpole(ax, position, angle)
+        ax.set_title(f"{name}: {row} steps", fontsize="medium")
+    return figure
+
+
+Slider(cartpoles, [0.1 * k for k in range(41)], 0.0, "seconds", still=cartpoles(0.4))
+
+# %% [markdown]
+# **What to notice.** Before training the pole is down at once (it turns red). Half way the agent balances and drifts: it has learned the angle, not yet the place. Afterwards it corrects before one sees why.
 
 # %% [markdown]
 # ## What to hand over: the policy or its argmax (C78)
@@ -439,20 +462,22 @@ for mu in torch.tensor([[2.0, 2.0], [0.0, 2.0], [3.0, 1.0]]):
     assert bool(((pulls.mean(0) + at).abs() < 4 * error).all()) == on_policy
 
 # %%
-def bowl(distance):  # the off-policy samples lie to the left of theta by this much
+def bowl(distance, K):  # the off-policy samples lie to the left of theta by this much
     figure, ax = blank_panel(8.0, 4.4)
     clouds = {}
     for name, shift, seed in (("on-policy", 0.0, 1), ("off-policy", distance, 2)):
-        x, arrows = estimates_from(at - torch.tensor([shift, 0.0]), 8, 200, seed)
+        x, arrows = estimates_from(at - torch.tensor([shift, 0.0]), 8, K, seed)
         clouds[f"{name} samples and estimates"] = x[0, :80], arrows
     figures.plot_bowl(ax, at, -at, clouds)
+    ax.set_title(f"{K} samples in an estimate, the red ones {distance:g} away", fontsize="medium")
     return figure
 
 
-Slider(bowl, [0.25, 0.5, 1.0, 1.5, 2.0], 2.0, "distance of the off-policy samples")
+stops = {"distance of the red samples": [0.25, 0.5, 1.0, 1.5, 2.0], "samples": [20, 200, 2000]}
+Sliders(bowl, stops, {"distance of the red samples": 2.0, "samples": 200})
 
 # %% [markdown]
-# **What to notice.** The thick arrow is the gradient at the cross; a thin one is an estimate from 200 samples (80 of one lot are drawn). The blue ones scatter about the thick one. Slide from left to right: the red ones swing round, away from the top. At distance 2 they agree with each other as well as the blue ones do, and not with the truth. Bias does not look like noise.
+# **What to notice.** The thick arrow is the gradient at the cross; a thin one is an estimate (80 samples of one lot are drawn). The blue ones scatter about the thick one. Move the red samples away: their arrows swing round, away from the top. Now take more samples: *both* bundles close up, the red one around a wrong direction. Noise shrinks with data. Bias does not, and looks just as sure.
 #
 # Importance weights repair the mean, at a price.
 

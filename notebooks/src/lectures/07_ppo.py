@@ -32,7 +32,7 @@ from course_lib.mdp import TabularMDP, aliased_twins, cliff_walk
 from course_lib.policies import softmax_policy
 from course_lib.recorded import recorded
 from course_lib.rollout import sample_episodes
-from course_lib.sliders import Slider
+from course_lib.sliders import Slider, Sliders
 
 torch.set_default_dtype(torch.float64)  # identities below are checked to 1e-10
 
@@ -199,27 +199,33 @@ assert any(alive) and not all(alive)  # control: "outside" and "no gradient" are
 #
 # ## Both signs in one picture (C64)
 #
-# *Slide 61; note, figure 1.* The slide shows $A > 0$. Here are both. Slide the ratio along and watch which side of the dot is flat.
+# *Slide 61; note, figure 1.* The slide shows $A > 0$. Here are both. Slide the ratio along and watch which side of the diamond is flat. Then widen the clip.
 
 # %%
 ratios = torch.linspace(0.4, 1.8, 141)
-rows = {A: torch.tensor([one_sample(r, A) for r in ratios.tolist()]) for A in (1.0, -1.0)}
 
 
-def clip_at(ratio):
+def along(A, epsilon):  # (141, 4)
+    return torch.tensor([one_sample(ratio, A, epsilon) for ratio in ratios.tolist()])
+
+
+def clip_at(ratio, epsilon):
     figure, panels = two_panels()
     for ax, A in zip(panels, (1.0, -1.0)):
-        plain, _, objective, _ = rows[A].T
-        here = (ratio, one_sample(ratio, A)[2])
-        pictures.plot_clip(ax, ratios, plain, objective, (1 - epsilon, 1 + epsilon), here)
-        ax.set_title(f"A = {A:+.0f}, slope here {one_sample(ratio, A)[3]:+.0f}")
+        plain, _, objective, _ = along(A, epsilon).T
+        _, _, height, slope = one_sample(ratio, A, epsilon)
+        edges = (1 - epsilon, 1 + epsilon)
+        pictures.plot_clip(ax, ratios, plain, objective, edges, (ratio, height))
+        ax.set_title(f"A = {A:+.0f}, epsilon = {epsilon:g}, slope here {slope:+.0f}")
     panels[0].legend(frameon=False, loc="upper left")
     return figure
 
 
-Slider(clip_at, [0.5, 0.7, 0.85, 1.0, 1.15, 1.3, 1.6], 1.3, "ratio")
+stops = {"ratio": [0.5, 0.65, 0.85, 1.0, 1.15, 1.35, 1.6], "epsilon": [0.1, 0.2, 0.4]}
+Sliders(clip_at, stops, {"ratio": 1.35, "epsilon": 0.2})
 
 # %% tags=["C64"]
+rows = {A: along(A, epsilon) for A in (1.0, -1.0)}
 good, bad = rows[1.0][:, 2], rows[-1.0][:, 2]
 flat_good, flat_bad = (curve.diff().abs() < 1e-12 for curve in (good, bad))
 left, right = ratios[:-1], ratios[1:]
@@ -230,7 +236,7 @@ assert bad.min() < -1.7  # control: above the range a bad action's loss goes on 
 assert not torch.equal(flat_good, flat_bad)  # control: the two signs are no mirror images
 
 # %% [markdown]
-# **What to notice.** Both curves rise towards a ceiling and then are flat: to the right for a good action, to the left for a bad one. In the other direction there is no limit, neither to the loss nor to the force that pulls back.
+# **What to notice.** Both curves rise towards a ceiling and then are flat: to the right for a good action, to the left for a bad one. In the other direction there is no limit, neither to the loss nor to the force that pulls back. A wider clip moves the edge of the shade and nothing else.
 #
 # > **Erratum E3 (slide 61).**
 # >

@@ -1,0 +1,127 @@
+"""Record one episode of an agent before, amid and after training, for lectures to show.
+
+    python benchmarks/agents_to_watch.py [--json FILE]
+
+REINFORCE on CartPole-v1 and PPO on Pendulum-v1: the same seed, stopped at several moments, then
+one episode each from the same start. Writes course_lib/data/agents_to_watch.json and prints a
+table. Lectures draw the states themselves, so that nobody needs a renderer. About two minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from course_lib.policies import Policy, policy_for
+from course_lib.reference.ppo_agent import train_ppo
+from course_lib.reference.reinforce_agent import train_reinforce
+from course_lib.rollout import make_envs
+from course_lib.training import PPOConfig, ReinforceConfig
+
+TARGET = Path(__file__).parents[1] / "course_lib" / "data" / "agents_to_watch.json"
+SEED, START = 0, 1  # of training, and of the episodes that are shown
+CARTPOLE = ReinforceConfig()
+PENDULUM = PPOConfig(
+    envs=16,
+    rollout_steps=128,
+    gamma=0.9,
+    lam=0.95,
+    learning_rate=1e-3,
+    epochs=10,
+    minibatches=16,
+    scale_observations=True,
+    scale_rewards=True,
+)
+# environment: moments of training: name -> fewest environment steps
+MOMENTS = {
+    "CartPole-v1": {"before": 0, "halfway": 40_000, "after": 150_000},
+    "Pendulum-v1": {"before": 0, "halfway": 16_000, "after": 80_000},
+}
+
+
+def trained(env_id: str, steps: int) -> tuple[Policy, int]:
+    """The agent of this environment after at least `steps` environment steps, and how many."""
+    generator = torch.Generator().manual_seed(SEED)
+    if steps == 0:  # the policy is what training draws first, too
+        envs = make_envs(env_id, 1)
+        policy = policy_for(envs, CARTPOLE.hidden, generator=generator)
+        envs.close()
+        return policy, 0
+    if env_id == "CartPole-v1":
+        config = replace(CARTPOLE, total_steps=steps)
+        policy, history = train_reinforce(env_id, config, generator=generator)
+    else:
+        numbers = replace(PENDULUM, total_steps=steps)
+        policy, history = train_ppo(env_id, numbers, generator=generator)
+    return policy, history.steps
+
+
+@torch.no_grad()
+def episode(env_id: str, policy: Policy) -> dict[str, list[Any]]:
+    """One episode from the environment's start number START, actions drawn by the policy.
+
+    observations: T + 1 rows. actions, as the environment was given them, and rewards: T each.
+    """
+    env = gymnasium.make(env_id)
+    generator = torch.Generator().manual_seed(START)
+    observation, _ = env.reset(seed=START)
+    seen, actions, rewards = [observation.tolist()], [], []
+    over = False
+    while not over:
+        drawn, _ = policy.sample(torch.as_tensor(observation, dtype=torch.float32)[None], generator)
+        action = drawn[0].numpy()
+        if isinstance(env.action_space, gymnasium.spaces.Box):
+            action = np.clip(action, env.action_space.low, env.action_space.high)
+        observation, reward, terminated, truncated, _ = env.step(action)
+        over = terminated or truncated
+        seen.append(observation.tolist())
+        actions.append(np.ravel(action).tolist())
+        rewards.append(float(reward))
+    env.close()
+    return {"observations": _rounded(seen), "actions": _rounded(actions), "rewards": rewards}
+
+
+def main() -> None:
+    """Train, record, write the file, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--json", type=Path, default=TARGET, help="file to write")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    table = Table("environment", "moment", "after steps", "length", "return")
+    recording: dict[str, Any] = {}
+    jobs = [(env_id, name) for env_id, moments in MOMENTS.items() for name in moments]
+    for env_id, name in track(jobs, "training"):
+        policy, steps = trained(env_id, MOMENTS[env_id][name])
+        shown = episode(env_id, policy)
+        total = sum(shown.pop("rewards"))
+        recording.setdefault(env_id, {})[name] = {
+            "training_steps": steps,
+            "return": round(total, 1),
+            **shown,
+        }
+        table.add_row(env_id, name, f"{steps:,}", f"{len(shown['actions'])}", f"{total:.1f}")
+    text = json.dumps({"start_seed": START, "agents": recording}, separators=(",", ":"))
+    for name in ("before", "halfway", "after"):
+        text = text.replace(f'"{name}"', f'\n"{name}"')
+    arguments.json.write_text(text + "\n", encoding="utf-8")
+    Console().print(table)
+    print(f"wrote {arguments.json}")
+
+
+def _rounded(rows: list[Any]) -> list[Any]:
+    """Three digits are finer than any picture."""
+    return np.round(np.array(rows, dtype=float), 3).tolist()  # type: ignore[no-any-return]
+
+
+if __name__ == "__main__":
+    main()
