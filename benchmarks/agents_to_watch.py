@@ -10,6 +10,7 @@ table. Lectures draw the states themselves, so that nobody needs a renderer. Abo
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -22,14 +23,13 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from course_lib.policies import Policy, policy_for
+from course_lib.policies import Policy
 from course_lib.reference.ppo_agent import train_ppo
 from course_lib.reference.reinforce_agent import train_reinforce
-from course_lib.rollout import make_envs
-from course_lib.training import PPOConfig, ReinforceConfig
+from course_lib.training import PPOConfig, ReinforceConfig, Run
 
 TARGET = Path(__file__).parents[1] / "course_lib" / "data" / "agents_to_watch.json"
-SEED, START = 0, 1  # of training, and of the episodes that are shown
+SEED, START = 1, 3  # of training, and of the episodes that are shown
 CARTPOLE = ReinforceConfig()
 PENDULUM = PPOConfig(
     envs=16,
@@ -45,25 +45,28 @@ PENDULUM = PPOConfig(
 # environment: moments of training: name -> fewest environment steps
 MOMENTS = {
     "CartPole-v1": {"before": 0, "halfway": 40_000, "after": 150_000},
-    "Pendulum-v1": {"before": 0, "halfway": 16_000, "after": 80_000},
+    "Pendulum-v1": {"before": 0, "halfway": 24_000, "after": 150_000},
 }
 
 
-def trained(env_id: str, steps: int) -> tuple[Policy, int]:
-    """The agent of this environment after at least `steps` environment steps, and how many."""
+def train_and_keep(env_id: str) -> dict[str, tuple[Policy, int]]:
+    """name of the moment -> the policy then, and after how many environment steps."""
+    moments, kept = MOMENTS[env_id], {}
+
+    def keep(run: Run) -> None:
+        for name, steps in moments.items():
+            if name not in kept and run.history.steps >= steps:
+                kept[name] = copy.deepcopy(run.parts["policy"]), run.history.steps
+
     generator = torch.Generator().manual_seed(SEED)
-    if steps == 0:  # the policy is what training draws first, too
-        envs = make_envs(env_id, 1)
-        policy = policy_for(envs, CARTPOLE.hidden, generator=generator)
-        envs.close()
-        return policy, 0
+    last = max(moments.values())
     if env_id == "CartPole-v1":
-        config = replace(CARTPOLE, total_steps=steps)
-        policy, history = train_reinforce(env_id, config, generator=generator)
+        train_reinforce(
+            env_id, replace(CARTPOLE, total_steps=last), generator=generator, watch=keep
+        )
     else:
-        numbers = replace(PENDULUM, total_steps=steps)
-        policy, history = train_ppo(env_id, numbers, generator=generator)
-    return policy, history.steps
+        train_ppo(env_id, replace(PENDULUM, total_steps=last), generator=generator, watch=keep)
+    return kept
 
 
 @torch.no_grad()
@@ -99,17 +102,13 @@ def main() -> None:
     torch.set_num_threads(1)
     table = Table("environment", "moment", "after steps", "length", "return")
     recording: dict[str, Any] = {}
-    jobs = [(env_id, name) for env_id, moments in MOMENTS.items() for name in moments]
-    for env_id, name in track(jobs, "training"):
-        policy, steps = trained(env_id, MOMENTS[env_id][name])
-        shown = episode(env_id, policy)
-        total = sum(shown.pop("rewards"))
-        recording.setdefault(env_id, {})[name] = {
-            "training_steps": steps,
-            "return": round(total, 1),
-            **shown,
-        }
-        table.add_row(env_id, name, f"{steps:,}", f"{len(shown['actions'])}", f"{total:.1f}")
+    for env_id in track(MOMENTS, "training"):
+        recording[env_id] = {}
+        for name, (policy, steps) in train_and_keep(env_id).items():
+            shown = episode(env_id, policy)
+            total = round(sum(shown.pop("rewards")), 1)
+            recording[env_id][name] = {"training_steps": steps, "return": total, **shown}
+            table.add_row(env_id, name, f"{steps:,}", f"{len(shown['actions'])}", f"{total}")
     text = json.dumps({"start_seed": START, "agents": recording}, separators=(",", ":"))
     for name in ("before", "halfway", "after"):
         text = text.replace(f'"{name}"', f'\n"{name}"')

@@ -210,7 +210,9 @@ def _size(picture: bytes) -> tuple[int, int]:
 def _png(figure: Figure) -> bytes:
     """The figure as PNG of a few colours."""
     drawn, small = BytesIO(), BytesIO()
-    figure.savefig(drawn, format="png", dpi=STORED, facecolor=figure.get_facecolor())
+    quickly = {"compress_level": 1}
+    face = figure.get_facecolor()
+    figure.savefig(drawn, format="png", dpi=STORED, facecolor=face, pil_kwargs=quickly)
     plt.close(figure)  # or the notebook shows it a second time
     with Image.open(drawn) as image:
         few = image.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)

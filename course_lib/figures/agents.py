@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.patches import Circle, FancyArrowPatch, Rectangle
+from matplotlib.patches import Circle, Rectangle
 
 from course_lib.figures.style import BLUE, INK, ORANGE, PALE, RED
 
@@ -52,19 +53,12 @@ def plot_pendulum(ax: Axes, angle: float, torque: float) -> Axes:
     ax.plot([0, tip[0]], [0, tip[1]], color=BLUE, linewidth=7, solid_capstyle="round")
     ax.plot(0, 0, "o", color=INK, markersize=6)
     if abs(torque) > 0.05 * STRONGEST:
-        turn = 2.4 * torque / STRONGEST  # radians of its arc
-        begin, end = math.pi / 2 - turn / 2, math.pi / 2 + turn / 2
-        ax.add_patch(
-            FancyArrowPatch(
-                (0.35 * math.cos(begin), 0.35 * math.sin(begin)),
-                (0.35 * math.cos(end), 0.35 * math.sin(end)),
-                connectionstyle=f"arc3,rad={math.tan(turn / 4):.3f}",
-                arrowstyle="-|>",
-                mutation_scale=12,
-                color=ORANGE,
-                linewidth=2,
-            )
-        )
+        turn = 2.4 * torque / STRONGEST  # radians of its arc, half of it on each side of the top
+        arc = np.pi / 2 + np.linspace(-turn / 2, turn / 2, 30)
+        x, y = 0.35 * np.cos(arc), 0.35 * np.sin(arc)
+        ax.plot(x, y, color=ORANGE, linewidth=2.5)
+        heading = math.degrees(arc[-1]) + (0 if torque > 0 else 180)
+        ax.plot(x[-1], y[-1], marker=(3, 0, heading), color=ORANGE, markersize=10)
     ax.set_xlim(-1.15, 1.15)
     ax.set_ylim(-1.15, 1.15)
     ax.set_aspect("equal")

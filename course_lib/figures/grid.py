@@ -4,15 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from course_lib.figures.style import BLUE, INK, ORANGE, RED, as_array, frameless
 
 MOST_VISITS = 8.0  # the darkest blue
 _UP_RIGHT_DOWN_LEFT = np.array([[0, 1], [1, 0], [0, -1], [-1, 0]])
+
+
+def learner_panels(count: int) -> tuple[Figure, list[Axes], list[Axes]]:
+    """An opaque white panel with a grid over a flat pair of axes for each of `count` learners.
+
+    Their places are fixed, so that the pictures of a slider do not jump.
+    """
+    figure, axes = plt.subplots(
+        2, count, figsize=(9.6, 4.4), facecolor="white", height_ratios=[3, 2], squeeze=False
+    )
+    figure.subplots_adjust(0.09, 0.12, 0.99, 0.93, 0.08, 0.15)
+    return figure, list(axes[0]), list(axes[1])
 
 
 def plot_policy_on_grid(

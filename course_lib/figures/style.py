@@ -38,9 +38,7 @@ def small_panels(count: int, width: float = 8.4, height: float = 2.4) -> tuple[F
 
     Their places are fixed, so that the pictures of a slider do not jump.
     """
-    figure, row = plt.subplots(
-        1, count, figsize=(width, height), facecolor="white", squeeze=False
-    )
+    figure, row = plt.subplots(1, count, figsize=(width, height), facecolor="white", squeeze=False)
     figure.subplots_adjust(0.01, 0.02, 0.99, 1 - 0.3 / height, 0.04)
     return figure, list(row[0])
 

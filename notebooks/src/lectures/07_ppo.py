@@ -22,11 +22,14 @@
 # Those two functions are yours to write. So this lecture computes what they compute in another way: case by case from a table, and by asking of each sample whether it still *pushes*. What takes minutes to train was recorded by a script and is shown as data.
 
 # %%
+import math
+
 import torch
 from torch.autograd.functional import jacobian
 
-from course_lib.figures import ppo as pictures
-from course_lib.figures.style import blank_panel, two_panels
+from course_lib.figures import grid as grids, ppo as pictures
+from course_lib.figures.agents import plot_pendulum
+from course_lib.figures.style import blank_panel, small_panels, two_panels
 from course_lib.many_mdps import random_mdps, random_policies
 from course_lib.mdp import TabularMDP, aliased_twins, cliff_walk
 from course_lib.policies import softmax_policy
@@ -202,10 +205,10 @@ assert any(alive) and not all(alive)  # control: "outside" and "no gradient" are
 # *Slide 61; note, figure 1.* The slide shows $A > 0$. Here are both. Slide the ratio along and watch which side of the diamond is flat. Then widen the clip.
 
 # %%
-ratios = torch.linspace(0.4, 1.8, 141)
+ratios = torch.linspace(0.4, 1.8, 71)
 
 
-def along(A, epsilon):  # (141, 4)
+def along(A, epsilon):  # (71, 4)
     return torch.tensor([one_sample(ratio, A, epsilon) for ratio in ratios.tolist()])
 
 
@@ -221,7 +224,7 @@ def clip_at(ratio, epsilon):
     return figure
 
 
-stops = {"ratio": [0.5, 0.65, 0.85, 1.0, 1.15, 1.35, 1.6], "epsilon": [0.1, 0.2, 0.4]}
+stops = {"ratio": [0.5, 0.7, 0.9, 1.0, 1.15, 1.35, 1.6], "epsilon": [0.1, 0.2, 0.4]}
 Sliders(clip_at, stops, {"ratio": 1.35, "epsilon": 0.2})
 
 # %% tags=["C64"]
@@ -645,6 +648,27 @@ ax.set_xlabel("environment steps (thin: twenty seeds, bold: their median)");
 # %% [markdown]
 # **What to notice.** All rise, at their own pace. The curve lags behind the policy: it is a mean over episodes of the past. The final policies return **423** on average, and eleven of the twenty more than 475 of 500.
 #
+# And with continuous actions? A pendulum hangs down; the motor is too weak to lift it in one go, so it has to swing. Three moments of one training, watched from the same start (recorded by `benchmarks/agents_to_watch.py`).
+
+# %%
+agent = recorded("agents_to_watch")["agents"]["Pendulum-v1"]
+
+
+def pendulums(seconds):
+    figure, panels = small_panels(len(agent), height=2.9)
+    for ax, (name, seen) in zip(panels, agent.items()):
+        row = round(20 * seconds)  # 20 steps are a second
+        across, up, _ = seen["observations"][row]
+        plot_pendulum(ax, math.atan2(up, across), seen["actions"][row][0])
+        ax.set_title(f"{name}: return {seen['return']:.0f}", fontsize="medium")
+    return figure
+
+
+Slider(pendulums, [0.25 * k for k in range(25)], 0.0, "seconds", still=pendulums(2.0))
+
+# %% [markdown]
+# **What to notice.** The orange arrow is the torque. Untrained, it trembles and the pendulum hangs. The trained policy first goes with the swing, then catches the pendulum at the top and holds it with small pushes.
+#
 # ## How many passes? (C67)
 #
 # *Slide 63.* The slide's advice is $K = 3$ to 10. The recorded agent has $K = 4$, four minibatches a pass, Adam with 0.005, $\epsilon = 0.2$. The script changed $K$ and nothing else, ten seeds each, and let every final policy play 64 fresh episodes. A difference counts for us if it is more than **3 standard errors**.
@@ -737,7 +761,78 @@ assert max(details["no ratio"]) > unchanged.min()  # control: without the ratio,
 # | no difference seen | Adam's epsilon, entropy bonus, cutting gradients, 4 environments for 64, a time limit taken for an end; a falling learning rate |
 #
 # With ten seeds and standard errors near 40, this test sees differences of 120 and more, and 14 tries will bring one beyond 2 standard errors by chance. Not seeing a difference is not seeing that there is none: taking a time limit for an end *is* wrong (lecture 8), and CartPole forgives it. Other tasks have other answers.
+
+# %% [markdown]
+# ## Three learners, one grid
 #
+# To end, the three algorithms of the course side by side. The cliff again, with 24 places: start at the bottom left, wind towards the cliff, $-0.2$ a step. Each learner is a softmax table and sees 20 episodes an update, with the same kind of advantages. **Only the step differs**: the gradient times a learning rate, the natural gradient to a KL of $\delta$ with a line search, or four passes over a clipped objective.
+#
+# The policies were recorded by `benchmarks/grid_learners.py`, for the steps are homework. Each learner has that of four step sizes which ended best in ten seeds. What is shown of the policies is computed here, exactly: visits, return, and the mean KL of every step.
+
+# %%
+film = recorded("grid_learners")
+grid = cliff_walk(**film["settings"]["world"])
+ends_at = {s: "goal" if s == 23 else "cliff" for s in grid.terminal.nonzero().flatten().tolist()}
+policies = {
+    name: (torch.tensor(learner["milli_logits"]) / 1000).softmax(-1)  # (31, S, A)
+    for name, learner in film["learners"].items()
+}
+
+
+def step_sizes(table):  # (31, S, A) -> (30,): mean KL over the visits of the policy that acted
+    old, new = table[:-1], table[1:]
+    rho = torch.stack([grid.visitation(policy) for policy in old]) * ~grid.terminal
+    return (rho * (old * (old / new).log()).sum(2)).sum(1) / rho.sum(1)
+
+# %%
+kls = {name: step_sizes(table) for name, table in policies.items()}
+
+
+def learners_at(update):
+    figure, above, below = grids.learner_panels(len(policies))
+    for name, grid_ax, kl_ax in zip(policies, above, below):
+        policy = policies[name][update]
+        grids.plot_policy_on_grid(grid_ax, policy, grid.visitation(policy), 6, ends_at)
+        grid_ax.set_title(f"{name}: J = {grid.expected_return(policy):.2f}")
+        grids.plot_step_sizes(kl_ax, kls[name], update)
+        kl_ax.label_outer()
+    return figure
+
+
+still = learners_at(20)
+Slider(learners_at, [*range(11), 13, 16, 20, 25, 30], 0, "update", still=still)
+
+# %% [markdown]
+# Press play. Arrows are as long as an action is likely; a place is the darker the more it is visited; below, the size of each step, the present one in red. (On paper: update 20.)
+#
+# **What to notice.** All begin by getting away from the cliff. REINFORCE does it in a few great leaps, finds that pushing *down* against the floor is safe, and goes there more and more. Look at its colours: all visits in one corner, so no data about anything else, so steps of next to nothing. That is the collapse loop of lecture 4, seen from above. TRPO's steps are of one height, from first to last. PPO's first ones are larger (the clip does not limit the first pass), then they even out and shrink as it arrives.
+
+# %%
+returns = {name: torch.tensor(learner["returns"]) for name, learner in film["learners"].items()}
+cower = -0.2 / (1 - grid.gamma)  # -4: to stay in a corner for ever
+best_there = grid.expected_return(grid.optimal_policy())
+uneven = {name: float(kl.max() / kl.median()) for name, kl in kls.items()}
+
+assert kls["TRPO"].max() < 1.2 * film["learners"]["TRPO"]["size"]  # delta, up to sampling
+assert uneven["REINFORCE"] > 100 > 20 > uneven["PPO"] > 3 > uneven["TRPO"]
+stuck = (returns["REINFORCE"][:, -1] - cower).abs() < 0.1
+assert stuck.sum() == 4 and returns["REINFORCE"].shape == (10, 31)
+assert min(returns[name][:, -1].min() for name in ("TRPO", "PPO")) > 3.2  # control: ten of ten learn
+too_large = torch.tensor(film["learners"]["PPO"]["ends"]["30.0"])
+assert ((too_large - cower).abs() < 0.1).sum() == 4  # a learning rate of 30 for 10: PPO cowers too
+print({name: f"largest step {ratio:.0f} times the median" for name, ratio in uneven.items()})
+
+# %%
+figure, ax = blank_panel()
+curves = {name: table.tolist() for name, table in returns.items()}
+pictures.plot_runs(ax, range(31), curves, "discounted return J")
+ax.axhline(best_there, color="#222222", linewidth=0.8, linestyle=":")
+ax.set_xlabel("update of 20 episodes (thin: ten seeds, bold: their median)");
+
+# %% [markdown]
+# **What to notice.** The seed above was no bad luck: four of ten REINFORCE runs end at $-4$, the return of staying in a corner for ever, and none of the others. PPO is no magic either: with three times its learning rate four of ten end there as well.
+
+# %% [markdown]
 # ## What we have
 #
 # | | the common sentence | what we found |
