@@ -5,11 +5,13 @@ Axes: S states, A actions.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from torch import Tensor
+
+from course_lib.figures.style import BLUE, INK
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -108,6 +110,32 @@ def policy_heat_map(
     ax.set_yticks(range(table.shape[0]), labels=_names("state", states, table.shape[0]))
     ax.set_xlabel("action")
     ax.set_ylabel("state")
+    return ax
+
+
+def world_map(
+    ax: Axes, places: Mapping[str, tuple[float, float]], roads: Sequence[tuple[str, str]]
+) -> Axes:
+    """Places of a small world as boxes, and an arrow for every move that is possible.
+
+    places: name -> (across, up). roads: (from, to). Raises ValueError if a road ends nowhere.
+    """
+    for road in roads:
+        if not set(road) <= set(places):
+            raise ValueError(f"a road must lead from place to place, got {road}")
+    look = {"boxstyle": "round,pad=0.4", "facecolor": "#E8F1F8", "edgecolor": BLUE}
+    boxes = {
+        name: ax.text(*at, name, ha="center", va="center", color=INK, bbox=look)
+        for name, at in places.items()
+    }
+    for tail, head in roads:
+        ends = {"patchA": boxes[tail].get_bbox_patch(), "patchB": boxes[head].get_bbox_patch()}
+        arrow = {"arrowstyle": "-|>", "color": INK, "shrinkA": 2, "shrinkB": 2, **ends}
+        ax.annotate("", places[head], places[tail], arrowprops=arrow)
+    across, up = zip(*places.values(), strict=True)
+    ax.set_xlim(min(across) - 0.5, max(across) + 0.5)
+    ax.set_ylim(min(up) - 0.4, max(up) + 0.4)
+    ax.set_axis_off()
     return ax
 
 

@@ -90,6 +90,29 @@ def plot_gradient_estimates(
     return frameless(ax)
 
 
+def plot_score(
+    ax: Axes, score: Tensor, states: Sequence[str], actions: Sequence[str], title: str
+) -> Axes:
+    """A score as a table with a row for each state: blue goes up, orange goes down.
+
+    score: (S, A), between -1 and 1 for the colours. [slide 21]
+    Raises ValueError if there is not a name for each row and column.
+    """
+    if tuple(score.shape) != (len(states), len(actions)):
+        raise ValueError(f"score must be ({len(states)}, {len(actions)}), got {tuple(score.shape)}")
+    table = as_array(score)
+    ax.imshow(table, cmap="PuOr", vmin=-1.2, vmax=1.2, aspect="auto")
+    for (row, column), value in np.ndenumerate(table):
+        text = "0" if abs(value) < 1e-12 else f"{value:+.2f}"
+        ax.text(column, row, text, ha="center", va="center", color=INK, fontsize="small")
+    ax.set_xticks(range(len(actions)), actions)
+    ax.set_yticks(range(len(states)), states)
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    ax.set_title(title, fontsize="medium")
+    return ax
+
+
 def plot_credit(ax: Axes, sizes: Tensor) -> Axes:
     """How much each pair (action at t, reward at t') adds to the gradient, as a shaded table.
 

@@ -15,6 +15,31 @@ _FILLS = ((PALE, ""), (BLUE, "///"), (ORANGE, "..."), (GREEN, "xxx"))
 _MARKS = (("o", RED), ("s", BLUE), ("^", GREEN), ("D", ORANGE))
 
 
+def plot_shares(ax: Axes, predicted: Tensor, counted: Tensor, count: int) -> Axes:
+    """Shares that were counted against probabilities, with two standard errors; a line where equal.
+
+    predicted, counted: (P,) of the same things. count: how many were counted in all. [note, 2.1]
+    Raises ValueError if the lengths differ.
+    """
+    if predicted.shape != counted.shape:
+        raise ValueError(
+            f"counted must be {tuple(predicted.shape)} like predicted, got {tuple(counted.shape)}"
+        )
+    p, share = as_array(predicted), as_array(counted)
+    error = 2 * np.sqrt(p * (1 - p) / count)
+    ends = np.array([0.8 * p.min(), 1.2 * p.max()])
+    ax.plot(ends, ends, color=INK, linewidth=1, label="equal")
+    ax.errorbar(
+        p, share, error, fmt="o", color=BLUE, markersize=5, capsize=2, label="two standard errors"
+    )
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    ax.set_xlabel("probability of the ride")
+    ax.set_ylabel(f"share of {count:,} rides")
+    ax.legend(frameon=False)
+    return frameless(ax)
+
+
 def plot_growth(ax: Axes, horizons: Tensor, sizes: Mapping[str, Tensor]) -> Axes:
     """How the work of a method grows with the length of an episode, on a logarithmic axis.
 

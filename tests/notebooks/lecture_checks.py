@@ -204,7 +204,7 @@ class LectureChecks:
             line
             for cell in cells_of(self.stem, "markdown")
             for line in cell.source.splitlines()
-            if line.startswith("## ")
+            if line.startswith(("## ", "### "))
         ]
         assert sum(f"({claim})" in heading for heading in headings) == 1
 

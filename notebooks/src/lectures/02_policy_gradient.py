@@ -11,15 +11,15 @@
 #
 # **Lecture 2** of the policy-gradient course. Reading time: about 15 minutes. It runs in a few seconds.
 #
-# We want the gradient of an average, and the thing we average over moves when the parameters move. That is the whole difficulty. This lecture derives the answer in small steps. After every step we compute both sides on a world so small that nothing needs to be taken on trust.
+# We want the gradient of an average, and the thing we average over moves when the parameters move. That is the whole difficulty. We derive the answer in small steps, and after every step compute both sides in a world so small that nothing needs to be taken on trust.
 #
 # | | |
 # |---|---|
 # | **Covers** | slides 15 to 28; note, section 2.1, equations (2) and (3), and the form of equation (6) |
-# | **Assumes** | the objective and the probability of a trajectory (slides 9 to 11), softmax, the chain rule, what a standard error is |
-# | **Prepares** | homework 1: `reinforce_1`, `returns_to_go`, `reinforce_2` |
+# | **Assumes** | [lecture 1](01_objective.ipynb): the objective (C08), the probability of a trajectory (C09); softmax, the chain rule, what a standard error is |
+# | **Prepares** | [homework 1](../homework/hw1.ipynb): `reinforce_1`, `returns_to_go`, `reinforce_2` |
 #
-# Headings carry the claim they establish, such as C14. A hint from the homework's checker that says `02_policy_gradient#C23` means the section here with that number.
+# Headings carry the claim they establish, such as C14; the homework's checker points at them (`02_policy_gradient#C23`). The boxes correct the sources and may wait for a second reading.
 
 # %%
 import matplotlib.pyplot as plt
@@ -27,6 +27,7 @@ import torch
 from torch.autograd.functional import jacobian
 
 from course_lib.figures import policy_gradient as figures
+from course_lib.figures.basic import world_map
 from course_lib.figures.style import blank_panel
 from course_lib.mdp import TabularMDP, finite_difference_gradient, trajectories
 from course_lib.policies import softmax_policy
@@ -41,17 +42,16 @@ def same(left, right):
 # %% [markdown]
 # ## A world small enough to write out
 #
-# A courier takes three decisions, each time *steady* (action 0) or *hasty* (action 1), then is home.
-#
-# ```text
-#  step 0        step 1        step 2       over
-#
-#            +-> 1 street -+-> 3 bridge --+
-#  0 depot --+             X              +--> 5 home
-#            +-> 2 park   -+-> 4 ferry  --+
-# ```
-#
-# The choice shifts the odds of the next place but does not settle them. Rewards are discounted by $\gamma = 0.8$. There are $2^3$ action sequences and $2^2$ routes, so 32 trajectories in all: we can list them.
+# A courier takes three decisions, each time *steady* (action 0) or *hasty* (action 1), then is home. The choice shifts the odds of the next place but does not settle them.
+
+# %%
+places = {"depot": (0, 0.5), "street": (1, 1), "park": (1, 0), "bridge": (2, 1), "ferry": (2, 0)}
+roads = [(a, b) for a in places for b in places if places[b][0] - places[a][0] == 1]
+figure, ax = blank_panel(6.4, 1.9)
+world_map(ax, {**places, "home": (3, 0.5)}, [*roads, ("bridge", "home"), ("ferry", "home")]);
+
+# %% [markdown]
+# There are $2^3$ action sequences and $2^2$ routes, so 32 trajectories in all: we can list them. Rewards are discounted by $\gamma = 0.8$.
 
 # %%
 gamma, T = 0.8, 3
@@ -69,12 +69,10 @@ theta = torch.tensor([[0.3, -0.2], [0.5, 0.1], [-0.4, 0.4], [0.2, -0.6], [0.7, 0
 # %% [markdown]
 # The policy is a softmax of a table $\theta$ with one row a state: $\pi_\theta(a\mid s) = e^{\theta_{s,a}} / \sum_b e^{\theta_{s,b}}$.
 #
-# - A **trajectory** of $T = 3$ steps is $\tau = (s_0, a_0, \dots, s_{T-1}, a_{T-1}, s_T)$. Each row of `paths` holds one, $N = 32$ in all.
+# - A **trajectory** of $T = 3$ steps is $\tau = (s_0, a_0, \dots, s_{T-1}, a_{T-1}, s_T)$. Each row of `paths` holds one.
 # - $\pi_\theta(\tau)$ is its **probability**: `probabilities` (N,).
 # - $R(\tau) = \sum_{t=0}^{T-1} \gamma^t r_t$ is its **discounted return**: `returns` (N,).
 # - $J(\theta) = \sum_\tau \pi_\theta(\tau)\, R(\tau)$ is what we want to raise: `probabilities @ returns`.
-#
-# The slides let $t$ run to $T$ inclusive. We count $T$ steps, as the note does.
 
 # %%
 paths = trajectories(courier, softmax_policy(theta), T)
@@ -89,7 +87,7 @@ assert same(J, courier.expected_return(softmax_policy(theta)))
 print(f"J by listing all trajectories: {J:.6f}")
 
 # %% [markdown]
-# Everything below is held against a gradient that comes from elsewhere. `policy_gradient` solves linear equations for values and visits, and never looks at a trajectory. A second opinion nudges each parameter by a millionth and watches $J$. If the two agree, we may trust them as judges.
+# The judge of everything below comes from elsewhere: `policy_gradient` solves linear equations for values and visits, and never looks at a trajectory. Nudging each parameter by a millionth (C74) agrees with it.
 
 # %%
 exact = courier.policy_gradient(theta)  # (S, A)
@@ -101,10 +99,9 @@ assert exact.norm() > 0.5  # far from zero, so agreeing with it means something
 print(exact)
 
 # %% [markdown]
-# The last row belongs to *home*, where nothing is at stake: its gradient is zero. In the other rows the two entries cancel, because adding a constant to both logits changes no probability.
-
-# %% [markdown]
-# ## The tempting mistake (C14)
+# ## From the gradient of an average to an average
+#
+# ### The tempting mistake (C14)
 #
 # *Slide 15.* It looks harmless to take the gradient inside the average:
 #
@@ -125,7 +122,7 @@ assert not same(inside, exact)  # control: the true gradient is not zero
 print(f"gradient inside the average: {inside.norm():.3f}   true gradient: {exact.norm():.3f}")
 
 # %% [markdown]
-# The swap is fine in supervised learning, and it is worth seeing why. There the data come from a fixed distribution $q$, and $\theta$ stands only inside the average. Below, the same swap passes. What breaks it is not the average but a distribution that depends on $\theta$.
+# In supervised learning the swap is fine. There the data come from a fixed distribution $q$, and $\theta$ stands only inside the average. What breaks the swap is a distribution that depends on $\theta$.
 
 # %% tags=["C14"]
 def path_log_probs(theta):
@@ -138,13 +135,13 @@ inside = torch.einsum("n,nsa->sa", q, jacobian(path_log_probs, theta))
 assert same(outside, inside) and outside.norm() > 0.1  # control: a fixed q lets the swap through
 
 # %% [markdown]
-# ## Write the average out, then differentiate (C15)
+# ### Write the average out, then differentiate (C15)
 #
 # *Slide 16.* To see all of the $\theta$, write the expectation as what it is: an integral, here a sum.
 #
 # $$\nabla_\theta J(\theta) = \nabla_\theta \sum_\tau R(\tau)\, \pi_\theta(\tau) = \sum_\tau R(\tau)\, \nabla_\theta \pi_\theta(\tau).$$
 #
-# Now the gradient reaches the one factor that moves. A good trajectory pulls its own probability up, a bad one less so. For a finite sum, exchanging gradient and sum is plain linearity.
+# Now the gradient reaches the one factor that moves. For a finite sum, exchanging gradient and sum is plain linearity.
 
 # %% tags=["C15"]
 def path_probabilities(theta):
@@ -167,7 +164,7 @@ assert not same(one_missing, exact)  # control: one trajectory of 32 left out is
 # > - **Right is:** fixed bounds are not enough. One needs, for instance, that $|\partial_\theta$ integrand$|$ stays below one integrable function for all $\theta$ nearby (dominated convergence).
 # > - **The number:** for $f(\theta, x) = \frac{\theta^3}{x^2}\, e^{-\theta^2/x}$ on the fixed interval $0 < x \le 1$ the integral is $\theta e^{-\theta^2}$, with slope **1** at $\theta = 0$. But $\partial_\theta f(0, x) = 0$ for every $x$, so the other order gives **0**.
 # >
-# > For us no harm is done. A finite sum always allows the exchange, and so do a smooth policy and bounded rewards over finitely many steps, under mild conditions on the policy.
+# > For us no harm is done: a finite sum always allows the exchange.
 
 # %% tags=["C15", "E16"]
 x = torch.logspace(-14, 0, 200_001)  # (0, 1], crowded near 0 where f hides its mass
@@ -186,7 +183,7 @@ assert abs(slope_of_area - 1) < 1e-4 and area_of_slope == 0
 print(f"slope of the integral {slope_of_area:.5f}, integral of the slope {area_of_slope:.0f}")
 
 # %% [markdown]
-# ## The log-derivative trick (C16)
+# ### The log-derivative trick (C16)
 #
 # *Slide 17.* We have a sum, but not an average: $R\,\nabla\pi_\theta(\tau)$ is not weighted by $\pi_\theta(\tau)$, so we cannot sample it. The chain rule for the logarithm puts the weight back:
 #
@@ -202,15 +199,13 @@ assert not same(slopes, scores)  # control: the factor pi(tau) is not optional
 print(f"largest score {scores.abs().max():.3f}, largest slope {slopes.abs().max():.3f}")
 
 # %% [markdown]
-# ## Now it is an average, so sample it (C17)
+# ### Now it is an average, so sample it (C17)
 #
 # *Slide 18.* Put the trick into the sum:
 #
 # $$\nabla_\theta J = \sum_\tau \pi_\theta(\tau)\, R(\tau)\, \nabla_\theta \log\pi_\theta(\tau) = \mathbb{E}_{\tau\sim\pi_\theta}\big[R(\tau)\, \nabla_\theta \log\pi_\theta(\tau)\big] \approx \frac1K \sum_{k=1}^{K} R(\tau_k)\, \nabla_\theta\log\pi_\theta(\tau_k).$$
 #
-# This vector points *uphill* in $J$. An optimiser that goes downhill needs its negative as the gradient of a loss.
-#
-# First the honest way: let the courier ride 4,000 times, look each ride up in our table, and average. We ask that every component lies within 4 standard errors of the exact gradient. For ten correct components that fails less than once in a thousand seeds.
+# It points *uphill*; an optimiser that goes downhill needs its negative as the gradient of a loss. Now let the courier ride 4,000 times, look each ride up in our table, and average. Every component should lie within 4 standard errors of the exact gradient. (For ten correct components that fails less than once in a thousand seeds.)
 
 # %% tags=["C17"]
 rides = sample_episodes(courier, softmax_policy(theta), 4000, torch.Generator().manual_seed(0))
@@ -230,9 +225,7 @@ assert ((mean - exact[:5]).abs() < 4 * error).all()
 assert ((mean - 1.5 * exact[:5]).abs() > 4 * error).any()  # control: 50 % too long is noticed
 
 # %% [markdown]
-# How fast does the error fall? The variance of a mean of $K$ independent terms is the variance of one term divided by $K$, so the root-mean-square error is $\sqrt{\operatorname{tr}\operatorname{Cov}/K}$. In a log-log plot this is a line with slope $-\tfrac12$: **four times the trajectories buy one half of the error.**
-#
-# To measure it we need many estimates at many sizes, so we draw rows of the table directly.
+# How fast does the error fall? The variance of a mean of $K$ independent terms is that of one term divided by $K$, so the root-mean-square error is $\sqrt{\operatorname{tr}\operatorname{Cov}/K}$, in a log-log plot a line with slope $-\tfrac12$: **four times the trajectories buy one half of the error.** To measure it we take 200 means at each of many sizes.
 
 # %%
 sizes = 2 ** torch.arange(4, 15)  # 16 ... 16,384 trajectories
@@ -249,9 +242,6 @@ def errors_of(table, repeats=200):  # RMS distance of means of K draws from the 
         errors.append((means - exact).pow(2).sum((1, 2)).mean().sqrt())
     return torch.stack(errors)
 
-# %% [markdown]
-# With 200 repeats a size, the fitted slope has a standard error of 0.0036 (its spread over 30 other seeds), and a single error one of 2.6 %. We allow four of each.
-
 # %% tags=["C17"]
 def log_log_slope(errors):
     x, y = sizes.log(), errors.log()
@@ -262,19 +252,19 @@ errors = errors_of(score_form)
 variance = torch.einsum("n,nsa->", probabilities, (score_form - exact) ** 2)
 predicted = (variance / sizes).sqrt()
 
-assert abs(log_log_slope(errors) + 0.5) < 0.015
+assert abs(log_log_slope(errors) + 0.5) < 0.015  # 4 standard errors of the fit
 assert abs(log_log_slope(errors.square()) + 0.5) > 0.3  # control: the variance falls as 1/K
 assert (errors / predicted - 1).abs().max() < 0.1  # not only the slope, the height too
 print(f"fitted slope {log_log_slope(errors):.3f}")
 
 # %% [markdown]
-# ## What happens without the trick (C18)
+# ### What happens without the trick (C18)
 #
 # *Slide 19.* Suppose we skip the trick and average $R(\tau_k)\,\nabla_\theta\pi_\theta(\tau_k)$ over sampled trajectories. Sampling brings a weight $\pi_\theta(\tau)$ of its own, so that mean settles on
 #
 # $$\sum_\tau \pi_\theta(\tau)\, R(\tau)\, \nabla_\theta \pi_\theta(\tau) \;\neq\; \sum_\tau R(\tau)\, \nabla_\theta \pi_\theta(\tau).$$
 #
-# It does converge, with small and shrinking error bars, to the wrong vector. More data will not tell you.
+# It converges, with shrinking error bars, to the wrong vector. More data will not tell you.
 
 # %% tags=["C18"]
 naive = returns[:, None, None] * slopes  # (N, S, A): R(tau) grad pi(tau)
@@ -297,7 +287,7 @@ figures.plot_convergence(
 );
 
 # %% [markdown]
-# **What to notice.** The dots lie *on* the line and not merely parallel to it: theory gives the height as well as the slope. The squares stay level however many trajectories we pay for. Their distance is bias, and averaging removes only noise. At 16 rides the biased estimate is even the nearer one, so a quick test on little data would have preferred it.
+# **What to notice.** The dots lie *on* the line: theory gives the height as well as the slope. The squares stay level however many trajectories we pay for. Their distance is bias, and averaging removes only noise. At 16 rides the biased estimate is even the nearer one.
 
 # %%
 figure, ax = blank_panel(7.0, 4.8)
@@ -307,15 +297,14 @@ estimates = {
     "R(tau) grad pi(tau), 4,000 rides: pi(tau) missing": (naive_mean[:, 1], naive_error[:, 1]),
     "grad R(tau): gradient taken inside the average": (zeros, zeros),
 }
-places = ["depot", "street", "park", "bridge", "ferry"]
-figures.plot_gradient_estimates(ax, exact[:5, 1], estimates, places)
+figures.plot_gradient_estimates(ax, exact[:5, 1], estimates, list(places))
 ax.set_xlabel("logit of hasty at");
 
 # %% [markdown]
-# **What to notice.** Each bar is the slope of $J$ in the logit of *hasty* at that place. Only the circles reach the bars. The squares look precise, hug zero, and at three of the five places even have the wrong sign. The triangles are the mistake of C14: no slope at all.
+# **What to notice.** Each bar is the slope of $J$ in the logit of *hasty* at that place. Only the circles reach the bars. The squares look precise and are wrong, three times even in sign. The triangles are the mistake of C14.
 
 # %% [markdown]
-# ## The dynamics drop out of the score (C19)
+# ## The score needs no model (C19)
 #
 # *Slides 20 and 21.* So far the score belongs to a whole trajectory. Its probability is a product, so its logarithm is a sum:
 #
@@ -325,7 +314,7 @@ ax.set_xlabel("logit of hasty at");
 #
 # $$\nabla_\theta\log\pi_\theta(\tau) = \sum_{t=0}^{T-1}\nabla_\theta\log\pi_\theta(a_t\mid s_t).$$
 #
-# Read the sum slowly. It runs over the steps of the episode, so a state met twice is counted twice. Its terms score the action that was *taken*, not the policy's favourite. And it is a sum: a mean over the steps would shorten the gradient of long episodes.
+# Read the sum slowly. A state met twice is counted twice. Its terms score the action that was *taken*, not the policy's favourite. And it is a sum: a mean over the steps would shorten the gradient of long episodes.
 
 # %%
 def world_log_probs(theta):  # (N,): log p(s_0) + sum of log p(s_{t+1} | s_t, a_t)
@@ -345,7 +334,23 @@ assert same(step_scores.sum(1), scores)
 assert not same(step_scores[:, :-1].sum(1), scores)  # control: the last step counts too
 
 # %% [markdown]
-# Be careful what this says. The dynamics vanish from the *score*, so we need no model to compute it. They do not vanish from the *expectation*: they still decide which trajectories we get to see. Send the courier out on an icy day, with other odds for the next place. Every score stays as it was. The gradient changes, because the frequencies do.
+# One ride in pictures. Each step scores one row of the table: *taken minus expected*. The score of the ride is the sum.
+
+# %%
+by_park_and_ferry = (states == torch.tensor([0, 2, 4])).all(1)
+ride = int((by_park_and_ferry & (actions == torch.tensor([1, 0, 1])).all(1)).nonzero())
+figure, panels = plt.subplots(
+    1, 4, figsize=(8.4, 2.6), sharey=True, facecolor="white", layout="constrained"
+)
+titles = ["t = 0: hasty", "t = 1: steady", "t = 2: hasty", "sum: the ride's score"]
+tables = [*step_scores[ride], scores[ride]]
+for ax, title, table in zip(panels, titles, tables):
+    figures.plot_score(ax, table[:5], list(places), ["steady", "hasty"], title)
+
+# %% [markdown]
+# **What to notice.** Blue raises the logit, orange lowers it, and each row sums to zero: an action can only gain what the other loses. A surprise scores more than what one expected anyway (compare $t=0$ and $t=1$). Places the ride did not visit have no say.
+#
+# Be careful what C19 says. The dynamics vanish from the *score*. They do not vanish from the *expectation*: they still decide which trajectories we get to see. On an icy day, with other odds for the next place, every score stays as it was, and the gradient changes.
 
 # %% tags=["C19"]
 icy_transitions = courier.transitions.clone()
@@ -362,9 +367,9 @@ assert not same(icy_paths.probabilities, probabilities)  # control: the world di
 assert not same(icy.policy_gradient(theta), exact)
 
 # %% [markdown]
-# ## The derivation in one go, every line computed (C20)
+# ### The derivation in one go, every line computed (C20)
 #
-# *Slides 22 to 25.* Here are the steps together. Each line is evaluated over all 32 trajectories by its own formula and compared with the gradient from the linear solve.
+# *Slides 22 to 25.* All steps together, each line evaluated over all 32 trajectories by its own formula.
 #
 # | line | slide | $\nabla_\theta J(\theta) =$ | why |
 # |---|---|---|---|
@@ -402,13 +407,15 @@ pi_for_log_pi = jacobian(lambda theta: softmax_policy(theta)[states, actions], t
 assert not same(over_all(probabilities * returns, pi_for_log_pi), exact)  # control: log forgotten
 
 # %% [markdown]
-# ## Two sums, two clocks (C21)
+# ## Which reward speaks to which action
+#
+# ### Two sums, two clocks (C21)
 #
 # *Slide 26.* Line 4 multiplies two sums over time, and they must not share an index. Let $t$ count actions and $t'$ rewards:
 #
 # $$\nabla_\theta J = \mathbb{E}_\tau\Big[\sum_{t=0}^{T-1}\nabla_\theta\log\pi_\theta(a_t\mid s_t)\;\sum_{t'=0}^{T-1}\gamma^{t'} r_{t'}\Big] = \sum_{t}\sum_{t'}\;\underbrace{\mathbb{E}_\tau\big[\nabla_\theta\log\pi_\theta(a_t\mid s_t)\,\gamma^{t'} r_{t'}\big]}_{B_{t,t'}}.$$
 #
-# So the gradient is a sum of $T\times T$ blocks. Block $B_{t,t'}$ answers: how does the reward at $t'$ speak to the action at $t$? Note that $\gamma^{t'}$ belongs to the reward's clock.
+# So the gradient is a sum of $T\times T$ blocks: how does the reward at $t'$ speak to the action at $t$? Note that $\gamma^{t'}$ belongs to the reward's clock.
 
 # %% tags=["C21"]
 blocks = torch.einsum("n,ntsa,nu->tusa", probabilities, step_scores, discounted)  # (T, T, S, A)
@@ -419,13 +426,13 @@ assert not same(same_clock, exact)  # control: each action paired with its own r
 print(f"with one shared index the gradient is off by {(same_clock - exact).norm():.3f}")
 
 # %% [markdown]
-# ## Rewards of the past contribute nothing (C22)
+# ### Rewards of the past contribute nothing (C22)
 #
-# *Slide 27.* Take a block with $t' < t$: the reward was paid before the action was chosen. Stand at step $t$, with the past $h_t$ (which holds $s_t$ and $r_{t'}$) given, and average over the action alone:
+# *Slide 27.* Take a block with $t' < t$: the reward was paid before the action was chosen. Stand at step $t$, the past $h_t$ given, and average over the action alone:
 #
 # $$\mathbb{E}\big[\nabla_\theta\log\pi_\theta(a_t\mid s_t)\, r_{t'}\,\big|\,h_t\big] = r_{t'}\sum_a \pi_\theta(a\mid s_t)\,\nabla_\theta\log\pi_\theta(a\mid s_t) = r_{t'}\,\nabla_\theta\underbrace{\sum_a\pi_\theta(a\mid s_t)}_{=\,1} = 0.$$
 #
-# The middle step is the log-derivative trick read backwards. **A score has mean zero under its own policy**, whatever constant multiplies it, and given the past a past reward is a constant.
+# The middle step is the log-derivative trick read backwards. **A score has mean zero under its own policy**, and given the past a past reward is a constant.
 
 # %% tags=["C22"]
 sizes_of_blocks = blocks.flatten(2).norm(dim=2)  # (T, T)
@@ -441,13 +448,13 @@ figure, ax = blank_panel(4.6, 4.0)
 figures.plot_credit(ax, sizes_of_blocks);
 
 # %% [markdown]
-# **What to notice.** The number in row $t$, column $t'$ is the length of $B_{t,t'}$. Everything below the diagonal is zero: no action answers for what was paid before it. The diagonal is not the whole story either. The entries to its right are delayed consequences, which is why C21 needs two indices.
+# **What to notice.** In row $t$, column $t'$ stands the length of $B_{t,t'}$. Below the diagonal all is zero: no action answers for what was paid before it. To the right of the diagonal are delayed consequences, which is why C21 needs two indices.
 
 # %% [markdown]
 # > **Erratum E7, first half (slide 28).**
 # >
 # > - **The lecture says:** past rewards may be dropped since they do not depend on the action $a_t$.
-# > - **Right is:** they may be dropped because $\mathbb{E}[\nabla_\theta\log\pi_\theta(a_t\mid s_t)\mid s_t] = 0$ when the actions come from $\pi_\theta$ itself. A past reward *can* be correlated with $a_t$, through the state. And where the score does not average to zero, the past does not drop out, although it still comes before the action.
+# > - **Right is:** they may be dropped because $\mathbb{E}[\nabla_\theta\log\pi_\theta(a_t\mid s_t)\mid s_t] = 0$ when the actions come from $\pi_\theta$ itself. A past reward *can* be correlated with $a_t$, through the state. And where the score does not average to zero, the past does not drop out.
 # > - **The numbers:** here the correlation of $r_0$ with "$a_1$ is hasty" is not 0 but +0.14. And if the rides come from a courier who tosses a coin for every action, the past blocks add up to a vector of length 0.45, while the gradient itself is 0.72 long.
 
 # %% tags=["C22", "E7"]
@@ -464,13 +471,13 @@ assert past_of_coin.norm() > 0.3  # control: under another policy the past does 
 print(f"correlation {related:+.2f}; past blocks under a coin {past_of_coin.norm():.2f} long")
 
 # %% [markdown]
-# ## Rewards-to-go (C23)
+# ### Rewards-to-go (C23)
 #
 # *Slide 28.* Drop the zero blocks and each action keeps only what comes after it:
 #
 # $$\nabla_\theta J = \mathbb{E}_\tau\Big[\sum_{t=0}^{T-1}\nabla_\theta\log\pi_\theta(a_t\mid s_t)\sum_{t'=t}^{T-1}\gamma^{t'} r_{t'}\Big] = \mathbb{E}_\tau\Big[\sum_{t=0}^{T-1}\gamma^t\, G_t\,\nabla_\theta\log\pi_\theta(a_t\mid s_t)\Big], \qquad G_t = \sum_{t'=t}^{T-1}\gamma^{t'-t} r_{t'}.$$
 #
-# The two forms are equal, but mind the name: slide 28 calls the whole inner sum $G_t$, with $\gamma^{t'}$ inside. The note's equation (6) starts discounting afresh at $t$ and puts $\gamma^t$ in front. **The homework follows the note**: $G_t$ is discounted from step $t$ on. This is **REINFORCE-2**. (The last index in (6) should be $H-1$: after $H$ transitions no action is left.)
+# Mind the name: slide 28 calls the whole inner sum $G_t$, with $\gamma^{t'}$ inside. The note's equation (6) starts discounting afresh at $t$ and puts $\gamma^t$ in front. **The homework follows the note**: $G_t$ is discounted from step $t$ on. This is **REINFORCE-2**.
 
 # %% tags=["C23"]
 later = torch.ones(T, T).triu()  # 1 where t' >= t
@@ -482,7 +489,7 @@ off_by_one = torch.einsum("ntsa,nu,tu->nsa", step_scores, discounted, too_late)
 assert not same(over_all(probabilities, off_by_one), exact)  # control: starting a step late
 
 # %% [markdown]
-# The mean is the same. The noise is not: we removed terms that average to zero but are seldom zero on a single ride. We can compute the total variance (the trace of the covariance) without sampling.
+# The mean is the same. The noise is not: we removed terms that average to zero but are seldom zero on a single ride. Here is the total variance (the trace of the covariance), exactly.
 
 # %% tags=["C23"]
 def total_variance(table):  # of one trajectory's estimate, summed over the parameters
@@ -503,7 +510,7 @@ print(f"rewards-to-go need {ratio:.0%} of the rides for the same accuracy")
 # >
 # > - **The lecture says:** dropping past rewards reduces the variance. (The note, more carefully: "usually".)
 # > - **Right is:** it often does, and it need not. Write whole return = to-go + past. Then the variance of the whole is $\operatorname{Var}(\text{to-go}) + \operatorname{Var}(\text{past}) + 2\operatorname{Cov}(\text{to-go},\text{past})$, and a negative covariance can outweigh the rest.
-# > - **The number:** let the courier leave a deposit of 4 at the depot, refunded with interest (divided by $\gamma^2$) at the last step. No trajectory's return changes, and neither does $J$ or its gradient. The whole-return estimator does not notice: its variance stays 20.3. At steps 1 and 2 rewards-to-go drop the deposit but keep the refund, and their variance goes from 11.7 up to **41.7**.
+# > - **The number:** let the courier leave a deposit of 4 at the depot, refunded with interest (divided by $\gamma^2$) at the last step. No trajectory's return changes, so the whole-return estimator does not notice: its variance stays 20.3. At steps 1 and 2 rewards-to-go drop the deposit but keep the refund, and their variance goes from 11.7 up to **41.7**.
 
 # %% tags=["C23", "E7"]
 def variances_with(advance):  # paid out at step 0, taken back at step 2 (below 0: a deposit)
@@ -531,28 +538,17 @@ figure, ax = blank_panel()
 figures.plot_variance_of_shifted_pay(ax, advances, curves[:, 0], curves[:, 1]);
 
 # %% [markdown]
-# **What to notice.** At 0 stands our courier: rewards-to-go are much quieter. Move the same pay between first and last step, and their variance draws a parabola through a flat line: below it over a wide middle, above it at both ends. So rewards-to-go are a good default, and no theorem. What cures the ends is to subtract what one expects of the future: a *baseline*, next lecture.
+# **What to notice.** At 0 stands our courier: rewards-to-go are much quieter. Move pay between first and last step, and their variance draws a parabola through a flat line: below it over a wide middle, above it at both ends. So rewards-to-go are a good default, and no theorem ([lecture 3](03_rewards_to_go.ipynb), C84, says how good). What cures the ends is to subtract what one expects of the future: a *baseline*, [lecture 8](08_advantages.ipynb).
 
 # %% [markdown]
-# > **E8, a convention to state (slide 28; note, equation (6)).**
-# >
-# > - **The lecture says:** the factor $\gamma^t$ stands before the score term. Both sources keep it.
-# > - **Much code does:** drop it, and use $\sum_t G_t\,\nabla_\theta\log\pi_\theta(a_t\mid s_t)$. For the discounted $J$ that is biased: late steps get too much weight.
-# > - **The number:** here every place belongs to one step, so the bias can be read off. The rows of step 1 come out $1/\gamma = 1.25$ times too long, those of step 2 $1/\gamma^2 = 1.5625$ times.
-# >
-# > This course keeps $\gamma^t$. Where a question wants the other form, it says so.
+# > **E8, a convention to state (slide 28; note, equation (6)).** Both sources keep the factor $\gamma^t$ before the score. Much code drops it. In this town, where every place belongs to one step, that makes the rows of step 1 exactly $1/\gamma = 1.25$ times too long, those of step 2 $1.5625$ times. Lecture 3 shows a world where it leads downhill. This course keeps $\gamma^t$; where a question wants the other form, it says so.
 
 # %% tags=["C23", "E8"]
 afresh = later * discounts / discounts[:, None]  # (T, T): gamma^(t'-t) where t' >= t
 dropped = torch.einsum("n,ntsa,nu,tu->sa", probabilities, step_scores, paths.rewards, afresh)
-kept = torch.einsum(
-    "n,ntsa,nu,tu->sa", probabilities, step_scores, paths.rewards, discounts[:, None] * afresh
-)
-assert same(dropped[0], exact[0])  # step 0: nothing to drop
-assert same(dropped[1:3], exact[1:3] / gamma)  # street, park
-assert same(dropped[3:5], exact[3:5] / gamma**2)  # bridge, ferry
-assert same(kept, exact) and not same(dropped, exact)  # control: put it back and all is well
-print((dropped / exact)[:5, 1])
+rows_of_step = torch.tensor([0, 1, 1, 2, 2])  # depot; street, park; bridge, ferry
+assert same(dropped[:5], exact[:5] / discounts[rows_of_step, None])
+assert not same(dropped, exact)  # control: without gamma^t it is another vector
 
 # %% [markdown]
 # ## What we have
@@ -565,19 +561,17 @@ print((dropped / exact)[:5, 1])
 # | $R(\tau)\,\nabla\pi_\theta(\tau)$ | something else (C18) | - |
 # | $\sum_t G_t\,\nabla\log\pi_\theta(a_t\mid s_t)$ | too heavy on late steps (E8) | - |
 #
-# Variances are compared only between estimators whose mean is right. Nothing in the first two lines needs a model of the world. They need trajectories from the *current* policy and the derivative of its own log-probabilities.
+# Neither of the first two needs a model of the world. They need trajectories from the *current* policy and the derivative of its own log-probabilities.
 #
 # ## Exercises
 #
 # 1. Work out $\nabla_\theta\log\pi_\theta(a\mid s)$ for the softmax table by hand. What does each row sum to, and why? Compare with `step_scores`.
-# 2. (C14) Give the gradient of $\mathbb{E}_{x\sim\mathcal N(\theta,1)}[x^2]$ three ways: from its closed form, by the tempting mistake, and by the log-derivative trick.
-# 3. (C18) You draw trajectories uniformly from the 32 rows instead of from $\pi_\theta$. By what must $R(\tau)\,\nabla\pi_\theta(\tau)$ be multiplied so that the sample mean is right?
-# 4. (C22) Replace $r_{t'}$ by any function $b(s_t)$. Show that the block is still zero. Where does the proof break if $b$ may look at $a_t$?
-# 5. (C23) A game of two steps pays $+1$, then $-1$, whatever one does ($\gamma = 1$, two actions, uniform policy). Compute both variances by hand. Which estimator is perfect here?
-# 6. (E8) For which $\gamma$ does dropping $\gamma^t$ change nothing? If a place can be met at step 0 *and* at step 1, is the bias still a plain factor for each row?
+# 2. (C18) You draw trajectories uniformly from the 32 rows instead of from $\pi_\theta$. By what must $R(\tau)\,\nabla\pi_\theta(\tau)$ be multiplied so that the sample mean is right?
+# 3. (C22) Replace $r_{t'}$ by any function $b(s_t)$. Show that the block is still zero. Where does the proof break if $b$ may look at $a_t$?
+# 4. (E8) For which $\gamma$ does dropping $\gamma^t$ change nothing? If a place can be met at step 0 *and* at step 1, is the bias still a plain factor for each row?
 #
 # ## To the homework
 #
-# - **hw1, `reinforce_1`** is line 4 of C20 for a single trajectory, note (3).
-# - **hw1, `returns_to_go`** is the $G_t$ of C23, discounted from step $t$ on.
-# - **hw1, `reinforce_2`** is the last formula of C23, note (6), with $\gamma^t$ kept (E8).
+# - [hw1](../homework/hw1.ipynb), **`reinforce_1`** is line 4 of C20 for a single trajectory, note (3).
+# - [hw1](../homework/hw1.ipynb), **`returns_to_go`** is the $G_t$ of C23, discounted from step $t$ on.
+# - [hw1](../homework/hw1.ipynb), **`reinforce_2`** is the last formula of C23, note (6), with $\gamma^t$ kept (E8).
