@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import cycle
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -186,6 +187,31 @@ def plot_returns(ax: Axes, returns: Tensor, expected: float) -> Axes:
     ax.set_xlabel("discounted return R of one episode")
     ax.set_ylabel("share of episodes in %")
     ax.legend(frameon=False)
+    return frameless(ax)
+
+
+def plot_credited(ax: Axes, so_far: Tensor, to_come: Tensor, expected: float) -> Axes:
+    """What the first steps pay on average, and on top what is still to come; a line at their sum.
+
+    so_far, to_come: (P,) after 1, 2, ... P steps. expected: J. [slide 11]
+    Raises ValueError if the lengths differ.
+    """
+    if so_far.shape != to_come.shape:
+        raise ValueError(
+            f"to_come must be {tuple(so_far.shape)} like so_far, got {tuple(to_come.shape)}"
+        )
+    steps, below = np.arange(1, len(so_far) + 1), as_array(so_far)
+    edge: dict[str, Any] = {"edgecolor": INK, "linewidth": 0.8}
+    ax.bar(steps, below, 0.7, color=BLUE, label="paid in the listed steps", **edge)
+    ax.bar(
+        steps, as_array(to_come), 0.7, bottom=below, color=PALE, hatch="//", label="to come", **edge
+    )
+    ax.axhline(expected, color=RED, linewidth=2, label=f"J = {expected:.2f}")
+    ax.set_xticks(steps)
+    ax.set_ylim(0, 1.45 * expected)
+    ax.set_xlabel("steps that are listed")
+    ax.set_ylabel("expected discounted return")
+    ax.legend(frameon=False, loc="upper left", ncol=3)
     return frameless(ax)
 
 

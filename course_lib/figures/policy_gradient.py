@@ -93,7 +93,7 @@ def plot_gradient_estimates(
 def plot_score(
     ax: Axes, score: Tensor, states: Sequence[str], actions: Sequence[str], title: str
 ) -> Axes:
-    """A score as a table with a row for each state: blue goes up, orange goes down.
+    """A score as a table with a row for each state: blue goes up, red goes down.
 
     score: (S, A), between -1 and 1 for the colours. [slide 21]
     Raises ValueError if there is not a name for each row and column.
@@ -101,7 +101,7 @@ def plot_score(
     if tuple(score.shape) != (len(states), len(actions)):
         raise ValueError(f"score must be ({len(states)}, {len(actions)}), got {tuple(score.shape)}")
     table = as_array(score)
-    ax.imshow(table, cmap="PuOr", vmin=-1.2, vmax=1.2, aspect="auto")
+    ax.imshow(table, cmap="RdBu", vmin=-1.5, vmax=1.5, aspect="auto")
     for (row, column), value in np.ndenumerate(table):
         text = "0" if abs(value) < 1e-12 else f"{value:+.2f}"
         ax.text(column, row, text, ha="center", va="center", color=INK, fontsize="small")

@@ -17,7 +17,7 @@
 # |---|---|
 # | **Covers** | slides 3 to 14; note, section 1 and equation (1) |
 # | **Assumes** | Markov decision processes, the Bellman equation, expectations, gradients |
-# | **Prepares** | lecture 2 (it starts where this one ends); homework 1: `reinforce` |
+# | **Prepares** | [lecture 2](02_policy_gradient.ipynb), which starts where this one ends; [homework 1](../homework/hw1.ipynb): `reinforce` |
 #
 # Headings carry the claim they establish, such as C06.
 
@@ -43,7 +43,7 @@ def same(left, right):
 # %% [markdown]
 # ## Where the course goes (C01)
 #
-# *Slide 3.* Sixty years in one picture. Two ideas grew up apart. One improves a policy greedily and can *prove* that it got better. The other follows a gradient and can be *run* with a neural network. They meet in TRPO, and what follows lives on that meeting.
+# *Slide 3.* Two ideas grew up apart. One improves a policy greedily and can *prove* that it got better. The other follows a gradient and can be *run* with a neural network. They meet in TRPO, and what follows lives on that meeting.
 
 # %% tags=["C01"]
 methods = {  # name: (year, column, lane)
@@ -83,7 +83,7 @@ lanes = ["act without dice", "follow the gradient", "improve, with proof"]
 figures.plot_roadmap(ax, methods, leads_to, lanes);
 
 # %% [markdown]
-# **What to notice.** TRPO has two parents. That is why this course derives a gradient first (lectures 2 to 4), a guarantee second (lecture 5), and only then puts them together.
+# **What to notice.** TRPO has two parents. So this course derives a gradient first (lectures 2 to 4), a guarantee second (lecture 5), and then puts them together.
 #
 # | on the map | where to read about it | here |
 # |---|---|---|
@@ -111,7 +111,7 @@ figures.plot_roadmap(ax, methods, leads_to, lanes);
 # Three quantities describe how good things are **under a policy** $\pi$. All three count future rewards discounted by $\gamma$ a step.
 #
 # - $V^\pi(s)$, the **value**: what we expect from $s$ on.
-# - $Q^\pi(s,a)$, the **action value**: what we expect if we take $a$ first and follow $\pi$ after that.
+# - $Q^\pi(s,a)$, the **action value**: the same, if we take $a$ first.
 # - $A^\pi(s,a) = Q^\pi(s,a) - V^\pi(s)$, the **advantage**: how much better $a$ is than what $\pi$ does on average.
 
 # %%
@@ -144,10 +144,10 @@ places = ["s1 (far)", "s2 (near)", "s3 (goal)"]
 figures.plot_action_values(ax, action_values, values, places, ["Left", "Right"]);
 
 # %% [markdown]
-# **What to notice.** Each bar lies between its two marks, and the two advantages of a state are equal and opposite. For an even coin they have to be: an average has as much above it as below. For other policies the *weighted* sum is zero.
+# **What to notice.** Each bar lies between its two marks, and the two advantages of a state are equal and opposite. For an even coin they have to be. For other policies the *weighted* sum is zero.
 
 # %% [markdown]
-# ## V is the average of Q (C03)
+# ### V is the average of Q (C03)
 #
 # *Slide 5.* First the policy picks an action, then the world goes on. So a value is an average of action values, and the weights are the policy's:
 #
@@ -190,7 +190,7 @@ print("slide 6's policy is worth", true_values)
 # %% [markdown]
 # ## A policy is a distribution (C04)
 #
-# *Slide 6.* For each state, $\pi(\cdot\mid s)$ gives every action a probability: none below 0, together 1. That is a constraint, and gradients know nothing of constraints. The softmax takes it off our hands. Whatever numbers stand in $\theta$, the rows of
+# *Slide 6.* For each state, $\pi(\cdot\mid s)$ gives every action a probability: none below 0, together 1. Gradients know nothing of such constraints. The softmax takes them off our hands. Whatever numbers stand in $\theta$, the rows of
 #
 # $$\pi_\theta(a\mid s) = \frac{e^{\theta_{s,a}}}{\sum_b e^{\theta_{s,b}}}$$
 #
@@ -208,11 +208,11 @@ assert not is_policy(wild.exp())  # control: without the division it is none
 assert not is_policy(printed_Q)  # action values are not probabilities either
 
 # %% [markdown]
-# ## Two ways to a good policy (C05)
+# ### Two ways to a good policy (C05)
 #
-# *Slide 6.* **Value-based** methods learn $Q$ and then act by $\arg\max_a Q(s,a)$. The policy is an afterthought. **Policy-based** methods leave out the detour and learn $\pi$ itself.
+# *Slide 6.* **Value-based** methods learn $Q$ and then act by $\arg\max_a Q(s,a)$. **Policy-based** methods leave out the detour and learn $\pi$ itself.
 #
-# We make the chain a little less tame first. Its floor is icy: one move in five fails, and one stays put. And three episodes in ten begin at $s_2$. We will use this icy chain for the rest of the lecture.
+# From here on the chain's floor is icy: one move in five fails, and one stays put. And three episodes in ten begin at $s_2$.
 
 # %%
 stay = torch.eye(3)[:, None, :].expand(3, 2, 3)
@@ -249,7 +249,7 @@ assert before < 0.6 * best  # control: without learning the policy is far from i
 print(f"J: best {best:.3f}, argmax of Q {ice.expected_return(greedy):.3f}, learned {J(theta):.3f}")
 
 # %% [markdown]
-# Both arrive. They differ on the way. An argmax is a switch: an error of $10^{-9}$ in $Q$ can turn the whole policy round. A softmax is a dial: its probability moves at most a quarter as far as the difference of its logits. Small steps make small changes, which is what a gradient needs.
+# Both arrive. They differ on the way. An argmax is a switch: an error of $10^{-9}$ in $Q$ can turn the whole policy round. A softmax is a dial: its probability moves at most a quarter as far as the difference of its logits.
 
 # %% tags=["C05"]
 gaps = torch.linspace(-4, 4, 801)
@@ -306,12 +306,12 @@ figure, ax = blank_panel()
 figures.plot_blind_corridor(ax, chances, returns, best_p.item(), seeing.item());
 
 # %% [markdown]
-# **What to notice.** The curve falls without end at both sides: *no* deterministic policy of what can be seen ever arrives, so no argmax can solve this. A gradient on $p$ can, since $J$ is smooth in it. Note what made dice necessary: not the world, but what we see of it. In an MDP whose state is seen some deterministic policy is always among the best, here at $J = -3$. Besides hidden state, opponents make dice useful: think of rock, paper, scissors.
+# **What to notice.** The curve falls without end at both sides: *no* deterministic policy of what can be seen ever arrives, so no argmax can solve this. A gradient on $p$ can, since $J$ is smooth in it. It is not the world that made dice necessary, but what we see of it. Where the state is seen, some deterministic policy is always among the best, here at $J = -3$.
 
 # %% [markdown]
 # ## When there are too many actions to compare (C07)
 #
-# *Slide 7, again left to the audience.* Throw a parcel $a$ metres. The balcony is at 1.3 metres and forgives about half a metre: $r(a) = e^{-(a-1.3)^2/(2\cdot 0.5^2)}$. There is no table with a row for each $a$. One could try a grid, but ten values for each of the seven joints of a robot arm already make $10^7$ actions.
+# *Slide 7, again left to the audience.* Throw a parcel $a$ metres. The balcony is at 1.3 metres and forgives about half a metre: $r(a) = e^{-(a-1.3)^2/(2\cdot 0.5^2)}$. No table has a row for each $a$, and a grid of ten values for each of the seven joints of a robot arm already has $10^7$.
 #
 # A policy can be a *density* instead. A Gaussian $\mathcal N(\mu, \sigma^2)$ has two parameters, and two more for each further joint. Here its objective is known exactly:
 #
@@ -376,7 +376,7 @@ densities = {"policy before": density(first)[shown], "after 20 steps": density(l
 figures.plot_throws(ax, throws[shown], reward(throws)[shown], densities);
 
 # %% [markdown]
-# **What to notice.** The policy does two things at once: it moves over the balcony, and it narrows. At the beginning the spread is useful, since it finds the balcony at all. In the end it only costs. The gradient trades one for the other without being told.
+# **What to notice.** The policy moves over the balcony, and it narrows. At first the spread is useful, since it finds the balcony at all. In the end it only costs.
 
 # %% [markdown]
 # ## The objective (C08)
@@ -405,10 +405,10 @@ figure, ax = blank_panel()
 figures.plot_returns(ax, lived, J(theta).item());
 
 # %% [markdown]
-# **What to notice.** Single episodes are all over the place, and $J$ is where they balance. A third of them are quick and return about 7. The left tail went *Left* again and again at $s_1$, which costs 1.5 a time. The small hills beyond 10 look too good, and have a reason: $r(s,a)$ pays for the attempt, so whoever slips at $s_2$ tries *Right* again and is paid again. A policy can raise $J$ and still have terrible episodes.
+# **What to notice.** Single episodes are all over the place, and $J$ is where they balance. A third of them are quick and return about 7. The left tail went *Left* again and again at $s_1$, which costs 1.5 a time. (Beyond 10 are those who slipped at $s_2$ and were paid for a second attempt.) A policy can raise $J$ and still have terrible episodes.
 
 # %% [markdown]
-# ## The same number from values (C73)
+# ### The same number from values (C73)
 #
 # *Note, section 1.* The rewards from the start on are worth $V^\pi(s_0)$ on average, so it remains to average over where we start:
 #
@@ -459,7 +459,7 @@ assert not same(without_dynamics, torch.tensor(1.0))  # control: all three facto
 print(f"without the dynamics the 'probabilities' sum to {without_dynamics:.2f}")
 
 # %% [markdown]
-# ## Only one factor knows theta (C10)
+# ### Only one factor knows theta (C10)
 #
 # *Slide 10.* Look at the product again. Start and dynamics hold no $\theta$. So if we divide a trajectory's probability by our own factors, what remains must be the same number for *every* policy, and its derivative must be zero. This small fact carries the whole of lecture 2.
 
@@ -476,7 +476,7 @@ slopes = jacobian(lambda theta: trajectories(ice, softmax_policy(theta), T).prob
 assert slopes.abs().max() > 0.01  # control: with our factors it does depend on theta
 
 # %% [markdown]
-# ## The compact form (C11)
+# ### The compact form (C11)
 #
 # *Slide 11.* Give a trajectory's discounted return a name, $R(\tau) = \sum_t\gamma^t r(s_t,a_t)$, and the objective fits into one line:
 #
@@ -486,16 +486,24 @@ assert slopes.abs().max() > 0.01  # control: with our factors it does depend on 
 
 # %% tags=["C11"]
 V = ice.values(policy)
-for steps in range(1, 8):
+so_far, to_come = [], []
+for steps in range(1, 9):
     some = trajectories(ice, policy, steps)
     R = some.rewards @ discounts[:steps]  # (N,)
     rest = discounts[steps] * V[some.states[:, -1]]  # 0 at the goal
     assert same(some.probabilities @ (R + rest), J(theta))
-    unfinished = some.probabilities @ (~ice.terminal[some.states[:, -1]]).double()
-    print(f"{steps} steps: {unfinished:.0%} unfinished, E[R so far] = {some.probabilities @ R:.3f}")
+    so_far.append(some.probabilities @ R)
+    to_come.append(some.probabilities @ rest)
 R, rest = paths.rewards @ discounts[:T], discounts[T] * V[paths.states[:, T]]
 assert not same(probabilities @ R, J(theta))  # control: five steps alone do not make up J
 assert not same((R + rest).mean(), J(theta))  # nor does the mean without the weights pi(tau)
+
+# %%
+figure, ax = blank_panel(6.5, 3.4)
+figures.plot_credited(ax, torch.stack(so_far), torch.stack(to_come), J(theta).item());
+
+# %% [markdown]
+# **What to notice.** Each bar has the same height: what was paid in the listed steps, and on top what the unfinished trajectories can still expect. List more, and the upper part melts.
 
 # %% [markdown]
 # ## The slope, by nudging (C74)
@@ -541,9 +549,9 @@ figure, ax = blank_panel()
 figures.plot_difference_errors(ax, nudge_sizes, errors);
 
 # %% [markdown]
-# **What to notice.** From right to left both errors fall, with slopes 1 and 2. Then they turn: two nearly equal numbers are subtracted, and rounding takes over. The lowest point is near $h = 10^{-7}$ for one side, $10^{-5}$ for both.
+# **What to notice.** From right to left both errors fall, with slopes 1 and 2. Then they turn: two nearly equal numbers are subtracted, and rounding takes over.
 #
-# As a referee this is excellent, and the course uses it as one. As a method it is hopeless: a policy network for CartPole has 4,610 parameters, so a single gradient needs 9,220 evaluations of $J$, each of them many episodes. Lecture 2 gets the whole gradient from one batch.
+# As a referee this is excellent. As a method it is hopeless: a policy network for CartPole has 4,610 parameters, so a single gradient needs 9,220 evaluations of $J$, each of them many episodes. Lecture 2 gets the whole gradient from one batch.
 
 # %% [markdown]
 # > **Erratum E19, first part (note, equation (1)).**
@@ -568,7 +576,7 @@ print(exact)
 #
 # $$J(\theta + \eta\nabla J) = J(\theta) + \eta\,\lVert\nabla J\rVert^2 + O(\eta^2).$$
 #
-# The first-order gain is a square, so it is never negative. Small steps uphill improve, always. We take one in each of 1,000 random worlds.
+# The first-order gain is a square, so it is never negative. We take one small step in each of 1,000 random worlds.
 
 # %% tags=["C12"]
 many = random_mdps(1000, 4, 3, generator)  # M = 1,000 worlds, S = 4, A = 3
@@ -597,7 +605,7 @@ figure, ax = blank_panel()
 figures.plot_ascent(ax, curves, best.item());
 
 # %% [markdown]
-# **What to notice.** Every curve rises at every step, larger steps faster. That is luck of this small world with its exact gradient. "Small enough" was part of the promise, and how small nobody has told us. Half of the course (lectures 4 to 7) is about that question.
+# **What to notice.** Every curve rises at every step, larger steps faster. That is luck of this small world with its exact gradient. "Small enough" was part of the promise, and how small nobody has told us: half of the course (lectures 4 to 7) is about that.
 
 # %% [markdown]
 # ## The data move with us (C13)
@@ -652,12 +660,10 @@ figures.plot_visitation(ax, visits, places);
 # 1. (C02) Solve the Bellman equations of the icy chain for the uniform policy by hand. Two unknowns remain. Check with `ice.values`.
 # 2. (C05) Add noise of size $10^{-3}$ to $Q$ when *Left* and *Right* are exactly tied. How often does the argmax change? How much does the softmax of $Q$?
 # 3. (C06) Derive $J(p)$ for the corridor from three Bellman equations, and its maximum by calculus.
-# 4. (C06) Tell the traveller only whether the *last* step moved. Is the best policy still stochastic?
-# 5. (C07) Start the Gaussian at $\mu = -3$, $\sigma = 0.1$. What happens to the ascent, and why? What would you change?
-# 6. (C11) How many steps must be listed before the unfinished trajectories contribute less than 1 % of $J$? How many trajectories is that?
-# 7. (C13) Give the visits as *shares* of time before the goal is reached. Why is that a different question from the one $\rho$ answers?
+# 4. (C07) Start the Gaussian at $\mu = -3$, $\sigma = 0.1$. What happens to the ascent, and why? What would you change?
+# 5. (C11) How many steps must be listed before the unfinished trajectories contribute less than 1 % of $J$? How many trajectories is that?
 #
 # ## To the homework
 #
-# - **hw1, `reinforce`** is the loop of C12, with an estimate in place of the exact gradient. C13 is the reason why it must sample anew from the *current* policy before each step.
-# - **hw1, `reinforce_1`** and **`reinforce_2`** need the objective of C08 with its discount: rewards at step $t$ count $\gamma^t$.
+# - [hw1](../homework/hw1.ipynb), **`reinforce`** is the loop of C12, with an estimate in place of the exact gradient. C13 is the reason why it must sample anew from the *current* policy before each step.
+# - [hw1](../homework/hw1.ipynb), **`reinforce_1`** and **`reinforce_2`** need the objective of C08 with its discount: rewards at step $t$ count $\gamma^t$.

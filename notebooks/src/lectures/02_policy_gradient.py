@@ -348,7 +348,7 @@ for ax, title, table in zip(panels, titles, tables):
     figures.plot_score(ax, table[:5], list(places), ["steady", "hasty"], title)
 
 # %% [markdown]
-# **What to notice.** Blue raises the logit, orange lowers it, and each row sums to zero: an action can only gain what the other loses. A surprise scores more than what one expected anyway (compare $t=0$ and $t=1$). Places the ride did not visit have no say.
+# **What to notice.** Blue raises the logit, red lowers it, and each row sums to zero: an action can only gain what the other loses. The less an action was expected, the more its row moves: *hasty* had probability 0.38 at the depot and scores 0.62. Places that the ride did not visit have no say.
 #
 # Be careful what C19 says. The dynamics vanish from the *score*. They do not vanish from the *expectation*: they still decide which trajectories we get to see. On an icy day, with other odds for the next place, every score stays as it was, and the gradient changes.
 

@@ -11,13 +11,13 @@
 #
 # **Lecture 3** of the policy-gradient course. Reading time: about 15 minutes. It runs in a few seconds.
 #
-# Lecture 2 ended with two estimators of the same gradient. This one asks where they come from and what they are worth. On the way we change our point of view: from *trajectories*, which are many, to *visits of states*, which are few. The note's equations (4) to (6) are this change of view and the way back.
+# Lecture 2 ended with two estimators of the same gradient. What are they worth? On the way we change our point of view: from *trajectories*, which are many, to *visits of states*, which are few. The note's equations (4) to (6) are this change of view and the way back.
 #
 # | | |
 # |---|---|
 # | **Covers** | note, sections 2.1 and 2.2, equations (2) to (6); slides 28 and 43 |
 # | **Assumes** | [lecture 2](02_policy_gradient.ipynb): the score, REINFORCE-1 and -2; $V$, $Q$, $A$ from [lecture 1](01_objective.ipynb) |
-# | **Prepares** | homework 1: `reinforce_1`, `returns_to_go`, `reinforce_2` |
+# | **Prepares** | [homework 1](../homework/hw1.ipynb): `reinforce_1`, `returns_to_go`, `reinforce_2` |
 #
 # Headings carry the claim they establish, such as C80.
 
@@ -29,6 +29,7 @@ from torch.autograd.functional import jacobian
 
 from course_lib.figures import rewards_to_go as figures
 from course_lib import mdp as worlds
+from course_lib.figures.basic import world_map
 from course_lib.figures.objective import plot_ascent
 from course_lib.figures.style import blank_panel
 from course_lib.many_mdps import random_mdps, random_policies
@@ -41,15 +42,15 @@ torch.set_default_dtype(torch.float64)  # identities below are checked to 1e-10
 # %% [markdown]
 # ## The courier finds a shortcut
 #
-# You know the courier of lecture 2: three decisions, each *steady* (0) or *hasty* (1), then home. The town has opened a path from the depot straight to the ferry. So the ferry can now be met at step 1 *or* at step 2, and a ride takes two steps or three. This small change makes time and place two different things, which is what this lecture is about.
-#
-# ```text
-#             +-> 1 street -+-> 3 bridge --+
-#   0 depot --+             X              +--> 5 home
-#       |     +-> 2 park   -+-> 4 ferry  --+
-#       |                         ^
-#       +------- shortcut --------+
-# ```
+# You know the courier of lecture 2: three decisions, each *steady* (0) or *hasty* (1), then home. The town has opened a path from the depot straight to the ferry. So the ferry can now be met at step 1 *or* at step 2: time and place have become two different things.
+
+# %%
+spots = {"depot": (0, 0.5), "street": (1, 1), "park": (1.2, 0.5), "bridge": (2, 1)}
+spots |= {"ferry": (2, 0), "home": (3, 0.5)}
+roads = [("depot", "street"), ("depot", "park"), ("depot", "ferry"), ("street", "bridge")]
+roads += [("street", "ferry"), ("park", "bridge"), ("park", "ferry")]
+figure, ax = blank_panel(6.4, 2.1)
+world_map(ax, spots, [*roads, ("bridge", "home"), ("ferry", "home")]);
 
 # %%
 gamma, T = 0.8, 3
@@ -92,13 +93,13 @@ step_scores = jacobian(action_log_probs, theta)  # (N, T, S, A): grad log pi(a_t
 step_scores[states == 5] = 0.0  # who waits at home decides nothing
 
 # %% [markdown]
-# ## What a ride's probability predicts (C75)
+# ### What a ride's probability predicts (C75)
 #
 # *Note, section 2.1.* The note writes the probability of a trajectory out in full:
 #
 # $$P^\pi(\tau) = d_0(s_0)\,\pi(a_0\mid s_0)\,P(s_1\mid s_0,a_0)\cdots\pi(a_{T-1}\mid s_{T-1})\,P(s_T\mid s_{T-1},a_{T-1}).$$
 #
-# Lecture 1 saw that these sum to 1. But are they what happens? We let the courier ride 20,000 times and count. There are 36 different rides (waiting at home does not make a new one), and each share should be within 4.5 standard errors of its $P^\pi$: for 36 true numbers that fails once in 4,000 seeds.
+# Are they what happens? We let the courier ride 20,000 times and count. There are 36 different rides (waiting at home makes no new one), and each share should be within 4.5 standard errors of its $P^\pi$. (For 36 true numbers that fails once in 4,000 seeds.)
 
 # %% tags=["C75"]
 def shares_under(probabilities):  # ride -> probability, waiting at home left out
@@ -131,7 +132,13 @@ assert standard_errors_off(p_coin) > 20  # control: another policy's probabiliti
 print(f"off by {standard_errors_off(p):.1f} standard errors, the coin's by "
       f"{standard_errors_off(p_coin):.0f}")
 
+# %%
+figure, ax = blank_panel(6.0, 3.6)
+figures.plot_shares(ax, p, share, len(rides));
+
 # %% [markdown]
+# **What to notice.** From the rarest ride to the commonest, a factor of a hundred, the counts sit on the line.
+#
 # > **Erratum E19, second part (note, the line above equation (2)).**
 # >
 # > - **The note says:** $\nabla\log\big(d_0(s_0)\,\pi(a_0\mid s_0)\,P(s_1\mid s_0,a_0)\cdots\pi(a_{H-1}\mid s_{H-1})\big)$. The product stops at the last action.
@@ -196,10 +203,10 @@ names = ["trajectories to list, equation (2)", "unknowns to solve for, equation 
 figures.plot_growth(ax, horizons, dict(zip(names, [listed, unknowns])));
 
 # %% [markdown]
-# **What to notice.** Circles rise on a straight line in a logarithmic plot: $4^H$ trajectories, four thousand at six steps, a million at ten. The squares grow by two a step. Both give the same gradient to ten digits. So a sum over *states* must hide in the sum over trajectories. Finding it is the next four sections' work.
+# **What to notice.** $4^H$ trajectories: four thousand at six steps, a million at ten. The squares grow by two a step. Both give the same gradient to ten digits. So a sum over *states* must hide in the sum over trajectories. We shall find it.
 
 # %% [markdown]
-# ## Learning: one ride is enough, on average (C77)
+# ### Learning: one ride is enough, on average (C77)
 #
 # *Note, equation (3).* Who does not know the world rides. **REINFORCE-1** takes a single trajectory and returns
 #
@@ -236,7 +243,7 @@ assert 0.6 < wrong_way < 0.7
 print(f"{wrong_way:.0%} of the rides point downhill")
 
 # %% [markdown]
-# Two rides in three point the wrong way, and still their mean is right: the remaining third pulls harder. The rest of the lecture looks for weights that do not swing so much.
+# Two rides in three point the wrong way, and still their mean is right: the remaining third pulls harder. We shall look for weights that swing less.
 
 # %% [markdown]
 # ## Discounted visits (C36)
@@ -245,7 +252,7 @@ print(f"{wrong_way:.0%} of the rides point downhill")
 #
 # $$\rho_\pi(s) = P(s_0 = s) + \gamma P(s_1 = s) + \gamma^2 P(s_2 = s) + \dots = \sum_t\gamma^t P(s_t = s).$$
 #
-# One need not add up for ever. One step of the policy moves the distribution by a matrix, $P_\pi(s,s') = \sum_a\pi(a\mid s)\,p(s'\mid s,a)$. So $\rho = d_0 + \gamma P_\pi^\top\rho$, and that is a linear system. We hold the solve against counting on the rides. (A ride that comes home after $k$ steps stays for ever, which weighs $\gamma^k + \gamma^{k+1} + \dots = \gamma^k/(1-\gamma)$.)
+# One step of the policy moves the distribution by a matrix, $P_\pi(s,s') = \sum_a\pi(a\mid s)\,p(s'\mid s,a)$. So $\rho = d_0 + \gamma P_\pi^\top\rho$, a linear system. We hold its solution against counting on the rides. (A ride that comes home after $k$ steps stays for ever, which weighs $\gamma^k/(1-\gamma)$.)
 
 # %% tags=["C36"]
 step_matrix = torch.einsum("sa,sat->st", policy, transitions)  # (S, S)
@@ -264,11 +271,11 @@ assert ((undiscounted - rho[:5]).abs() > 4 * error[:5]).any()  # control: gamma^
 print("solved ", rho, "\ncounted", visits.mean(0))
 
 # %% [markdown]
-# The point of $\rho$ is the exchange of two sums. Whatever is paid by state, say $f(s)$, may be collected ride by ride over time, or state by state over $\rho$:
+# Whatever is paid by state, say $f(s)$, may be collected ride by ride over time, or state by state over $\rho$:
 #
 # $$\mathbb{E}\Big[\sum_t\gamma^t f(s_t)\Big] = \sum_t\sum_s\gamma^t P(s_t = s)\,f(s) = \sum_s\rho_\pi(s)\,f(s).$$
 #
-# That is the step slide 43 takes. We check it here, and the solve against 600 terms of the series in 1,000 random worlds.
+# That is the step slide 43 takes. We check it here, and the solution against 600 terms of the series in 1,000 random worlds.
 
 # %% tags=["C36"]
 f = torch.randn(6, generator=generator) * ~courier.terminal  # nothing is paid at home
@@ -296,13 +303,13 @@ figures.plot_visits_by_step(ax, torch.stack(parts)[:, :5], places);
 # **What to notice.** A bar forgets *when*. The ferry's is made of visits at step 1 and at step 2, and the later ones have been discounted once more. From here on only the full height counts.
 
 # %% [markdown]
-# ## Occupancy sums to 1/(1 - gamma) (C81)
+# ### Occupancy sums to 1/(1 - gamma) (C81)
 #
 # *Note, section 2.2.* Add the action, and $\rho$ becomes the **occupancy** of state-action pairs:
 #
 # $$d^\pi(s,a) = \sum_{t}\gamma^t\,\Pr(s_t = s,\,a_t = a) = \rho_\pi(s)\,\pi(a\mid s).$$
 #
-# It is not a distribution. At every step one is *somewhere*, so the total is $\sum_t\gamma^t = \frac{1}{1-\gamma}$, in our town 5. Waiting at home is part of that. Multiplied by $1-\gamma$ it would be a distribution; the note and this course leave it as it is.
+# It is not a distribution. At every step one is *somewhere* (waiting at home counts), so the total is $\sum_t\gamma^t = \frac{1}{1-\gamma}$, in our town 5.
 
 # %% tags=["C81"]
 d = courier.occupancy(policy)  # (S, A)
@@ -333,7 +340,7 @@ assert same(as_printed.sum(), torch.tensor(80.0))
 assert torch.allclose(as_meant, d, rtol=0, atol=1e-8)  # control: with gamma^h it is d
 
 # %% [markdown]
-# ## Averages over time are averages over occupancy (C82)
+# ### Averages over time are averages over occupancy (C82)
 #
 # *Note, equation (5), whose proof it leaves out.* For any function $f$ of state and action,
 #
@@ -404,7 +411,7 @@ assert same(occupancies * A, judge)
 assert not same(occupancies * Q, judge)  # control: in this short form Q does not do
 
 # %% [markdown]
-# ## And back to something one can sample (C83)
+# ### And back to something one can sample (C83)
 #
 # *Note, equation (6).* $d^\pi$ and $Q^\pi$ need a model. C82 turns the average over $d^\pi$ back into rides, and a ride's own rewards stand in for $Q$:
 #
@@ -443,7 +450,7 @@ assert same(average_Q[0], probabilities @ to_go)  # E[Q(s_t, a_t)] = E[G_t], and
 assert loose.abs().max() < 1e-10  # control: an equal mean alone gives no gradient at all
 
 # %% [markdown]
-# The control is worth a second look. The note justifies (6b), "roughly speaking", by $\mathbb{E}[Q(s_t,a_t)] = \mathbb{E}[G_t]$. That is true and not enough. Here a weight with just that mean gives gradient *zero*. What is needed is equality **given** $s_t$ and $a_t$, which the note mentions as the rigorous way, and which the cell before checked pair by pair.
+# Look at the control. The note justifies (6b), "roughly speaking", by $\mathbb{E}[Q(s_t,a_t)] = \mathbb{E}[G_t]$. That is true and not enough: a weight with just that mean gives gradient *zero*. What is needed is equality **given** $s_t$ and $a_t$, which the cell before checked pair by pair.
 
 # %% [markdown]
 # > **Erratum E19, fourth part (note, equation (6)).**
@@ -516,12 +523,12 @@ figure, ax = blank_panel(6.5, 3.6)
 plot_ascent(ax, {"gamma^t kept": kept, "gamma^t left out": forgotten}, 1.0);
 
 # %% [markdown]
-# **What to notice.** Both curves come from an exact computation. The dashed one is not noisy, it is *sure of the wrong thing*. Real code gets away with leaving out $\gamma^t$ because its $\gamma$ is close to 1 and because it then serves another goal, closer to the undiscounted return. That can be a good goal. It is just not the $J$ that was written down. **The homework keeps $\gamma^t$.**
+# **What to notice.** Both curves are exact. The dashed one is not noisy, it is *sure of the wrong thing*. Real code gets away with leaving out $\gamma^t$ because its $\gamma$ is close to 1, and because it then serves another goal, closer to the undiscounted return. **The homework keeps $\gamma^t$.**
 
 # %% [markdown]
 # ## What is it worth? Both sides of "usually" (C84)
 #
-# *Note, section 2.2.* The note says of (6) that its variance is *usually* lower than that of (3). Lecture 2 had one world for each side of that word. Here is the general picture. First our courier, with four weights that all have the right mean:
+# *Note, section 2.2.* The note says of (6) that its variance is *usually* lower than that of (3). Lecture 2 had one world for each side of that word. First our courier again, with four weights that all have the right mean:
 
 # %% tags=["C84"]
 def total_variance(table):  # of one trajectory's estimate, summed over the parameters
@@ -548,9 +555,9 @@ progress = {name: along(table) for name, table in forms.items()}
 figures.plot_progress(ax, probabilities, progress, exact.norm().item());
 
 # %% [markdown]
-# **What to notice.** Each mark is a ride, its area the ride's probability. All rows have the same mean, the dashed line. Rewards-to-go pull the marks together, and the exact $Q$, which takes all later luck out, only a little more. The big step is the last: subtract what was to be expected anyway. That is the subject of baselines and advantages (lectures 4 and 8).
+# **What to notice.** Each mark is a ride, its area the ride's probability. All rows have the same mean, the dashed line. Rewards-to-go pull the marks together, the exact $Q$ only a little more. The big step is the last: subtract what was to be expected anyway (lecture 8).
 #
-# Now 2,000 random worlds: three steps, two states each, random odds and random policies. In such a world every trajectory is a choice of three states and three actions, 64 in all. So we can have the exact variance everywhere, at once.
+# Now 2,000 random worlds: three steps, two states each, random odds and policies. Every trajectory is a choice of three states and three actions, 64 in all, so we can have the exact variance everywhere.
 
 # %%
 ways = torch.cartesian_prod(*[torch.arange(2)] * 6)  # (64, 6)
@@ -602,7 +609,7 @@ ratios = dict(zip(families, [mixed_G / mixed_R, with_G / with_R]))
 figures.plot_variance_ratios(ax, ratios);
 
 # %% [markdown]
-# **What to notice.** To the left of the line rewards-to-go are better, and nearly everything is there: typically they halve the variance. The hatched tail across the line is real. And the dotted family never crosses. That is no accident: if all rewards are positive, the whole return is at least as large as what is to come, $R \ge \gamma^t G_t \ge 0$, so every $w_t^2$ is at least as large. (We used that no state is met twice.) The tail needs rewards of *both* signs, past and future that cancel.
+# **What to notice.** To the left of the line rewards-to-go are better, and nearly everything is there: typically they halve the variance. The hatched tail across the line is real. The dotted family never crosses: if all rewards are positive, $R \ge \gamma^t G_t \ge 0$, so every $w_t^2$ is at least as large. (We used that no state is met twice.) The tail needs past and future that cancel.
 #
 # > **Erratum E7, the word "usually" (slide 28; note, section 2.2).**
 # >
@@ -647,11 +654,9 @@ assert same(noise, torch.tensor(0.5))  # control: by dropping the past we added 
 # 4. (C82) Choose $f$ so that C82 becomes: (a) $J$; (b) the expected discounted number of hasty actions; (c) $1/(1-\gamma)$.
 # 5. (C80) Prove (4) without trajectories: differentiate $V(s) = \sum_a\pi(a\mid s)\,Q(s,a)$ and unroll.
 # 6. (E8) For which $\gamma$ does leaving out $\gamma^t$ turn the twins the wrong way? Which objective does it climb instead?
-# 7. (C84) Prove the claim about rewards of one sign. Where does it use that no state is met twice?
-# 8. (C84) With the weight $A^\pi$ not one ride pointed downhill. Show that this is no accident when each place has two actions. Is it still true with three?
 #
 # ## To the homework
 #
-# - **hw1, `reinforce_1`** is $\hat g_1$ of C77: the whole discounted return times the sum of the scores.
-# - **hw1, `returns_to_go`** is the $G_t$ of C83. Its mean, given state and action, is $Q$.
-# - **hw1, `reinforce_2`** is line (6b) of C83 for one ride, with $\gamma^t$ kept (E8).
+# - [hw1](../homework/hw1.ipynb), **`reinforce_1`** is $\hat g_1$ of C77: the whole discounted return times the sum of the scores.
+# - [hw1](../homework/hw1.ipynb), **`returns_to_go`** is the $G_t$ of C83. Its mean, given state and action, is $Q$.
+# - [hw1](../homework/hw1.ipynb), **`reinforce_2`** is line (6b) of C83 for one ride, with $\gamma^t$ kept (E8).

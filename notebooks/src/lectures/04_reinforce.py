@@ -17,7 +17,7 @@
 # |---|---|
 # | **Covers** | slides 30 to 38, 68 and 69; note, Algorithm 1 |
 # | **Assumes** | the score, REINFORCE-1 and -2 ([lecture 2](02_policy_gradient.ipynb)); occupancy and variance ([lecture 3](03_rewards_to_go.ipynb)) |
-# | **Prepares** | homework 1: `reinforce` |
+# | **Prepares** | [homework 1](../homework/hw1.ipynb): `reinforce`, `baseline_loss` |
 #
 # Headings carry the claim they establish, such as C24.
 
@@ -48,6 +48,14 @@ def same(left, right):
 # ## The courier once more
 #
 # The town of lecture 3: three decisions at most, each *steady* (0) or *hasty* (1), with a shortcut from the depot to the ferry. The best policy earns $J^* = 6.44$, a coin 3.75.
+
+# %%
+spots = {"depot": (0, 0.5), "street": (1, 1), "park": (1.2, 0.5), "bridge": (2, 1)}
+spots |= {"ferry": (2, 0), "home": (3, 0.5)}
+roads = [("depot", "street"), ("depot", "park"), ("depot", "ferry"), ("street", "bridge")]
+roads += [("street", "ferry"), ("park", "bridge"), ("park", "ferry")]
+figure, ax = blank_panel(6.4, 2.1)
+basic_figures.world_map(ax, spots, [*roads, ("bridge", "home"), ("ferry", "home")]);
 
 # %%
 gamma, T = 0.8, 3
@@ -180,7 +188,7 @@ agent = recorded("agents_to_watch")["agents"]["CartPole-v1"]
 
 
 def cartpoles(seconds):
-    figure, panels = small_panels(len(agent))
+    figure, panels = small_panels(len(agent), height=1.9)
     for ax, (name, seen) in zip(panels, agent.items()):
         row = min(round(50 * seconds), len(seen["actions"]))  # 50 steps are a second
         position, _, angle, _ = seen["observations"][row]
@@ -195,7 +203,7 @@ Slider(cartpoles, [0.1 * k for k in range(31)], 0.0, "seconds", still=cartpoles(
 # **What to notice.** Before training the pole is down at once (it turns red). Half way the agent balances and drifts: it has learned the angle, not yet the place. Afterwards it corrects before one sees why.
 
 # %% [markdown]
-# ## What to hand over: the policy or its argmax (C78)
+# ### What to hand over: the policy or its argmax (C78)
 #
 # *Note, Algorithm 1, last line.* The learner outputs $\hat\pi = \pi_\theta$, or $\hat\pi(s) = \arg\max_a\pi_\theta(a\mid s)$. The second one stops exploring. Is it better? We stop 200 learners early and grade both.
 
@@ -214,7 +222,7 @@ print(f"argmax better for {(gain > 0).double().mean():.0%}, median gain {gain.me
       f"perfect for {share_best:.0%}; worst loss {gain.min():.2f}")
 
 # %% [markdown]
-# Usually the argmax is the better product: what the softmax still spends on exploring is saved. But it needs each state to be told apart. Recall the blind corridor of [lecture 1](01_objective.ipynb), three places that look alike, where the best policy goes right with probability $2-\sqrt2\approx0.59$. REINFORCE finds that. The argmax of what it found says "always right", and never arrives.
+# Usually the argmax is the better product. But it needs each state to be told apart. Recall the blind corridor of [lecture 1](01_objective.ipynb), where the best policy goes right with probability $2-\sqrt2\approx0.59$. REINFORCE finds that. The argmax of what it found says "always right", and never arrives.
 
 # %%
 corridor, looks_like = worlds.aliased_corridor()
@@ -328,7 +336,7 @@ assert same(everything, exact[0])  # control: with the returns as weights, the p
 # Two differences to cloning remain, and both will bite. The data come from the policy itself, so they change with it (C28, C31). And weights may be negative: "do *not* do this" is a label no expert gives.
 
 # %% [markdown]
-# ## Which bars rise (C27)
+# ### Which bars rise (C27)
 #
 # *Slide 32.* One decision, five actions, with returns $+10, +3, 0, -5, +8$, all equally likely at first. We take the exact gradient step on the logits and look at the bars. For a softmax, $\partial J/\partial\theta_a = \pi(a)\,(R_a - \bar R)$, where $\bar R = \sum_b\pi(b)R_b$ is the mean return.
 
@@ -381,7 +389,7 @@ assert risen.tolist() == [True, True, True, False, True]  # control: same return
 print(f"+3 from uniform: {after[1] - 0.2:+.4f}; 0 from uniform: {after[2] - 0.2:+.4f}")
 
 # %% [markdown]
-# (One *sample* is another matter. If the ride happened to take $+3$, its own estimate $3\,(\mathbb 1 - \pi)$ raises $+3$, whatever else was on offer. Only the average over samples knows of the competition. Lecture 8 subtracts the mean by hand. Then even a single sample lowers what is worse than usual.)
+# (One *sample* is another matter. If the ride happened to take $+3$, its own estimate $3\,(\mathbb 1 - \pi)$ raises $+3$. Only the average over samples knows of the competition. Lecture 8 subtracts the mean by hand.)
 
 # %% [markdown]
 # ## Only the policy that acted (C28)
@@ -430,10 +438,10 @@ assert heights_16[-1].min() > 0.97 * best  # control: as many rides, 16 fresh on
 print(f"3,200 old rides: {stale.mean():.2f}; 200 times 16 fresh ones: {heights_16[-1].mean():.2f}")
 
 # %% [markdown]
-# **What to notice.** The stale learners had every ride at once and converged, to a policy that imitates the coin weighted by credit. That is C26 with a fixed data set: one round of weighted cloning and no more. The gap to 6.4 is not noise and does not shrink with data.
+# The stale learners had every ride at once and converged, to a policy that imitates the coin weighted by credit: one round of weighted cloning (C26) and no more. The gap to 6.4 is not noise and does not shrink with data.
 
 # %% [markdown]
-# ## The same in a picture: a bowl (C29)
+# ### The same in a picture: a bowl (C29)
 #
 # *Slide 34.* Make it as plain as possible: no states, one action $x\in\mathbb R^2$ from $\mathcal N(\theta, I)$, return $R(x) = -\tfrac12\lVert x\rVert^2$, a bowl upside down with its top at 0. Then $J(\theta) = -\tfrac12\lVert\theta\rVert^2 - 1$ and $\nabla J = -\theta$: straight to the top. The score is $x-\theta$.
 #
@@ -526,7 +534,7 @@ figure, ax = blank_panel(7.5, 4.0)
 figures.plot_rates(ax, rates, ends, float(best), "return J after 200 updates");
 
 # %% [markdown]
-# **What to notice.** To the left, too little happens. In the middle nearly all learners arrive. To the right they split up: some find the best policy, and others end in one of a few separate rows of dots. Each row is a *deterministic* policy, and those learners will stay. The control says what is at work: with the exact gradient the same large steps do no harm here. It is noise **times** step size that is fragile.
+# **What to notice.** To the left, too little happens. In the middle nearly all arrive. To the right some find the best policy, and others end in one of a few rows of dots. Each row is a *deterministic* policy, and those learners will stay. With the exact gradient (the control) the same large steps do no harm here. It is noise **times** step size that is fragile.
 
 # %% [markdown]
 # ## The collapse loop (C31)
@@ -597,7 +605,7 @@ for ax in axes[1:]:
     ax.set_ylabel("")
 
 # %% [markdown]
-# **What to notice.** Thin lines are seeds, the thick one is their median. At 0.001 all climb, slowly, and keep what they have. At 0.01 every seed holds the pole for 480 steps or more at some time, and none can keep it up: up fast, then down, then half up again. At 0.03 most never get that far. At 0.1 a handful of updates decides all. **The larger the step, the lower the end.** Now look at who ended at the very bottom.
+# **What to notice.** Thin lines are seeds, the thick one is their median. At 0.001 all climb, slowly, and keep what they have. At 0.01 every seed holds the pole for 480 steps or more at some time, and none can keep it up. At 0.1 a handful of updates decides all. **The larger the step, the lower the end.** Now look at who ended at the very bottom.
 
 # %% tags=["C31"]
 ends = torch.stack([runs(rate)[:, -20:].mean(1) for rate in (0.001, 0.003, 0.01, 0.03, 0.1)])
@@ -616,7 +624,7 @@ assert slow[0].min() > 0.4 and slow[1].max() < 0.002  # control: small steps, an
 print("median of the last 20 updates, by rate:", middle.round().int().tolist())
 
 # %% [markdown]
-# Three runs of twelve are at nine steps, which is what one gets for always pushing the same way. Each made a step of more than 1 nat in KL at some time. Now their entropy is 0.000 and their updates move nothing. Sixteen episodes of nine steps are hardly any data, and none of them is about the other action. The loop has closed.
+# Three runs of twelve are at nine steps, which is what one gets for always pushing the same way. Each made a step of more than 1 nat in KL at some time. Now their entropy is 0.000 and their updates move nothing: no data is about the other action. The loop has closed.
 #
 # What helps? Less noise is one way: with a learned baseline, same rate of 0.01 and same seeds, the median of the last 20 updates is 495 where it was 255 (also recorded; lecture 8 tells why). Steps that know how far they go are the other.
 
@@ -665,7 +673,7 @@ scaled = {f"logits times {k:g}": (k * logits).softmax(0) for k in (0.01, 1, 4)}
 basic_figures.policy_bars(ax, scaled, [f"logit {value:g}" for value in logits.tolist()]);
 
 # %% [markdown]
-# **What to notice.** Small logits explore, large ones decide. A fresh network starts near the left end of each group, all bars equal: that is why its last layer is initialised small. The collapse of C31 is a run to the other end. There $\mathbb 1 - \pi$ is close to zero for the action one keeps taking, and so is the score.
+# **What to notice.** Small logits explore, large ones decide. A fresh network starts with all bars equal: that is why its last layer is initialised small. The collapse of C31 is a run to the other end, where $\mathbb 1 - \pi$, and so the score, is close to zero for the action one keeps taking.
 
 # %% [markdown]
 # ## Continuous actions: a diagonal Gaussian (C71)
@@ -731,15 +739,13 @@ ax.set(xlim=(-4.5, 4.5), ylim=(-2, 2));
 # 1. (C24) Take the mean over *steps* in place of the mean over episodes in `learn`. Which rides count for less now? Is the direction still right?
 # 2. (C78) Find a policy table for the courier whose argmax is the *worst* deterministic policy although $J(\pi) > 5$. How sure must it be of each mistake?
 # 3. (C25) Give `learn(K=1)` sixteen times the updates and a sixteenth of the rate. Both have then seen as many rides as $K = 16$. Which spread is smaller?
-# 4. (C26) Clone the best half of 100 rides, unweighted, draw again, and repeat. Which weights is that? (It is known as the cross-entropy method.)
-# 5. (C27) Add 100 to all five returns. What changes in the exact step? What changes in a step from one sample?
-# 6. (C28) Weigh the *stale* learners' rides by $\pi_\theta/\beta$ in each update. Do they reach 6.4? Watch the largest weight.
-# 7. (C29) For which $\mu$ does the off-policy mean vanish at $\theta = (2,2)$?
-# 8. (C31) Let *bad* pay $-1$ and *good* pay 0. Is the loop still positive? What does that say about subtracting a constant from all returns?
-# 9. (C71) Compute $\partial\log\pi/\partial\log\sigma_i$. What does REINFORCE do to $\sigma$ when the lucky actions were the far ones?
+# 4. (C27) Add 100 to all five returns. What changes in the exact step? What changes in a step from one sample?
+# 5. (C28) Weigh the *stale* learners' rides by $\pi_\theta/\beta$ in each update. Do they reach 6.4? Watch the largest weight.
+# 6. (C31) Let *bad* pay $-1$ and *good* pay 0. Is the loop still positive? What does that say about subtracting a constant from all returns?
+# 7. (C71) Compute $\partial\log\pi/\partial\log\sigma_i$. What does REINFORCE do to $\sigma$ when the lucky actions were the far ones?
 #
 # ## To the homework
 #
-# - **hw1, `reinforce`** is the loop of C24. Sample anew in each iteration, from the current $\theta$ (C28 shows where the other way ends); average over episodes; step uphill.
-# - **hw1, `baseline_loss`** is the loss of C26 with $G_t$ minus a baseline as weight; lecture 8 says which baseline.
-# - **hw2, `ppo_update`** takes several steps on one batch after all. Why that can work is lecture 7; why it needs a ratio is C28.
+# - [hw1](../homework/hw1.ipynb), **`reinforce`** is the loop of C24. Sample anew in each iteration, from the current $\theta$ (C28 shows where the other way ends); average over episodes; step uphill.
+# - [hw1](../homework/hw1.ipynb), **`baseline_loss`** is the loss of C26 with $G_t$ minus a baseline as weight; lecture 8 says which baseline.
+# - [hw2](../homework/hw2.ipynb), **`ppo_update`** takes several steps on one batch after all. Why that can work is lecture 7; why it needs a ratio is C28.

@@ -17,7 +17,7 @@
 # |---|---|
 # | **Covers** | slides 39 to 48; note, section 3.1 up to the surrogate $L(\theta)$ |
 # | **Assumes** | $V$, $Q$ and advantages (lecture 1), the policy gradient (lecture 2), discounted visitation (lecture 3, C36) |
-# | **Prepares** | homework 2: `surrogate`; and lecture 6, which needs all of it |
+# | **Prepares** | [homework 2](../homework/hw2.ipynb): `surrogate`; and lecture 6, which needs all of it |
 #
 # Headings carry the claim they establish, such as C34.
 
@@ -89,7 +89,7 @@ def gains(policies):  # (M,): how much better than the old policy, from two line
 print(f"{M} MDPs; the new policy is better in {(gains(news) > 0).double().mean():.0%} of them")
 
 # %% [markdown]
-# ## Policy iteration never steps back (C32)
+# ### Policy iteration never steps back (C32)
 #
 # *Slide 39.* The standard to live up to is policy iteration: evaluate the policy, then take the greedy action everywhere. Its values never fall, $V^{\pi_{k+1}}(s) \ge V^{\pi_k}(s)$, in any state. (Why, we see in C38.)
 #
@@ -166,7 +166,7 @@ assert not same(visits, start)  # control: two things called rho, and they diffe
 print(f"visits: dry {visits[0]:.2f}, ice {visits[1]:.2f}")
 
 # %% [markdown]
-# ## The performance difference (C34)
+# ### The performance difference (C34)
 #
 # *Slide 41; note, Lemma 1.* For any two policies $\pi$ and $\tilde\pi$:
 #
@@ -195,7 +195,7 @@ print(f"{M} MDPs: largest deviation {(difference - gains(news)).abs().max():.1e}
 # The two controls are the mistakes one really makes. With the old visits the formula is off by up to 15, and that very formula comes back as $L$ in C39. With its own advantages the new policy earns exactly nothing, which is the next point.
 
 # %% [markdown]
-# ## Advantages weigh to zero (C35)
+# ### Advantages weigh to zero (C35)
 #
 # *Slide 42.* $V^\pi(s)$ is the mean of $Q^\pi(s,a)$ under $\pi$, and $A^\pi = Q^\pi - V^\pi$ is the distance from it. So under $\pi$ itself advantages average to zero, in every state:
 #
@@ -227,7 +227,7 @@ pictures.plot_advantages(ax, weights, slide_advantages);
 # **What to notice.** A block is as wide as its action is likely, so its area is $\pi(a\mid s)\,A(s,a)$. The blue area above the line equals the hatched area below. The one bad action needs half of the probability to hold the two good ones in balance.
 
 # %% [markdown]
-# ## No state worse, no harm done (C37)
+# ### No state worse, no harm done (C37)
 #
 # *Slide 44.* Look at the difference formula again: visits are never negative. If the new policy's **expected advantage** $\bar A(s) = \sum_a\tilde\pi(a\mid s)A_\pi(s,a)$ is at least zero in *every* state, no term of the sum is negative, and the return cannot fall. We never need to know the new visits.
 
@@ -266,7 +266,7 @@ for first, change in ((0, 0.0), (2, 4 / (1 - gamma))):  # start on the road, sta
     print(f"start in state {first}: eta changes by {gain:.1f}")
 
 # %% [markdown]
-# ## Why greedy policy iteration works (C38)
+# ### Why greedy policy iteration works (C38)
 #
 # *Slide 44.* Choose $\tilde\pi(s) = \arg\max_a A_\pi(s,a)$. The largest of some numbers is at least their mean, and the mean is zero (C35):
 #
@@ -322,7 +322,7 @@ print(f"all changes together:        {eta(bold) - eta(old):+.3f}")
 # Each single moment of boldness pays. Together they lose, because bold driving fills the road with icy moments in which boldness is a mistake.
 
 # %% [markdown]
-# ## The note's surrogate, line by line (C85)
+# ### The note's surrogate, line by line (C85)
 #
 # *Note, section 3.1.* The note arrives at the same place through importance sampling. With $d^\pi(s,a) = \rho_\pi(s)\,\pi(a\mid s)$:
 #
@@ -383,7 +383,7 @@ assert same(line_3(almost, van(1.0, 1.0) / almost), eta(van(1.0, 1.0)) - eta(alm
 print(f"line 3 without support {line_3(timid, data_only):.2f}, truth {truth:.2f}")
 
 # %% [markdown]
-# ## Same value, same slope (C40)
+# ### Same value, same slope (C40)
 #
 # *Slide 45.* At the old policy itself nothing has changed yet, so the two visits agree. $L$ touches $\eta$ in value and in slope:
 #
@@ -411,7 +411,7 @@ elsewhere = theta_0 + torch.tensor([[0.0, 0.5], [0.0, 0.0]])
 assert not same(jacobian(L_of, elsewhere), jacobian(eta_of, elsewhere))  # nor the slope elsewhere
 
 # %% [markdown]
-# ## A step too far (C41)
+# ### A step too far (C41)
 #
 # *Slide 46.* "A small enough step that raises $L$ raises $\eta$" says nothing about how small. Let our van have **one gear lever for all roads**: it cannot see the ice, and drives fast with probability $x$ everywhere. (A network shares its weights between states in the same way.) We push the lever from $x = 0.1$ to $x = 1$ and watch both.
 
@@ -468,7 +468,7 @@ bent = torch.stack([L_of((1 - a) * theta_0 + a * theta_1) for a in alphas])
 assert not same(bent, L_of(theta_0) + alphas * (L_of(theta_1) - L_of(theta_0)))
 
 # %% [markdown]
-# ## What the mixture can lose (C43)
+# ### What the mixture can lose (C43)
 #
 # *Slide 47.* With $\varepsilon = \max_s\big|\mathbb{E}_{a\sim\pi'}[A_\pi(s,a)]\big|$:
 #
@@ -519,7 +519,7 @@ assert missing > charged / 2  # control: half of the penalty is violated here
 print(f"the trap uses {missing / charged:.1%} of the penalty")
 
 # %% [markdown]
-# ## Gain in alpha, penalty in alpha squared (C44)
+# ### Gain in alpha, penalty in alpha squared (C44)
 #
 # *Slide 47.* The promise grows like $\alpha$, the possible loss like $\alpha^2$. A square is the smaller one near zero, so **some step is always safe**, provided that there is anything to gain. We fit both exponents on the icy road.
 
@@ -630,5 +630,5 @@ pictures.plot_guarantee(ax, x, largest_gain(x, 0.99), charge(x, 0.99), last);
 #
 # ## To the homework
 #
-# - **hw2, `surrogate`** is line 5 of C85 with the expectation replaced by a mean over a batch of the old policy's steps. The table says which factor carries the gradient.
+# - [hw2](../homework/hw2.ipynb), **`surrogate`** is line 5 of C85 with the expectation replaced by a mean over a batch of the old policy's steps. The table says which factor carries the gradient.
 # - The written question on importance sampling is about line 3, and about what E19 says of it.

@@ -17,7 +17,7 @@
 # |---|---|
 # | **Covers** | slides 50 to 58; note, equation (7) |
 # | **Assumes** | lecture 5: the difference identity (C34), the surrogate $L$ (C39), the mixture's bound (C43) |
-# | **Prepares** | homework 2: `surrogate`, `kl`, `fisher_vector_product`, `conjugate_gradient`, `line_search` |
+# | **Prepares** | [homework 2](../homework/hw2.ipynb): `surrogate`, `kl`, `fisher_vector_product`, `conjugate_gradient`, `line_search` |
 #
 # Those five functions are yours to write, so this lecture computes each result in another way: by closed forms, explicit matrices and enumeration.
 
@@ -95,7 +95,7 @@ assert not same(2 * total_variation(p, q), by_events)  # control: the half forgo
 assert total_variation(p, q).max() <= 1
 
 # %% [markdown]
-# ## Two policies, one coin (C48)
+# ### Two policies, one coin (C48)
 #
 # *Slide 51.* The proof of the theorem rests on a **coupling**: draw $(a, \tilde a)$ together so that $a\sim p$ and $\tilde a\sim q$, each by itself right, and yet $a = \tilde a$ as often as possible. Where both have probability, share it. With probability $\sum_a\min(p_a,q_a) = 1 - D_{\text{TV}}$ draw one action for both from the shared part, else draw $a$ from what $p$ has left and $\tilde a$ from what $q$ has left.
 #
@@ -133,7 +133,7 @@ pictures.plot_overlap(ax, p, q);
 # **What to notice.** The grey part is shared: 0.70 of the probability. What one has left over (blue) is as much as what the other has left over (hatched): 0.30, the total variation. On the grey part the two drivers cannot be told apart.
 
 # %% [markdown]
-# ## The improvement theorem (C47)
+# ### The improvement theorem (C47)
 #
 # *Slide 51.* With $\alpha = D^{\max}_{\text{TV}}(\pi_{\text{old}},\pi_{\text{new}})$ and $\varepsilon = \max_{s,a}|A_\pi(s,a)|$, for **any** two policies:
 #
@@ -225,7 +225,7 @@ assert ratio.median() > 2.1  # control: most pairs are not so tight
 print(f"all coins: KL / TV^2 from {ratio.min():.5f} up")
 
 # %% [markdown]
-# ## The bound in KL (C50)
+# ### The bound in KL (C50)
 #
 # *Slide 53.* The largest $D_{\text{TV}}^2$ over states is at most the largest $D_{\text{KL}}$, so
 #
@@ -277,7 +277,7 @@ for x in (0.1, 0.3, 0.7):
     assert (pierced > true + 1e-3).any()  # control: with C / 100 it is no lower bound
 
 # %% [markdown]
-# ## So the return never goes down (C51)
+# ### So the return never goes down (C51)
 #
 # *Slide 54.* Choose $\pi_{i+1} = \arg\max_\pi M_i(\pi)$. Then
 #
@@ -375,7 +375,7 @@ pictures.plot_progress(ax, curves, "discounted return");
 # **What to notice.** The theory climbs without a slip and needs two hundred iterations for what the constraint does in four. A hundredth of $C$ happens to be right here. A thousandth throws the van to and fro, below where it began, and nothing told us where between the two the edge was. The constraint speaks about the *policy*, not about the unknown scale of the advantages, so one $\delta$ serves many tasks. Its price shows at the top: it still takes full steps and rocks back and forth around the best lever.
 
 # %% [markdown]
-# ## Second approximation: the mean for the maximum (C54)
+# ### Second approximation: the mean for the maximum (C54)
 #
 # *Slide 56.* A maximum over all states cannot be sampled. Take the mean over the states that the **old** policy visits:
 #
@@ -434,7 +434,7 @@ print(f"return 10.81, then {end_max:.2f} (maximum) or {end_mean:.2f} (mean)")
 print(f"KL of the first step on ice: {moved[0][1]:.4f} or {moved[1][1]:.4f}")
 
 # %% [markdown]
-# ## The mean KL from samples (C55)
+# ### The mean KL from samples (C55)
 #
 # *Slide 56.* Drive the old van, note the states, average. To meet state $s$ with probability $w(s)$ we stop each drive at a random time, $P(t) = (1-\gamma)\gamma^t$, and keep where it is. (Most code keeps every step with equal weight instead. That is a mean over other visits, undiscounted ones.)
 
@@ -463,7 +463,7 @@ assert not within_4_errors_of(sampled_kl, w @ divergence(new, old))  # control: 
 print(f"mean KL: exact {exact_kl:.5f}, from {N:,} states {sampled_kl.mean():.5f}")
 
 # %% [markdown]
-# ## Third approximation: the surrogate from samples (C56)
+# ### Third approximation: the surrogate from samples (C56)
 #
 # *Slides 56 and 57.* The sum over actions in $L$ asks for $\pi_\theta$, and the data were drawn from $\pi_{\text{old}}$. The ratio repairs that (lecture 5, C85):
 #
@@ -630,7 +630,7 @@ pictures.plot_powers(ax, h, models);
 # **What to notice.** Dots are measured, lines are the powers. A step ten times shorter makes the first model a hundred times better, the second a thousand times.
 
 # %% [markdown]
-# ## The Fisher matrix is the curvature of the KL (C58)
+# ### The Fisher matrix is the curvature of the KL (C58)
 #
 # *Slide 58.* Differentiate $D_{\text{KL}}(\pi_{\text{old}}\|\pi_\theta)$ twice, at $\theta_{\text{old}}$, and the **Fisher information matrix** comes out, a mean of outer products of scores:
 #
@@ -672,7 +672,7 @@ assert abs(least - damping) < 1e-12  # control: damped, it is no longer singular
 print("eigenvalues:", *(f"{value:.4f}" for value in eigenvalues.abs()))
 
 # %% [markdown]
-# ## The step in closed form (C59)
+# ### The step in closed form (C59)
 #
 # *Slide 58.* Maximise $g^\top\Delta$ subject to $\tfrac12\Delta^\top F\Delta\le\delta$. By Lagrange $\Delta$ is parallel to $F^{-1}g$, and the constraint sets its length:
 #
@@ -841,6 +841,6 @@ ax.set_title("settled: safe at once, better from the third try on");
 #
 # ## To the homework
 #
-# - **hw2, `surrogate`** is C56; **`kl`** is C54 and C55, from logits.
-# - **hw2, `fisher_vector_product`** is the product of C60, from the mean KL of C58, with the damping of E12.
-# - **hw2, `conjugate_gradient`** is C60, **`line_search`** C61.
+# - [hw2](../homework/hw2.ipynb), **`surrogate`** is C56; **`kl`** is C54 and C55, from logits.
+# - [hw2](../homework/hw2.ipynb), **`fisher_vector_product`** is the product of C60, from the mean KL of C58, with the damping of E12.
+# - [hw2](../homework/hw2.ipynb), **`conjugate_gradient`** is C60, **`line_search`** C61.

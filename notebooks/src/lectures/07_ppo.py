@@ -129,7 +129,7 @@ assert ratio.max() > 1e5  # control: thin support is support, at the price of on
 print(f"one fast action in a million: its ratio is {ratio.max():,.0f}")
 
 # %% [markdown]
-# ## The clipped objective, in six cases (C63)
+# ### The clipped objective, in six cases (C63)
 #
 # *Slide 60.* PPO maximises the mean over samples of
 #
@@ -200,7 +200,7 @@ assert any(alive) and not all(alive)  # control: "outside" and "no gradient" are
 # %% [markdown]
 # One consequence deserves to be said: the clipped objective is a **lower bound** of the surrogate $L$, and equals it as long as every ratio is inside. It is a pessimist, just as TRPO's bound was, but no *bound on the return*: nothing in it knows of visits.
 #
-# ## Both signs in one picture (C64)
+# ### Both signs in one picture (C64)
 #
 # *Slide 61; note, figure 1.* The slide shows $A > 0$. Here are both. Slide the ratio along and watch which side of the diamond is flat. Then widen the clip.
 
@@ -220,7 +220,7 @@ def clip_at(ratio, epsilon):
         edges = (1 - epsilon, 1 + epsilon)
         pictures.plot_clip(ax, ratios, plain, objective, edges, (ratio, height))
         ax.set_title(f"A = {A:+.0f}, epsilon = {epsilon:g}, slope here {slope:+.0f}")
-    panels[0].legend(frameon=False, loc="upper left")
+    panels[0].legend(loc="upper left", framealpha=1, edgecolor="white")
     return figure
 
 
@@ -830,7 +830,7 @@ ax.axhline(best_there, color="#222222", linewidth=0.8, linestyle=":")
 ax.set_xlabel("update of 20 episodes (thin: ten seeds, bold: their median)");
 
 # %% [markdown]
-# **What to notice.** The seed above was no bad luck: four of ten REINFORCE runs end at $-4$, the return of staying in a corner for ever, and none of the others. PPO is no magic either: with three times its learning rate four of ten end there as well.
+# **What to notice.** The seed above was not singled out: nearly all REINFORCE runs settle at $-4$, the return of staying in a corner for ever, and after 30 updates four of ten have not left it. TRPO and PPO pass by, in all ten. PPO is no magic either: with three times its learning rate four of ten end in the corner as well.
 
 # %% [markdown]
 # ## What we have
@@ -856,5 +856,5 @@ ax.set_xlabel("update of 20 episodes (thin: ten seeds, bold: their median)");
 #
 # ## To the homework
 #
-# - **hw2, `clipped_surrogate`** is the table of C63 for a whole batch: one choice for each sample, then the mean.
-# - **hw2, `ppo_update`** is C65 and Algorithm 2's line 6 (C87): old log-probabilities once, then a step for each minibatch, each from where the last one arrived.
+# - [hw2](../homework/hw2.ipynb), **`clipped_surrogate`** is the table of C63 for a whole batch: one choice for each sample, then the mean.
+# - [hw2](../homework/hw2.ipynb), **`ppo_update`** is C65 and Algorithm 2's line 6 (C87): old log-probabilities once, then a step for each minibatch, each from where the last one arrived.

@@ -12,6 +12,7 @@ from course_lib.figures.basic import (
     policy_bars,
     policy_heat_map,
     state_visitation,
+    world_map,
 )
 
 
@@ -88,3 +89,17 @@ def test_bad_input_is_answered_in_words(ax):
         policy_heat_map(ax, torch.ones(2))
     with pytest.raises(ValueError, match="2 names of actions are needed, got 1"):
         policy_heat_map(ax, torch.eye(2), actions=["Left"])
+
+
+def test_world_map_has_every_place_and_an_arrow_for_every_road(ax):
+    places = {"depot": (0.0, 0.0), "street": (1.0, 0.0), "home": (2.0, 1.0)}
+    assert world_map(ax, places, [("depot", "street"), ("street", "home")]) is ax
+    boxes = [text for text in ax.texts if text.get_text()]
+    arrows = [text for text in ax.texts if not text.get_text()]
+    assert {box.get_text(): box.get_position() for box in boxes} == places
+    assert [(a.xyann, a.xy) for a in arrows] == [
+        ((0.0, 0.0), (1.0, 0.0)),
+        ((1.0, 0.0), (2.0, 1.0)),
+    ]
+    with pytest.raises(ValueError, match=r"from place to place, got \('home', 'moon'\)"):
+        world_map(ax, places, [("home", "moon")])

@@ -145,3 +145,15 @@ def test_what_does_not_fit_is_named(ax: Axes) -> None:
         figures.plot_ascent(ax, {"slow": X[:0]}, 1.0)
     with pytest.raises(ValueError, match="before must have 1 entries, got 2"):
         figures.plot_visitation(ax, {"before": V}, ["here"])
+
+
+def test_credited_bars_stand_on_each_other(ax: Axes) -> None:
+    so_far, to_come = torch.tensor([1.0, 2.0, 2.5]), torch.tensor([2.0, 1.0, 0.5])
+    assert figures.plot_credited(ax, so_far, to_come, 3.0) is ax
+    tops = [bar.get_y() + bar.get_height() for bar in ax.patches]  # type: ignore[attr-defined]
+    assert tops == pytest.approx([1, 2, 2.5, 3, 3, 3])
+    assert ax.lines[0].get_ydata() == [3.0, 3.0]
+    assert ax.get_xlabel()
+    assert ax.get_ylabel()
+    with pytest.raises(ValueError, match=r"to_come must be \(3,\) like so_far, got \(2,\)"):
+        figures.plot_credited(ax, so_far, to_come[:2], 3.0)

@@ -96,3 +96,15 @@ def test_lengths_that_do_not_fit_are_named(ax: Axes) -> None:
         figures.plot_credit(ax, torch.ones(2, 3))
     with pytest.raises(ValueError, match=r"rewards_to_go must be \(3,\)"):
         figures.plot_variance_of_shifted_pay(ax, ERRORS, ERRORS, ERRORS[:2])
+
+
+def test_score_is_a_table_of_its_numbers(ax: Axes) -> None:
+    score = torch.tensor([[-0.62, 0.62], [0.0, 0.0]])
+    assert figures.plot_score(ax, score, ["depot", "park"], ["steady", "hasty"], "t = 0") is ax
+    assert [text.get_text() for text in ax.texts] == ["-0.62", "+0.62", "0", "0"]
+    red, blue = (ax.images[0].cmap(ax.images[0].norm(value)) for value in (-1.0, 1.0))
+    assert blue[2] > blue[0]
+    assert red[0] > red[2]
+    assert ax.get_title() == "t = 0"
+    with pytest.raises(ValueError, match=r"score must be \(1, 2\), got \(2, 2\)"):
+        figures.plot_score(ax, score, ["depot"], ["steady", "hasty"], "")

@@ -83,3 +83,16 @@ def test_what_does_not_fit_is_named(ax: Axes) -> None:
         figures.plot_progress(ax, X, {"whole": X[:2]}, 0.5)
     with pytest.raises(ValueError, match="ratios must be positive, got 0"):
         figures.plot_variance_ratios(ax, {"one": X - 1})
+
+
+def test_shares_lie_where_they_were_counted_with_two_standard_errors(ax: Axes) -> None:
+    predicted, counted = torch.tensor([0.5, 0.1]), torch.tensor([0.52, 0.09])
+    assert figures.plot_shares(ax, predicted, counted, 100) is ax
+    points = ax.lines[1]
+    assert list(points.get_xdata()) == predicted.tolist()
+    assert list(points.get_ydata()) == counted.tolist()
+    first, _ = ax.collections[0].get_segments()  # type: ignore[attr-defined]
+    assert first[1, 1] - first[0, 1] == pytest.approx(4 * 0.05)  # sqrt(0.5 * 0.5 / 100)
+    assert "100 rides" in ax.get_ylabel()
+    with pytest.raises(ValueError, match=r"counted must be \(2,\) like predicted"):
+        figures.plot_shares(ax, predicted, counted[:1], 100)
