@@ -30,8 +30,7 @@ from torch.autograd.functional import jacobian
 from torch.nn.functional import cross_entropy
 
 from course_lib import mdp as worlds
-from course_lib.figures import basic as basic_figures, reinforce as figures
-from course_lib.figures.agents import plot_cartpole
+from course_lib.figures import agents, basic as basic_figures, reinforce as figures
 from course_lib.figures.style import blank_panel, small_panels
 from course_lib.policies import CategoricalPolicy, GaussianPolicy
 from course_lib.recorded import recorded
@@ -192,7 +191,7 @@ def cartpoles(seconds):
     for ax, (name, seen) in zip(panels, agent.items()):
         row = min(round(50 * seconds), len(seen["actions"]))  # 50 steps are a second
         position, _, angle, _ = seen["observations"][row]
-        plot_cartpole(ax, position, angle)
+        agents.plot_cartpole(ax, position, angle)
         ax.set_title(f"{name}: {row} steps", fontsize="medium")
     return figure
 
