@@ -140,8 +140,11 @@ class Sliders:
             f'{controls}<div class="course-frames">{images}</div>{still}</div>'
         )
 
-    def _repr_png_(self) -> bytes:
-        return self.still or self.pictures[self._first()]
+    def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
+        """What print shows, and how large it is meant to be, in pixels of the page."""
+        picture = self.still or self.pictures[self._first()]
+        width, height = _shown_size(picture)
+        return picture, {"width": width, "height": height}
 
     def __repr__(self) -> str:
         rows = (
@@ -194,12 +197,17 @@ def _in_attribute(script: str) -> str:
 
 
 def _image(picture: bytes, alt: str, attributes: str) -> str:
-    width, height = (math.ceil(side * SHOWN / STORED) for side in _size(picture))
+    width, height = _shown_size(picture)
     source = base64.b64encode(picture).decode()
     return (
         f'<img {attributes} alt="{escape(alt)}" width="{width}" height="{height}" '
         f'src="data:image/png;base64,{source}">'
     )
+
+
+def _shown_size(picture: bytes) -> tuple[int, int]:
+    width, height = (math.ceil(side * SHOWN / STORED) for side in _size(picture))
+    return width, height
 
 
 def _size(picture: bytes) -> tuple[int, int]:

@@ -68,16 +68,18 @@ def test_two_sliders_reach_every_combination_and_start_where_told() -> None:
     shown = [image["alt"] for image in images if "hidden" not in image.get("style", "")]
     assert shown == ["ratio = 1, epsilon = 0.2"]
     assert [one["value"] for one in inputs] == ["1", "1"]
-    assert slider._repr_png_() == slider.pictures[3]
+    assert slider._repr_png_()[0] == slider.pictures[3]
 
 
 def test_print_shows_the_start_or_what_was_given_for_it() -> None:
     slider = Slider(draw, [0.1, 0.2], start=0.2, label="epsilon")
-    assert slider._repr_png_() == slider.pictures[1]
-    assert slider._repr_png_().startswith(b"\x89PNG")
+    picture, size = slider._repr_png_()
+    assert picture == slider.pictures[1]
+    assert picture.startswith(b"\x89PNG")
+    assert size == {"width": 200, "height": 100}  # 2 by 1 inches; stored finer
     wide, _ = blank_panel(4, 1)
     film = Slider(draw, [0.1, 0.2], start=0.2, label="epsilon", still=wide)
-    with Image.open(BytesIO(film._repr_png_())) as image:
+    with Image.open(BytesIO(film._repr_png_()[0])) as image:
         assert image.size == (4 * sliders.STORED, sliders.STORED)
     kinds = [image.get("class") for image in Elements(film._repr_html_()).named("img")]
     assert kinds == [None, None, "course-still"]
