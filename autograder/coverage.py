@@ -11,7 +11,7 @@ from urllib.parse import quote
 from nbformat.notebooknode import NotebookNode
 
 TAG = re.compile(r"[CE]\d+")
-HEADING = re.compile(r"^## (.*?)(?: \(((?:[CE]\d+(?:, )?)+)\))?$", re.MULTILINE)
+HEADING = re.compile(r"^###? (.*?)(?: \(((?:[CE]\d+(?:, )?)+)\))?$", re.MULTILINE)
 ERRATUM = re.compile(r"^> \*\*(?:Erratum )?(E\d+)\b(.*?)\*\*(.*)", re.MULTILINE)
 RIGHT = re.compile(r"\*\*Right is:\*\* (.*)")
 CHECK, CONTROL, RESULT = 72, 72, 72  # signs at most
@@ -98,7 +98,7 @@ def coverage_rows(stem: str, notebook: NotebookNode) -> list[Row]:
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             for match in HEADING.finditer(cell.source):
-                section = match[0].removeprefix("## ")
+                section = match[0].lstrip("#").strip()
                 claims |= dict.fromkeys(TAG.findall(match[2] or ""), match[1])
             for tag, words in _errata(cell.source):
                 errata.setdefault(tag, []).append((section, words))
