@@ -16,6 +16,8 @@ Progress = Callable[[str, int, int], None]
 BUNDLE = f"build/{NAME}-students.zip"
 COVERAGE = "notebooks/COVERAGE.md"
 PRINTS = "build/pdf/"
+SITE = "build/site/"
+FRONT = f"{SITE}index.html"
 
 
 @dataclass
@@ -50,9 +52,10 @@ def build_handouts(root: Path = ROOT, progress: Progress | None = None) -> list[
 
 
 def build_everything(root: Path = ROOT, progress: Progress | None = None) -> list[Path]:
-    """Build the handouts and what is read: COVERAGE.md and the PDFs; return all paths.
+    """Build the handouts and what is read: COVERAGE.md, the PDFs, the website; return the paths.
 
-    Lectures are executed for it, two at a time; only what changed is executed and built anew.
+    Of the website that of its front page. Lectures are executed for it, two at a time; only what
+    changed is executed and built anew.
     progress: as for build_handouts, with a total of its own for each kind of thing.
     Nothing is replaced before all is built. Raises HandoutError naming file, cell and error.
     """
@@ -74,13 +77,14 @@ def _put(root: Path, draft: Draft) -> list[Path]:
     for path, content in zip(paths, draft.files.values(), strict=True):
         replace(path, content)
     for folder in draft.folders:
-        for path in (root / folder).rglob("*.*"):
+        for path in (root / folder).rglob("*"):
             if path.is_file() and path not in paths and not set(LITTER) & set(path.parts):
                 path.unlink()
     for name, (key, files) in draft.parts.items():
         remember(root, name, key, [root / file for file in files])
-    remember(root, draft.name, draft.key, [*paths, *(root / folder for folder in draft.folders)])
-    return paths
+    told = [root / name for name in draft.files if name == FRONT or not name.startswith(SITE)]
+    remember(root, draft.name, draft.key, [*told, *(root / folder for folder in draft.folders)])
+    return told
 
 
 def _draft_handouts(root: Path, key: str, progress: Progress | None) -> Draft:
@@ -134,6 +138,7 @@ def _draft_pages(
     from autograder import pdf
     from autograder.coverage import coverage_table
     from autograder.execution import executed_lectures
+    from autograder.site import build_site
     from autograder.sources import notebook_bytes
 
     lectures = executed_lectures(root, progress)
@@ -142,7 +147,8 @@ def _draft_pages(
         for name, content in handouts.items()
         if name.startswith("notebooks/homework/")
     }
-    files = {COVERAGE: coverage_table(lectures).encode()}
+    coverage = coverage_table(lectures)
+    files = {COVERAGE: coverage.encode()}
 
     setting = [read(path).decode() for path in (Path(pdf.__file__), pdf.TEMPLATE)]
     setting.append(read(root / "constraints.txt").decode())
@@ -154,9 +160,16 @@ def _draft_pages(
             stale[stem] = notebook
         files[file] = read(root / file)
     with tempfile.TemporaryDirectory(prefix="course-pages-") as name:
-        for path in pdf.build_pdfs(stale, {}, Path(name), progress):
+        prints, site = Path(name) / "pdf", Path(name) / "site"
+        for path in pdf.build_pdfs(stale, {}, prints, progress):
             files[f"{PRINTS}{path.name}"] = path.read_bytes()
-    return Draft("pages", key, files, (PRINTS,), parts)
+        for _, [file] in parts.values():
+            replace(prints / Path(file).name, files[file])
+        build_site(root, lectures, homeworks, site, progress, prints, coverage)
+        for path in sorted(site.rglob("*")):
+            if path.is_file():
+                files[SITE + path.relative_to(site).as_posix()] = path.read_bytes()
+    return Draft("pages", key, files, (PRINTS, SITE), parts)
 
 
 def _contents(paths: list[Path], root: Path) -> dict[str, bytes]:
