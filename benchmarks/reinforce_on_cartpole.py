@@ -19,7 +19,7 @@ import torch
 
 from course_lib.optimiser import Adam
 from course_lib.policies import critic_for, policy_for
-from course_lib.reference.reinforce_agent import padded_returns, policy_loss
+from course_lib.reference.reinforce_agent import padded_returns, policy_losses
 from course_lib.rollout import collect_episodes, make_envs
 
 TARGET = Path(__file__).parents[1] / "course_lib" / "data" / "reinforce_on_cartpole.json"
@@ -53,7 +53,7 @@ def record(arm: str, learning_rate: float, seed: int) -> dict[str, list[float]]:
                 advantages = returns - critic(rollout.observations)
         with torch.no_grad():
             before = policy.distribution(observations)
-        optimiser.minimise(policy_loss(policy, rollout, advantages, GAMMA))
+        optimiser.minimise(policy_losses(policy, rollout, advantages, GAMMA))
         if arm == "baseline":
             for _ in range(CRITIC_EPOCHS):
                 errors = critic(observations) - returns[rollout.valid]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -59,14 +59,18 @@ class Adam:
         self.v.copy_(state["v"])
         self.steps = int(state["steps"])
 
-    def minimise(self, loss: Tensor, max_norm: float = math.inf) -> float:
+    def minimise(self, loss: Tensor | Iterable[Tensor], max_norm: float = math.inf) -> float:
         """One step down the gradient of loss. Returns the gradient's length before it was cut.
 
+        loss: a scalar, or the terms of a sum, each of which is done with before the next is made.
         Raises FloatingPointError if the gradient is not finite, before anything is changed, and
         ValueError if a module was moved or cast since.
         """
         self.gradient.zero_()
-        loss.backward()
+        total: Tensor | float = 0.0
+        for term in [loss] if isinstance(loss, Tensor) else loss:
+            term.backward()
+            total += term.detach()
         last = self.parameters[-1]
         if last.grad is None or last.grad.data_ptr() != self.gradient[-last.numel() :].data_ptr():
             raise ValueError(
@@ -76,7 +80,7 @@ class Adam:
         norm = self.gradient.norm().item()
         if not math.isfinite(norm):
             raise FloatingPointError(
-                f"the loss is {loss.item()} and its gradient has length {norm}: look for NaN in "
+                f"the loss is {float(total)} and its gradient has length {norm}: look for NaN in "
                 "rewards and observations, or take a smaller learning rate"
             )
         if norm > max_norm:

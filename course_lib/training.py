@@ -197,8 +197,7 @@ class History:
 
     def mean_return(self, count: int = 100) -> float:
         """Mean return of the last `count` training episodes, NaN while there are fewer."""
-        recent = self.episode_returns[-count:]
-        return sum(recent) / count if len(recent) == count else float("nan")
+        return _mean_of_last(self.episode_returns, count)
 
     def curve(self, total_steps: int, points: int) -> list[float]:
         """Mean return of the episodes that ended in each of `points` equal spans of total_steps.
@@ -249,7 +248,9 @@ def train(
             rollout = collect_next()
             _check_rollout(rollout, before)
             doing = "update"
-            statistics = update(rollout)
+            # Where the goal is reached by now there is nothing left to learn.
+            goes_on = not _reached(config, run.history.episode_returns + rollout.episode_returns)
+            statistics = update(rollout) if goes_on else {}
             _check_statistics(statistics)
         except FloatingPointError as error:
             raise FloatingPointError(f"{doing} after step {before}: {error}") from error
@@ -260,10 +261,7 @@ def train(
 
 def is_over(config: Config, history: History) -> bool:
     """Whether config.total_steps or config.stop_return is reached."""
-    goal = config.stop_return
-    return history.steps >= config.total_steps or (
-        goal is not None and history.mean_return() >= goal
-    )
+    return history.steps >= config.total_steps or _reached(config, history.episode_returns)
 
 
 def decayed(learning_rate: float, config: Config, history: History) -> float:
@@ -412,6 +410,16 @@ def normalise(advantages: Tensor) -> Tensor:
             "has no spread, collect more steps"
         )
     return (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+
+
+def _mean_of_last(returns: list[float], count: int = 100) -> float:
+    recent = returns[-count:]
+    return sum(recent) / count if len(recent) == count else float("nan")
+
+
+def _reached(config: Config, returns: list[float]) -> bool:
+    """Whether the goal is reached by episodes with these returns."""
+    return config.stop_return is not None and _mean_of_last(returns) >= config.stop_return
 
 
 def _remember(history: History, rollout: Rollout, statistics: Statistics) -> None:

@@ -40,9 +40,10 @@ def gae(
     goes_on = 1.0 - terminated.to(values.dtype)  # (T, N), 0 where there is no next value
     same_episode = goes_on * (1.0 - truncated.to(values.dtype))  # (T, N), 0 where A_{t+1} is alien
     deltas = rewards + gamma * goes_on * next_values - values  # (T, N)
-    advantages = torch.zeros_like(deltas)
+    decays = gamma * lam * same_episode  # (T, N)
     following = torch.zeros_like(deltas[0])  # (N,)
-    for t in reversed(range(len(deltas))):
-        following = deltas[t] + gamma * lam * same_episode[t] * following
-        advantages[t] = following
-    return advantages
+    advantages = []
+    for delta, decay in zip(deltas.flip(0).unbind(), decays.flip(0).unbind(), strict=True):
+        following = delta + decay * following
+        advantages.append(following)
+    return torch.stack(advantages[::-1])

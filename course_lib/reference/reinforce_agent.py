@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -55,15 +57,15 @@ def train_reinforce(
         critic_optimiser.learning_rate = decayed(config.critic_learning_rate, config, run.history)
         returns = padded_returns(rollout, config.gamma)  # (T, N)
         with torch.no_grad():
-            values = critic(rollout.observations)  # (T, N)
-        loss = policy_loss(policy, rollout, returns - values, config.gamma)
-        optimiser.minimise(loss)
+            values = torch.cat([critic(rows) for rows in rollout.observations.split(32)])  # (T, N)
+        losses = policy_losses(policy, rollout, returns - values, config.gamma)
+        length = optimiser.minimise(losses)
         observations, targets = rollout.observations[rollout.valid], returns[rollout.valid]
         for _ in range(config.critic_epochs):
             for rows in shuffled(len(targets), config.critic_batch, generator):
                 value_loss = ((critic(observations[rows]) - targets[rows]) ** 2).mean()
                 critic_optimiser.minimise(value_loss)
-        return {"loss": loss.item(), "value_loss": value_loss.item()}
+        return {"gradient_length": length, "value_loss": value_loss.item()}
 
     history = train(config, collect_next, update, run)
     envs.close()
@@ -80,10 +82,18 @@ def padded_returns(rollout: Rollout, gamma: float) -> Tensor:
     return gae(rewards, nothing, nothing, ~rollout.valid, ~rollout.valid, gamma, 1.0)
 
 
-def policy_loss(policy: Policy, rollout: Rollout, advantages: Tensor, gamma: float) -> Tensor:
-    """- mean over episodes of sum_t gamma^t A_t log pi(a_t | s_t), a scalar; advantages (T, N)."""
+def policy_losses(
+    policy: Policy, rollout: Rollout, advantages: Tensor, gamma: float
+) -> Iterator[Tensor]:
+    """- mean over episodes of sum_t gamma^t A_t log pi(a_t | s_t), the sum of what is given.
+
+    advantages (T, N). The steps come a few thousand at a time: what is computed for them then stays
+    in the processor's cache, and memory does not grow with the episodes.
+    """
     valid = rollout.valid
-    log_probs = policy.log_prob(rollout.observations[valid], rollout.actions[valid])  # (B,)
     times = torch.arange(len(advantages), dtype=advantages.dtype, device=advantages.device)
-    weights = (gamma**times)[:, None] * advantages  # (T, N)
-    return -(weights[valid] * log_probs).sum() / valid.shape[1]
+    weights = (gamma**times)[:, None] * advantages / valid.shape[1]  # (T, N)
+    columns = (rollout.observations, rollout.actions, weights)
+    parts = (column[valid].split(2048) for column in columns)  # (B, ...) each
+    for observations, actions, scale in zip(*parts, strict=True):
+        yield -(scale * policy.log_prob(observations, actions)).sum()

@@ -19,7 +19,7 @@ from course_lib.reference import (
     returns_to_go,
 )
 from course_lib.reference.ppo_agent import train_ppo
-from course_lib.reference.reinforce_agent import padded_returns, policy_loss, train_reinforce
+from course_lib.reference.reinforce_agent import padded_returns, policy_losses, train_reinforce
 from course_lib.reference.trpo_agent import distribution_at, train_trpo, trust_region_step
 from course_lib.rollout import collect_episodes, make_envs
 from course_lib.seeding import draw_seed, new_generator
@@ -421,7 +421,7 @@ def test_reinforces_batched_loss_is_the_mean_of_the_episodes_baseline_losses():
     assert min(lengths) < max(lengths) == 25
     returns = padded_returns(rollout, 0.9)
     values = critic(rollout.observations).detach()
-    loss = policy_loss(policy, rollout, returns - values, 0.9)
+    loss = sum(policy_losses(policy, rollout, returns - values, 0.9))
     each = []
     for n, length in enumerate(lengths):
         wanted = returns_to_go(rollout.rewards[:length, n], 0.9)
