@@ -65,6 +65,8 @@ UNCHANGED = PPOConfig(
     entropy_weight=0.0,
     max_grad_norm=0.5,
     hidden=(64, 64),
+    scale_rewards=False,
+    decay_to=1.0,
     total_steps=STEPS,
 )
 

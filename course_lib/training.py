@@ -29,17 +29,17 @@ Watch = Callable[["Run"], None]
 class ReinforceConfig:
     """Numbers of REINFORCE with a baseline; the defaults solve CartPole-v1."""
 
-    envs: int = 32
+    envs: int = 72
     """Environments side by side, and so episodes in one update."""
-    gamma: float = 0.999
+    gamma: float = 0.99
     """Discount, of returns and, as gamma**t, of the score term."""
-    learning_rate: float = 1.5e-2
+    learning_rate: float = 3e-2
     """Adam's step size for the policy."""
     critic_learning_rate: float = 3e-2
     """Adam's step size for the critic, whose values are the baseline."""
-    critic_epochs: int = 2
+    critic_epochs: int = 1
     """Passes of the critic over one batch of episodes."""
-    critic_batch: int = 512
+    critic_batch: int = 1024
     """Steps, at most, in one of the critic's minibatches."""
     hidden: tuple[int, ...] = (64, 64)
     """Widths of the tanh layers of policy and critic."""
@@ -47,7 +47,7 @@ class ReinforceConfig:
     """Steps after which an episode is cut."""
     decay_to: float = 1.0
     """Share of the learning rates that is left at total_steps, falling linearly; 1 keeps them."""
-    total_steps: int = 200_000
+    total_steps: int = 300_000
     """Environment steps after which training stops."""
     stop_return: float | None = None
     """Mean return of the last 100 training episodes at which training stops; None goes on."""
@@ -60,21 +60,21 @@ class ReinforceConfig:
 class PPOConfig:
     """Numbers of PPO; the defaults solve CartPole-v1."""
 
-    envs: int = 64
+    envs: int = 100
     """Environments side by side."""
     rollout_steps: int = 32
     """Steps in each environment between updates."""
-    gamma: float = 0.98
+    gamma: float = 0.99
     """Discount."""
-    lam: float = 0.9
+    lam: float = 0.95
     """Mixing of n-step estimates in the advantages: 0 is one step, 1 the whole return."""
     epsilon: float = 0.2
     """Clip range of the ratio."""
-    learning_rate: float = 7e-3
+    learning_rate: float = 8e-3
     """Adam's step size for policy and critic."""
     epochs: int = 2
     """Passes over one batch."""
-    minibatches: int = 8
+    minibatches: int = 6
     """Parts a batch is split into in each pass."""
     value_weight: float = 0.5
     """Weight of the critic's squared error in the loss."""
@@ -86,9 +86,9 @@ class PPOConfig:
     """Widths of the tanh layers of policy and critic."""
     scale_observations: bool = False
     """Whether the networks see observations of mean 0 and spread 1; for continuous control."""
-    scale_rewards: bool = False
+    scale_rewards: bool = True
     """Whether rewards are divided by the spread of the discounted returns."""
-    decay_to: float = 1.0
+    decay_to: float = 0.1
     """Share of the learning rates that is left at total_steps, falling linearly; 1 keeps them."""
     total_steps: int = 200_000
     """Environment steps after which training stops."""
@@ -103,13 +103,13 @@ class PPOConfig:
 class TRPOConfig:
     """Numbers of TRPO; the defaults learn CartPole-v1."""
 
-    envs: int = 48
+    envs: int = 64
     """Environments side by side."""
-    rollout_steps: int = 64
+    rollout_steps: int = 48
     """Steps in each environment between updates."""
     gamma: float = 0.98
     """Discount."""
-    lam: float = 0.95
+    lam: float = 0.97
     """Mixing of n-step estimates in the advantages: 0 is one step, 1 the whole return."""
     delta: float = 0.03
     """Size of the trust region: mean KL from the old policy, in nats."""
@@ -121,7 +121,7 @@ class TRPOConfig:
     """One in how many steps of a batch enters the Fisher matrix; the line search asks them all."""
     critic_learning_rate: float = 2e-2
     """Adam's step size for the critic."""
-    critic_epochs: int = 4
+    critic_epochs: int = 2
     """Passes of the critic over one batch."""
     minibatches: int = 4
     """Parts a batch is split into in each pass of the critic."""
@@ -129,11 +129,11 @@ class TRPOConfig:
     """Widths of the tanh layers of policy and critic."""
     scale_observations: bool = False
     """Whether the networks see observations of mean 0 and spread 1; for continuous control."""
-    scale_rewards: bool = False
+    scale_rewards: bool = True
     """Whether rewards are divided by the spread of the discounted returns."""
     decay_to: float = 1.0
     """Share of the learning rates that is left at total_steps, falling linearly; 1 keeps them."""
-    total_steps: int = 200_000
+    total_steps: int = 300_000
     """Environment steps after which training stops."""
     stop_return: float | None = None
     """Mean return of the last 100 training episodes at which training stops; None goes on."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -15,7 +16,6 @@ from course_lib.optimiser import Adam
 from course_lib.policies import Policy, critic_for, policy_for
 from course_lib.reference import (
     conjugate_gradient,
-    fisher_vector_product,
     gae,
     line_search,
     surrogate,
@@ -104,14 +104,17 @@ def trust_region_step(
     """
     theta = parameters_to_vector(policy.parameters()).detach()
     advantages = prepare(batch.advantages)
-    old = distribution_at(policy, theta, batch.observations)
+
+    @cache  # a candidate is asked for its KL and for its surrogate
+    def policy_at(candidate: Tensor) -> Distribution:
+        return distribution_at(policy, candidate, batch.observations)
 
     def objective(candidate: Tensor) -> Tensor:
-        log_probs = distribution_at(policy, candidate, batch.observations).log_prob(batch.actions)
+        log_probs = policy_at(candidate).log_prob(batch.actions)
         return surrogate(log_probs, batch.log_probs, advantages)
 
     def mean_kl(candidate: Tensor) -> Tensor:
-        return kl_divergence(old, distribution_at(policy, candidate, batch.observations)).mean()
+        return kl_divergence(policy_at(theta), policy_at(candidate)).mean()
 
     some = batch.observations[:: config.fisher_every]
     with torch.no_grad():
@@ -120,9 +123,7 @@ def trust_region_step(
     def mean_kl_at_some(candidate: Tensor) -> Tensor:
         return kl_divergence(old_at_some, distribution_at(policy, candidate, some)).mean()
 
-    def fisher_times(vector: Tensor) -> Tensor:
-        return fisher_vector_product(mean_kl_at_some, theta, vector, config.damping)
-
+    fisher_times = fisher_products(mean_kl_at_some, theta, config.damping)
     leaf = theta.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(objective(leaf), leaf)
     direction = conjugate_gradient(fisher_times, gradient, config.cg_iterations)
@@ -136,6 +137,23 @@ def trust_region_step(
         used = mean_kl(accepted).item()
     vector_to_parameters(accepted, policy.parameters())
     return {"kl": used, "gain": gain}
+
+
+def fisher_products(
+    mean_kl: Callable[[Tensor], Tensor], theta: Tensor, damping: float
+) -> Callable[[Tensor], Tensor]:
+    """v -> fisher_vector_product(mean_kl, theta, v, damping), for many v at one theta.
+
+    The first of its two gradients does not depend on v, and is worked out once for all of them.
+    """
+    theta = theta.detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(mean_kl(theta), theta, create_graph=True)
+
+    def product(vector: Tensor) -> Tensor:
+        (hessian_times,) = torch.autograd.grad(gradient, theta, vector, retain_graph=True)
+        return hessian_times + damping * vector
+
+    return product
 
 
 def distribution_at(policy: Policy, theta: Tensor, observations: Tensor) -> Distribution:

@@ -14,13 +14,19 @@ from course_lib.reference import (
     baseline_loss,
     clipped_surrogate,
     conjugate_gradient,
+    fisher_vector_product,
     gae,
     kl,
     returns_to_go,
 )
 from course_lib.reference.ppo_agent import train_ppo
 from course_lib.reference.reinforce_agent import padded_returns, policy_losses, train_reinforce
-from course_lib.reference.trpo_agent import distribution_at, train_trpo, trust_region_step
+from course_lib.reference.trpo_agent import (
+    distribution_at,
+    fisher_products,
+    train_trpo,
+    trust_region_step,
+)
 from course_lib.rollout import collect_episodes, make_envs
 from course_lib.seeding import draw_seed, new_generator
 from course_lib.training import (
@@ -244,6 +250,27 @@ def test_trust_region_step_gains_and_stays_inside_while_it_uses_what_it_may(env_
     gain = (ratio * normalise(advantages)).mean() - normalise(advantages).mean()
     assert gain.item() == pytest.approx(statistics["gain"], rel=1e-6)
     assert gain > 0
+
+
+@pytest.mark.parametrize("env_id", ["CartPole-v1", "Pendulum-v1"])
+def test_fisher_products_with_one_graph_are_the_fisher_vector_product(env_id):
+    envs = make_envs(env_id, 2)
+    policy = policy_for(envs, (8,), generator=new_generator(0)).double()
+    at = torch.randn(
+        (50, *policy.observation_shape), generator=new_generator(1), dtype=torch.float64
+    )
+    theta = torch.nn.utils.parameters_to_vector(policy.parameters()).detach()
+    old = distribution_at(policy, theta + 0.1, at)  # where the gradient is not 0 either
+
+    def mean_kl(candidate):
+        return torch.distributions.kl_divergence(old, distribution_at(policy, candidate, at)).mean()
+
+    multiply = fisher_products(mean_kl, theta, 0.1)
+    for seed in range(3):
+        vector = torch.randn(theta.shape, generator=new_generator(seed), dtype=torch.float64)
+        wanted = fisher_vector_product(mean_kl, theta, vector, 0.1)
+        assert (wanted - 0.1 * vector).abs().max() > 1e-3
+        torch.testing.assert_close(multiply(vector), wanted)
 
 
 def test_trust_region_direction_is_the_dense_solve():
@@ -559,7 +586,7 @@ def test_learning_rate_falls_linearly_to_the_share_that_is_asked_for():
     for steps, wanted in [(0, 3.0), (500, 1.8), (1000, 0.6)]:
         history = History(updates=[{"steps": float(steps)}])
         assert decayed(3.0, config, history) == pytest.approx(wanted)
-    assert decayed(3.0, PPOConfig(), History(updates=[{"steps": 1e5}])) == 3.0
+    assert decayed(3.0, PPOConfig(decay_to=1.0), History(updates=[{"steps": 1e5}])) == 3.0
 
 
 @pytest.mark.parametrize(("train", "config"), AGENTS, ids=NAMES)
