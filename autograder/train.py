@@ -33,7 +33,7 @@ def train_agent(
         typer.Option(help="A gymnasium environment's id, or tensor/CartPole-v1: on the device."),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(min=0, help="Seed of everything [default: 0].")
+        int | None, typer.Option(min=0, help="Seed of everything; 0 unless given.")
     ] = None,
     steps: Annotated[
         int | None, typer.Option(min=1, help="Environment steps in all: total_steps.")
@@ -47,10 +47,15 @@ def train_agent(
     ] = None,
     without: Annotated[
         list[str] | None,
-        typer.Option(metavar="DETAIL", help="Leave a detail out, as clip; may be given again."),
+        typer.Option(
+            metavar="DETAIL",
+            help="Leave out clip, epochs, gae, entropy, advantage-normalisation, bootstrapping or "
+            "decay; may be given again.",
+        ),
     ] = None,
     folder: Annotated[
-        Path | None, typer.Option(help="Where everything goes; new [default: under build/runs].")
+        Path | None,
+        typer.Option(help="A new folder for everything; under build/runs unless given."),
     ] = None,
     resume: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Go on with the run in this folder.")
