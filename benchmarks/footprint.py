@@ -7,7 +7,10 @@ length, so that twice the size is twice the steps), from 512 environments times 
 doubled. Each size has a fresh process: process seconds, the least of the rounds, one thread; and
 the peak of resident memory over what the process held after a small training. The exponent k is
 fitted to cost = c * size^k: 1 is linear, and less where a fixed cost is shared by more.
-Import: user and system seconds of fresh processes, the three statements in turn, medians.
+Import: user and system seconds of fresh processes, the three statements in turn, medians. Here
+what training needs cost 0.9 % over `import torch` (of 12 each: 2.37 s and 2.39 s), for it loads
+nothing that torch has not loaded; PPO's update 0.11 s and 11 MB at 512 x 32, 1.63 s and 172 MB at
+8192 x 32, exponents of 0.96 and 1.00.
 """
 
 from __future__ import annotations
@@ -167,12 +170,12 @@ def main() -> None:
         return
     report: dict[str, Any] = {"machine": facts()}
     report["import"] = import_seconds(options.imports)
+    print_imports(report["import"])
     report["growth"] = [
         row for agent in AGENTS for row in growth(agent, options.doublings, options.rounds)
     ]
     report["load_after"] = facts()["load"]
     print_growth(report["growth"])
-    print_imports(report["import"])
     if options.json:
         options.json.write_text(json.dumps(report, indent=1))
         print(f"wrote {options.json}")
