@@ -62,6 +62,7 @@ EVERYTHING = Settings(
         value_weight=0.5,
         entropy_weight=0.01,
         max_grad_norm=0.5,
+        scale_rewards=False,
         decay_to=0.1,
         total_steps=50_000,
     ),

@@ -45,6 +45,16 @@ def test_every_step_is_torchs(max_norm):
     assert (flat.theta - Adam(modules(), 0.01).theta).abs().max() > 0.05
 
 
+def test_terms_of_a_loss_make_one_step_down_their_sum():
+    ours, theirs = modules(), modules()
+    at_once, in_turn = Adam(ours, 0.01), Adam(theirs, 0.01)
+    norm = at_once.minimise(loss_of(ours, 0) + 2 * loss_of(ours, 1))
+    terms = (weight * loss_of(theirs, step) for weight, step in ((1, 0), (2, 1)))
+    assert in_turn.minimise(terms) == pytest.approx(norm, rel=1e-6)
+    torch.testing.assert_close(at_once.theta, in_turn.theta)
+    assert in_turn.steps == 1
+
+
 def test_a_loss_that_is_not_a_number_changes_nothing_and_says_so():
     pair = modules()
     optimiser = Adam(pair, 0.01)

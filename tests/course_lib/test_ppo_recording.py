@@ -15,7 +15,14 @@ from course_lib.reference.ppo_agent import train_ppo
 from course_lib.training import PPOConfig
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "ppo_on_cartpole.py"
-SMALL = PPOConfig(envs=8, rollout_steps=16, hidden=(8,), total_steps=300)
+SMALL = PPOConfig(
+    envs=8,
+    rollout_steps=16,
+    hidden=(8,),
+    scale_rewards=False,
+    decay_to=1.0,
+    total_steps=300,
+)
 
 
 @pytest.fixture(scope="module")

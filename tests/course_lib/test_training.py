@@ -437,9 +437,26 @@ def test_agent_solves_cartpole_from_several_seeds(train, config, seed):
     assert history.mean_return(100) >= 475
 
 
+def test_nothing_is_learned_from_the_batch_that_reaches_the_goal():
+    sizes = []
+
+    def update(batch):
+        sizes.append(len(batch))
+        return {"size": float(len(batch))}
+
+    # The episodes of the environments of 2, 4 and 1 steps return 3, 10 and 1.
+    config = PPOConfig(envs=3, rollout_steps=30, total_steps=900, stop_return=3.0)
+    _, history = loop(train_on_steps, config, advantages=gae, update=update)
+    assert history.mean_return() >= 3.0
+    assert len(history.episode_returns) >= 100
+    assert 0 < len(sizes) == len(history.updates) - 1
+    assert "size" not in history.updates[-1]
+    assert history.steps == 90 * len(history.updates) < 900
+
+
 def test_reinforces_batched_loss_is_the_mean_of_the_episodes_baseline_losses():
     """The agent's padded returns and loss are the homework's functions, episode by episode."""
-    envs = make_envs("CartPole-v1", 5)
+    envs = make_envs("CartPole-v1", 150)
     generator = new_generator(3)
     policy = policy_for(envs, (8,), generator=generator).double()
     critic = critic_for(envs, (8,), generator=generator).double()
@@ -448,7 +465,9 @@ def test_reinforces_batched_loss_is_the_mean_of_the_episodes_baseline_losses():
     assert min(lengths) < max(lengths) == 25
     returns = padded_returns(rollout, 0.9)
     values = critic(rollout.observations).detach()
-    loss = sum(policy_losses(policy, rollout, returns - values, 0.9))
+    terms = list(policy_losses(policy, rollout, returns - values, 0.9))
+    assert len(terms) > 1
+    loss = sum(terms)
     each = []
     for n, length in enumerate(lengths):
         wanted = returns_to_go(rollout.rewards[:length, n], 0.9)
