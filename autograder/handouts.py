@@ -160,15 +160,13 @@ def _draft_pages(
             stale[stem] = notebook
         files[file] = read(root / file)
     with tempfile.TemporaryDirectory(prefix="course-pages-") as name:
-        prints, site = Path(name) / "pdf", Path(name) / "site"
-        for path in pdf.build_pdfs(stale, {}, prints, progress):
+        for path in pdf.build_pdfs(stale, {}, Path(name), progress):
             files[f"{PRINTS}{path.name}"] = path.read_bytes()
-        for _, [file] in parts.values():
-            replace(prints / Path(file).name, files[file])
-        build_site(root, lectures, homeworks, site, progress, prints, coverage)
-        for path in sorted(site.rglob("*")):
-            if path.is_file():
-                files[SITE + path.relative_to(site).as_posix()] = path.read_bytes()
+        pdfs = {Path(file).stem: files[file] for _, [file] in parts.values()}
+        site = Path(name) / "site"
+        build_site(root, lectures, homeworks, site, progress, coverage, pdfs)
+        for path in sorted(path for path in site.rglob("*") if path.is_file()):
+            files[SITE + path.relative_to(site).as_posix()] = path.read_bytes()
     return Draft("pages", key, files, (PRINTS, SITE), parts)
 
 

@@ -443,6 +443,129 @@ def test_a_failed_build_leaves_the_last_handouts(copy):
         homework.write_text(texts[1])
 
 
+# Only what changed is built, and all of it or nothing is put in its place.
+
+
+@pytest.fixture
+def quick(project, monkeypatch):
+    """The project with one made-up handout in place of the real ones; what was built for it."""
+    built = []
+    content = b"one"
+
+    def draft(root, key, progress):
+        built.append("handouts")
+        files = {"notebooks/lectures/01_x.ipynb": content, "notebooks/homework/hw1.ipynb": RELEASE}
+        return handouts.Draft("handouts", key, files, ("notebooks/lectures/",))
+
+    monkeypatch.setattr(handouts, "_draft_handouts", draft)
+    return project, built
+
+
+RELEASE = notebook_bytes(nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# HW")]))
+
+
+def test_what_stands_is_not_built_again_unless_it_or_its_source_is_touched(quick):
+    project, built = quick
+    [lecture, homework] = handouts.build_handouts(project)
+    assert (lecture.read_bytes(), len(built)) == (b"one", 1)
+    assert handouts.build_handouts(project) == [lecture, homework]
+    assert len(built) == 1
+    touches = [
+        lambda: lecture.write_bytes(b"edited by hand"),
+        lecture.unlink,
+        lambda: lecture.with_name("02_left_over.ipynb").write_bytes(b"{}"),
+        lambda: (project / "notebooks" / "src" / "homework" / "new.py").write_text("# %%\n"),
+        lambda: (project / "build" / "notes" / "handouts.json").write_text("{"),
+    ]
+    for number, touch in enumerate(touches, start=2):
+        touch()
+        assert handouts.build_handouts(project) == [lecture, homework]
+        assert len(built) == number
+        assert [path.name for path in lecture.parent.iterdir()] == ["01_x.ipynb"]
+        assert lecture.read_bytes() == b"one"
+    kept = lecture.parent / ".ipynb_checkpoints" / "01_x.ipynb"
+    kept.parent.mkdir()
+    kept.write_bytes(b"by Jupyter")
+    assert handouts.build_handouts(project)
+    assert len(built) == number
+    assert kept.exists()
+
+
+def lectures_of(texts):
+    """Executed lectures, made up: stem -> what it says."""
+    cell = nbformat.v4.new_markdown_cell
+    new = nbformat.v4.new_notebook
+    return {stem: new(cells=[cell(f"# {text}", id=stem)]) for stem, text in texts.items()}
+
+
+def test_a_lecture_that_changed_brings_its_own_pdf_only(quick, monkeypatch):
+    project, built = quick
+    texts = {"01_x": "One", "02_y": "Two"}
+    sites = []
+
+    def site(root, lectures, homeworks, target, progress, coverage, pdfs):
+        sites.append((sorted(lectures), sorted(homeworks), sorted(pdfs), coverage[:6]))
+        target.mkdir()
+        (target / "index.html").write_text(" ".join(texts.values()))
+        (target / f"{len(sites)}.html").write_text("a page")
+
+    def run(root, progress):
+        if "boom" in texts.values():
+            raise HandoutError("01_x.py, cell 3 (x): boom")
+        return lectures_of(texts)
+
+    monkeypatch.setattr("autograder.execution.executed_lectures", run)
+    monkeypatch.setattr("autograder.site.build_site", site)
+    written = handouts.build_everything(project)
+    assert [path.relative_to(project).as_posix() for path in written] == [
+        "notebooks/lectures/01_x.ipynb",
+        "notebooks/homework/hw1.ipynb",
+        "notebooks/COVERAGE.md",
+        "build/pdf/01_x.pdf",
+        "build/pdf/02_y.pdf",
+        "build/pdf/hw1.pdf",
+        "build/site/index.html",
+    ]
+    assert sites == [(["01_x", "02_y"], ["hw1"], ["01_x", "02_y", "hw1"], "# What")]
+    assert handouts.build_everything(project) == written
+    assert len(built) == len(sites) == 1
+
+    printed = []
+    monkeypatch.setattr(
+        "autograder.pdf.pdf_bytes", lambda stem, _: printed.append(stem) or b"%PDF anew"
+    )
+    source = project / "notebooks" / "src" / "lectures" / "01_x.py"
+    source.parent.mkdir(exist_ok=True)
+    source.write_text("# edited")
+    texts["01_x"] = "One and more"
+    handouts.build_everything(project)
+    assert printed == ["01_x"]
+    assert (project / "build" / "pdf" / "01_x.pdf").read_bytes() == b"%PDF anew"
+    pages = {path.name for path in (project / "build" / "site").iterdir()}
+    assert pages == {"index.html", "2.html"}
+
+    (project / "build" / "pdf" / "02_y.pdf").write_bytes(b"edited by hand")
+    del texts["01_x"]
+    handouts.build_everything(project)
+    assert printed == ["01_x", "02_y"]
+    assert {p.name for p in (project / "build" / "pdf").iterdir()} == {"02_y.pdf", "hw1.pdf"}
+
+    # A lecture that fails leaves everything as it was, the quick handouts too.
+    before = {p: p.read_bytes() for p in project.rglob("*") if p.is_file()}
+    source.write_text("# edited again")
+    texts["02_y"] = "boom"
+    monkeypatch.setattr(
+        handouts,
+        "_draft_handouts",
+        lambda root, key, progress: handouts.Draft("handouts", key, {"new.ipynb": b""}, ()),
+    )
+    with pytest.raises(HandoutError, match="cell 3"):
+        handouts.build_everything(project)
+    assert before | {source: b"# edited again"} == {
+        p: p.read_bytes() for p in project.rglob("*") if p.is_file()
+    }
+
+
 @pytest.mark.parametrize("homework", list(HOMEWORKS))
 def test_real_homework_asks_every_check_once_and_something_in_words(root, homework):
     notebook = homework_notebook(assignments.homework_path(root, homework), HOMEWORKS[homework])
