@@ -95,9 +95,15 @@ def load_checkpoint(path: Path, run: Run) -> str:
     history = run.history
     history.episode_returns[:] = tensors["history.episode_returns"].tolist()
     history.episode_steps[:] = tensors["history.episode_steps"].tolist()
+    rows = tensors["history.updates"].tolist()
+    # What an update did not report is NaN here. A mean return may be NaN; nothing else was let by.
     history.updates[:] = [
-        dict(zip(header["updates"], row, strict=True))
-        for row in tensors["history.updates"].tolist()
+        {
+            name: value
+            for name, value in zip(header["updates"], row, strict=True)
+            if name == "mean_return" or not math.isnan(value)
+        }
+        for row in rows
     ]
     cursor = _under(tensors, "cursor.")
     if problem:

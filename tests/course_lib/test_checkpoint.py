@@ -19,7 +19,7 @@ from course_lib.reference.reinforce_agent import train_reinforce
 from course_lib.reference.trpo_agent import train_trpo
 from course_lib.rollout import make_envs
 from course_lib.seeding import new_generator
-from course_lib.training import PPOConfig, ReinforceConfig, Run, TRPOConfig
+from course_lib.training import History, PPOConfig, ReinforceConfig, Run, TRPOConfig
 
 SCALED = {"scale_observations": True, "scale_rewards": True}
 COMMON = {"envs": 4, "hidden": (8,), "decay_to": 0.1}
@@ -262,6 +262,20 @@ def test_a_policy_can_be_read_back_alone(tmp_path):
     load_part(path, "policy", other)
     at = torch.randn((5, 4), generator=new_generator(2))
     assert torch.equal(saved.logits(at), other.logits(at))
+
+
+def test_a_history_comes_back_as_it_was_also_where_an_update_reported_nothing(tmp_path):
+    path = tmp_path / "checkpoint.safetensors"
+    nan = float("nan")
+    for updates in [
+        [],
+        [{"steps": 8.0, "mean_return": nan, "kl": 0.1}, {"steps": 16.0, "mean_return": 3.0}],
+    ]:
+        run, other = Run(), Run(history=History([5.0], [1], [{"steps": 1.0}]))
+        run.history.updates.extend(updates)
+        save_checkpoint(path, run, {})
+        load_checkpoint(path, other)
+        assert repr(other.history) == repr(run.history)
 
 
 def test_reading_a_checkpoint_runs_nothing(tmp_path):
