@@ -74,7 +74,7 @@ def plot_tv_against_kl(ax: Axes, tv: Tensor, kl: Tensor) -> Axes:
     ax.set_ylim(0, 3)
     ax.set_xlabel("total variation, TV")
     ax.set_ylabel("KL divergence (nats)")
-    ax.legend(frameon=False)
+    ax.legend(framealpha=0.95, edgecolor="white")  # over dots
     return frameless(ax)
 
 
