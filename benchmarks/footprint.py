@@ -7,8 +7,8 @@ length, so that twice the size is twice the steps), from 1024 environments times
 doubled; its episodes last 200 steps. Each size has a fresh process: process seconds, the least of
 the rounds, one thread; and the peak of resident memory over what the process held after a small
 training. The exponent k is fitted to cost = c * size^k: 1 is linear, and less where a fixed cost is
-shared by more. On a busy machine, PPO and TRPO had exponents of 0.86 to 0.95 in time and 0.93 to
-0.95 in memory.
+shared by more. On a busy machine and from 512 x 32 on, PPO and TRPO had 0.86 to 0.95 in time and
+0.93 to 0.95 in memory.
 Import: user and system seconds of fresh processes, the three statements in turn, medians. On the
 same machine what training needs was within the noise of `import torch`, from -2.5 % to +0.9 %: it
 loads nothing that torch has not loaded.
