@@ -177,7 +177,7 @@ def draw(settings: Settings, runs: dict[str, list[Any]], target: Path) -> None:
     down = math.ceil(len(names) / across)
     figure = Figure(figsize=(5.2 * across, 3.1 * down), facecolor="white", layout="constrained")
     FigureCanvasAgg(figure)
-    panels = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True)
+    panels = figure.subplots(down, across, squeeze=False, sharey=True)
     width = settings.config.total_steps / POINTS
     middles = [(k + 0.5) * width for k in range(POINTS)]
     for ax, name in zip(panels.flat, names, strict=False):
