@@ -68,7 +68,7 @@ def train_agent(
 
     Ctrl-C stops after the update that runs, and --resume goes on from there bit for bit.
     """
-    import torch
+    from threadpoolctl import threadpool_limits
 
     from course_lib.reference import launch
     from course_lib.run_folder import Stopped
@@ -77,7 +77,7 @@ def train_agent(
     values = parse_changes(changes or [])
     if steps is not None:
         values["total_steps"] = steps
-    torch.set_num_threads(1)  # networks of this size gain nothing from more
+    threadpool_limits(1)  # networks of this size only lose by more
     options: dict[str, Any] = {"video": video, "bar": not as_json, "device": device}
     started = time.monotonic()
     try:
