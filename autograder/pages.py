@@ -20,8 +20,8 @@ from sphinx.errors import NoUri
 from sphinx.writers.html5 import HTML5Translator
 
 ERRATUM = re.compile(r"(?:Erratum )?(E\d+)\b")  # how an erratum's bold first words begin
-CLAIMED = re.compile(r"\(((?:[CE]\d+(?:, )?)+)\)$")  # how a heading ends: (C14)
-NAMED = re.compile(r"\b(?:([CE]\d+)|[Ll]ecture (\d+)|hw(\d+)|[Hh]omework (\d+))\b")
+CLAIMED = re.compile(r"\(((?:[CEG]\d+(?:, )?)+)\)$")  # how a heading ends: (C14)
+NAMED = re.compile(r"\b(?:([CEG]\d+)|[Ll]ecture (\d+)|hw(\d+)|[Hh]omework (\d+))\b")
 HOMEWORK = re.compile(r"\bhw\d|[Hh]omework \d")
 # No link is put inside these: they are links, code or mathematics, or they name the place itself.
 SILENT = (
