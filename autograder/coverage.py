@@ -10,18 +10,19 @@ from urllib.parse import quote
 
 from nbformat.notebooknode import NotebookNode
 
-TAG = re.compile(r"[CE]\d+")
-HEADING = re.compile(r"^###? (.*?)(?: \(((?:[CE]\d+(?:, )?)+)\))?$", re.MULTILINE)
+TAG = re.compile(r"[CEG]\d+")
+HEADING = re.compile(r"^###? (.*?)(?: \(((?:[CEG]\d+(?:, )?)+)\))?$", re.MULTILINE)
 ERRATUM = re.compile(r"^> \*\*(?:Erratum )?(E\d+)\b(.*?)\*\*(.*)", re.MULTILINE)
 RIGHT = re.compile(r"\*\*Right is:\*\* (.*)")
+KINDS = {"C": "Claims", "E": "Errata", "G": "On to GRPO"}
 CHECK, CONTROL, RESULT = 72, 72, 72  # signs at most
 
 HEAD = """\
 # What the lectures claim, and the check of each
 
-Built by `course handouts` from the executed lectures: {claims} claims (C) and {errata} errata (E) \
-of the slides and the note, by {assertions} assertions. Every one held; a lecture in which one \
-does not hold cannot be built.
+Built by `course handouts` from the executed lectures: {C} claims (C) and {E} errata (E) of the \
+slides and the note, and {G} claims of our own that go on to GRPO (G), by {assertions} assertions. \
+Every one held; a lecture in which one does not hold cannot be built.
 
 - **check**: the first assertion of the cells that carry the tag, and how many more there are.
 - **control**: a wrong quantity that the same cells show to be noticed.
@@ -54,15 +55,13 @@ def coverage_table(lectures: Mapping[str, NotebookNode]) -> str:
     rows = [row for stem, notebook in lectures.items() for row in coverage_rows(stem, notebook)]
     rows.sort(key=lambda row: (row.tag[0], int(row.tag[1:])))
     cells = [cell for notebook in lectures.values() for cell in notebook.cells]
-    counts = {
-        "claims": len({row.tag for row in rows if row.tag[0] == "C"}),
-        "errata": len({row.tag for row in rows if row.tag[0] == "E"}),
+    counts = {kind: len({row.tag for row in rows if row.tag[0] == kind}) for kind in KINDS} | {
         "assertions": sum(
             len(_assertions(cell.source)) for cell in cells if cell.cell_type == "code"
         ),
     }
     parts = [HEAD.format(**counts)]
-    for kind, title in (("C", "Claims"), ("E", "Errata")):
+    for kind, title in KINDS.items():
         parts.append(f"## {title}\n\n| | what | where | check | control | result |")
         parts[-1] += "\n|---|---|---|---|---|---|\n"
         parts[-1] += "\n".join(markdown_row(row) for row in rows if row.tag[0] == kind) + "\n"

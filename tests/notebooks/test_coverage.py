@@ -14,6 +14,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from autograder.coverage import coverage_rows, coverage_table, markdown_row
 
 CLAIMS = [f"C{number:02}" for number in range(1, 88)]
+# Lecture 8 goes on past the slides and the note; what it claims there is not in their list.
+GRPO = [f"G{number}" for number in range(1, 9)]
 ERRATA = [f"E{number}" for number in range(1, 20)]
 # The note's exercises, asked in homework: their identities are claims of the lectures.
 EXERCISES = "C79"
@@ -23,7 +25,7 @@ EXERCISES = "C79"
 def table():
     """The cells of each row of the committed table, by its first."""
     text = (NOTEBOOKS / "COVERAGE.md").read_text(encoding="utf-8")
-    rows = [line for line in text.splitlines() if re.match(r"\| [CE]\d", line)]
+    rows = [line for line in text.splitlines() if re.match(r"\| [CEG]\d", line)]
     return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in rows]
 
 
@@ -39,10 +41,8 @@ def lectures():
 
 
 def test_the_lectures_together_plant_a_mistake_in_every_claim_and_erratum():
-    # Lecture 8 goes on past the slides and the note; what it claims there is not in their list.
-    ours = [claim for checks in lectures() for claim in checks.claims]
-    claimed = Counter(claim for claim in ours if claim.startswith("C"))
-    assert claimed == Counter(set(CLAIMS) - {EXERCISES})
+    claimed = Counter(claim for checks in lectures() for claim in checks.claims)
+    assert claimed == Counter({*CLAIMS, *GRPO} - {EXERCISES})
     assert {erratum for checks in lectures() for erratum in checks.errata} == set(ERRATA)
     words = {word for checks in lectures() for name in checks.planted for word in name.split()}
     assert words >= set(claimed) | set(ERRATA)
@@ -64,13 +64,20 @@ def test_the_exercises_are_identities_in_which_a_mistake_is_planted():
 def test_the_table_holds_every_claim_and_erratum_with_check_and_control(table):
     tags = [row[0] for row in table]
     assert tags == sorted(tags, key=lambda tag: (tag[0], int(tag[1:])))
-    assert set(tags) == {*CLAIMS, *ERRATA}
+    assert set(tags) == {*CLAIMS, *ERRATA, *GRPO}
     for tag, what, where, check, control, result in table:
         assert what
         assert where
         assert check.startswith("`")
         assert control or tag[0] == "E"
         assert result
+
+
+def test_the_table_counts_what_is_there():
+    paths = sorted(NOTEBOOKS.glob("lectures/*.ipynb"))
+    fresh = coverage_table({path.stem: nbformat.read(path, 4) for path in paths})
+    committed = (NOTEBOOKS / "COVERAGE.md").read_text(encoding="utf-8")
+    assert committed.partition("## Claims")[0] == fresh.partition("## Claims")[0]
 
 
 def test_every_link_of_the_table_leads_to_a_heading(table):
@@ -115,7 +122,7 @@ def test_a_row_tells_claim_check_control_and_result():
         "| `x == 2` and 1 more | glued | `x is; 2` |"
     )
     text = coverage_table({"02_sums": notebook})
-    assert "1 claims (C) and 0 errata (E)" in text
+    assert "1 claims (C) and 0 errata (E) of the slides" in text
     assert "by 3 assertions" in text
 
 

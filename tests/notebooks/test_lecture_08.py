@@ -29,7 +29,10 @@ class TestLecture08(LectureChecks):
         "G1": ("q, R, S), target)", "q, R / length, S), target)"),
         "G1 mask": ("q, R - 1, text_scores(filled, valid))", "q, R - 1, no_mask)"),
         "G2": ("(G - 1) / G * target)", "G / (G + 1) * target)"),
-        "G2 others": ("over_all_groups(others_mean, G), target)", "group_mean(target) / G, target)"),
+        "G2 others": (
+            "over_all_groups(others_mean, G), target)",
+            "group_mean(target) / G, target)",
+        ),
         "G3": ("factor(J[None], G) * target)", "factor(J[None], G + 1) * target)"),
         "G3 limit": ("torch.tensor(15.0).sqrt()", "torch.tensor(16.0).sqrt()"),
         "G4": ("third = summed / 3", "third = averaged / 3"),
