@@ -50,7 +50,7 @@ if (button.clock) {
   stop();
 } else {
   if (input.value == input.max) to(0);
-  button.textContent = '\\u23F8\\uFE0E';
+  button.textContent = '\\u2016';
   button.setAttribute('aria-label', 'pause ' + input.dataset.label);
   input.addEventListener('pointerdown', stop, {once: true});
   input.addEventListener('keydown', stop, {once: true});

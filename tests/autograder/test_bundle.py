@@ -336,6 +336,7 @@ def errors_of(unpacked, notebook):
     return json.loads(done.stdout.strip().split("\n")[-1])
 
 
+@pytest.mark.slow  # tests/notebooks runs them with the answers out of reach
 def test_lectures_run_top_to_bottom_in_the_bundle(unpacked):
     lectures = sorted((unpacked / "notebooks" / "lectures").glob("*.ipynb"))
     assert lectures

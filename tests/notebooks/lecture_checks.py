@@ -9,7 +9,9 @@ import contextlib
 import io
 import math
 import re
+import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -57,8 +59,19 @@ class Watched(ast.NodeTransformer):
         return [*ast.parse(f"come_by.add(({self.cell}, {node.lineno}))").body, node]
 
 
+@contextlib.contextmanager
+def without_answers() -> Iterator[None]:
+    """As students are: importing an answer fails."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in sys.modules if name.startswith("course_lib.reference.")]:
+            patch.delitem(sys.modules, name)
+        patch.setitem(sys.modules, "course_lib.reference", None)
+        yield
+
+
+@without_answers()
 def run_lecture(stem: str) -> list[Run]:
-    """Every code cell, executed in order."""
+    """Every code cell, executed in order, where no answer can be imported."""
     come_by: set[tuple[int, int]] = set()  # also by a function that a later cell calls
     names: dict[str, Any] = {"__name__": "lecture", "come_by": come_by}
     done = []
