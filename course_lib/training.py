@@ -29,7 +29,7 @@ Watch = Callable[["Run"], None]
 class ReinforceConfig:
     """Numbers of REINFORCE with a baseline; the defaults solve CartPole-v1."""
 
-    envs: int = 72
+    envs: int = 96
     """Environments side by side, and so episodes in one update."""
     gamma: float = 0.99
     """Discount, of returns and, as gamma**t, of the score term."""
@@ -47,7 +47,7 @@ class ReinforceConfig:
     """Steps after which an episode is cut."""
     decay_to: float = 1.0
     """Share of the learning rates that is left at total_steps, falling linearly; 1 keeps them."""
-    total_steps: int = 300_000
+    total_steps: int = 500_000
     """Environment steps after which training stops."""
     stop_return: float | None = None
     """Mean return of the last 100 training episodes at which training stops; None goes on."""
@@ -66,11 +66,11 @@ class PPOConfig:
     """Steps in each environment between updates."""
     gamma: float = 0.99
     """Discount."""
-    lam: float = 0.95
+    lam: float = 0.97
     """Mixing of n-step estimates in the advantages: 0 is one step, 1 the whole return."""
     epsilon: float = 0.2
     """Clip range of the ratio."""
-    learning_rate: float = 8e-3
+    learning_rate: float = 1.3e-2
     """Adam's step size for policy and critic."""
     epochs: int = 2
     """Passes over one batch."""
