@@ -7,7 +7,6 @@ from lecture_checks import LectureChecks
 
 class TestLecture07(LectureChecks):
     stem = "07_ppo"
-    seconds = 50  # three sliders of two dozen pictures each
     claims: ClassVar = [*(f"C{number}" for number in range(62, 70)), "C87"]
     errata: ClassVar = ["E2", "E3", "E4", "E5", "E6", "E18", "E19"]
     planted: ClassVar = {
