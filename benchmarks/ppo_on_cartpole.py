@@ -32,6 +32,7 @@ from torch import Tensor, nn
 from course_lib.optimiser import Adam
 from course_lib.policies import Policy, critic_for, policy_for
 from course_lib.reference import clipped_surrogate, gae, surrogate
+from course_lib.reference.ablations import gae_to_the_limit
 from course_lib.rollout import collect, collect_episodes, make_envs
 from course_lib.training import (
     Batch,
@@ -108,19 +109,6 @@ def decided_weights(policy: Policy, critic: nn.Module, generator: torch.Generato
     last.weight.mul_(100)
 
 
-def ends_at_the_limit(
-    rewards: Tensor,
-    values: Tensor,
-    next_values: Tensor,
-    terminated: Tensor,
-    truncated: Tensor,
-    gamma: float,
-    lam: float,
-) -> Tensor:
-    """Advantages that take the time limit for an end."""
-    return gae(rewards, values, next_values, terminated | truncated, truncated, gamma, lam)
-
-
 @dataclass(frozen=True)
 class Variant:
     """The course's PPO with something changed; the defaults change nothing."""
@@ -168,7 +156,7 @@ def variants() -> dict[str, dict[str, Variant]]:
             "whole returns for GAE": knob(lam=1.0),
             "one minibatch": knob(minibatches=1),
             "4 environments": knob(envs=4, rollout_steps=512),
-            "time limit as an end": Variant(advantages=ends_at_the_limit),
+            "time limit as an end": Variant(advantages=gae_to_the_limit),
         },
     }
 

@@ -64,7 +64,7 @@ def test_the_time_limit_is_an_end_in_that_variant_alone(script: ModuleType) -> N
     one, flag = torch.ones(1, 1), torch.ones(1, 1, dtype=torch.bool)
     inputs = (one, 2 * one, 4 * one, ~flag, flag, 0.5, 1.0)  # cut off, and worth 4 from there
     assert script.gae(*inputs).item() == 1  # 1 + 0.5 * 4 - 2
-    assert script.ends_at_the_limit(*inputs).item() == -1  # 1 - 2
+    assert script.gae_to_the_limit(*inputs).item() == -1  # 1 - 2
 
 
 def test_a_sample_pushes_where_the_objective_has_a_gradient(script: ModuleType) -> None:
