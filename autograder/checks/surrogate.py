@@ -88,6 +88,10 @@ def no_exp(log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor) -> Tens
     return ((log_probs - old_log_probs.detach()) * advantages.detach()).mean()
 
 
+def no_exp_nothing_detached(log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor) -> Tensor:
+    return ((log_probs - old_log_probs) * advantages).mean()
+
+
 def no_gradient(log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor) -> Tensor:
     with torch.no_grad():
         return (torch.exp(log_probs - old_log_probs) * advantages).mean()
@@ -196,6 +200,14 @@ CHECK = Check(
             no_exp,
             "The advantages multiply the difference of the log-probabilities. The weight is a "
             "ratio of probabilities: what turns the one into the other?",
+            "07_ppo#C62",
+        ),
+        Misconception(
+            "exp is missing and nothing is held constant",
+            no_exp_nothing_detached,
+            "The advantages multiply the difference of the log-probabilities; the weight is a "
+            "quotient of probabilities. And gradients flow into the old policy and the advantages, "
+            "which are numbers from the batch.",
             "07_ppo#C62",
         ),
         Misconception(
