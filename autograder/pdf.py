@@ -23,14 +23,20 @@ TEMPLATE = Path(__file__).parent / "templates" / "pdf.typ"
 MARKDOWN = "gfm+smart"
 PANDOC = ["--columns=10000", "--fail-if-warnings"]
 POINTS_A_PIXEL = 0.55
+# Points at a page's foot that may stay empty, points around a picture, how far one may shrink.
+EMPTY, AROUND, SMALLEST = 80, 20, 0.8
+FEW = 0.15  # of the last page
 # What pandoc writes that typst sets badly, and what it must be. TeX's wide space comes out as none,
 # big brackets as letters of the text, a bar as a sign between two things, names of functions with a
-# space behind them; tables are centred, with a line under a header that is empty.
+# space behind them; tables are centred, with a line under a header that is empty. TeX's small
+# fraction comes out as large as any, so it goes in as a binomial, which nothing here needs.
+SMALL_FRACTION, BINOMIAL = r"\tfrac", r"\binom"
 MENDED = [
     (re.compile(r"#h\(0em\)"), "thick"),
     (re.compile(r"#scale\(x: 120%, y: 120%\)\[(\\.)\]"), r"lr(\1, size: #1.2em)"),
     (re.compile(r"#scale\(x: 180%, y: 180%\)\[(\\.)\]"), r"lr(\1, size: #1.8em)"),
     (re.compile(r"\\\|"), 'class("normal", bar.v)'),
+    (re.compile(r"\bbinom\("), "small("),
     (re.compile(r"(\"\)?) (?=\\[(),/])"), r"\1"),
     (re.compile(r"(\"\)) \. \$"), r"\1\. $"),
     (re.compile(r"align\(center\)\[#table\("), "align(left)[#table("),
@@ -76,14 +82,49 @@ def pdf_bytes(stem: str, notebook: NotebookNode) -> bytes:
         main = folder / "main.typ"
         main.write_text(source, encoding="utf-8", newline="\n")
         try:
-            compiler = typst.Compiler(str(main), root=name, ignore_system_fonts=True)
-            pages, warnings = compiler.compile_with_warnings(format="pdf")
+            return _pages(stem, main)
         except typst.TypstError as error:
             raise HandoutError(f"{stem}: typst cannot set it: {error.diagnostic}") from None
-    if warnings:
-        raise HandoutError(f"{stem}: typst warns: {warnings[0].diagnostic}")
-    assert isinstance(pages, bytes)
+
+
+def _pages(stem: str, main: Path) -> bytes:
+    """The pages of a document; closer set where that saves a last page with a few lines on it."""
+    pages, count, filled = _fitted(stem, main, closer=False)
+    if count > 1 and filled < FEW:
+        closer, shorter, _ = _fitted(stem, main, closer=True)
+        return closer if shorter < count else pages
     return pages
+
+
+def _fitted(stem: str, main: Path, closer: bool) -> tuple[bytes, int, float]:
+    """Pages, how many, how far the last is filled; no foot is left empty by the next picture.
+
+    A picture that would be pushed to the next page is made a little smaller if it then fits, or
+    else floats to the head of that page. That moves all that comes after, so it is done picture by
+    picture.
+    """
+    import typst
+
+    fits: dict[str, float] = {}
+    while True:
+        compiler = typst.Compiler(
+            str(main),
+            root=str(main.parent),
+            ignore_system_fonts=True,
+            sys_inputs={"fits": json.dumps(fits), "closer": json.dumps(closer)},
+        )
+        pages, warnings = compiler.compile_with_warnings(format="pdf")
+        if warnings:
+            raise HandoutError(f"{stem}: typst warns: {warnings[0].diagnostic}")
+        for place in json.loads(compiler.query("<place>", field="value")):
+            if place["pushed"] and place["left"] > EMPTY and place["path"] not in fits:
+                smaller = (place["left"] - AROUND) / place["height"]
+                fits[place["path"]] = round(smaller, 3) if smaller > SMALLEST else 0
+                break
+        else:
+            [last] = json.loads(compiler.query("<last>", field="value"))
+            assert isinstance(pages, bytes)
+            return pages, last["page"], last["filled"]
 
 
 def typst_source(stem: str, notebook: NotebookNode) -> tuple[str, dict[str, bytes]]:
@@ -115,7 +156,8 @@ def _title(notebook: NotebookNode) -> str:
 def _code(place: Cell, cell: NotebookNode, pictures: dict[str, bytes]) -> str:
     """A code cell and its outputs as one call of each of the template's functions."""
     outputs = cell.get("outputs", [])
-    calls = [f"#code({_string(cell.source)}, sticky: {'true' if outputs else 'false'})"]
+    prints = bool(outputs) and "image/png" not in outputs[0].get("data", {})
+    calls = [f"#code({_string(cell.source)}, sticky: {'true' if prints else 'false'})"]
     for output in outputs:
         data = output.get("data", {})
         if output.output_type == "stream":
@@ -152,9 +194,15 @@ def _pandoc(markdown: str) -> str | None:
     """Markdown as typst; None if there is something that pandoc does not understand."""
     import pypandoc
 
+    if BINOMIAL in markdown:
+        return None
     try:
         text: str = pypandoc.convert_text(
-            markdown, "typst", format=MARKDOWN, extra_args=PANDOC, verify_format=False
+            markdown.replace(SMALL_FRACTION, BINOMIAL),
+            "typst",
+            format=MARKDOWN,
+            extra_args=PANDOC,
+            verify_format=False,
         )
     except RuntimeError:
         return None

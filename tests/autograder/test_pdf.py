@@ -1,11 +1,15 @@
 """What is printed is what the notebook says: every equation set, every picture in, no date."""
 
 import base64
+import io
 import re
 import zlib
 
+import matplotlib.pyplot as plt
 import nbformat
+import numpy as np
 import pytest
+import typst
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from autograder.errors import HandoutError
@@ -44,6 +48,7 @@ def code_cell(source, **data):
         (r"\sqrt{\operatorname{Cov}/K}", r'$sqrt("Cov"\/ K)$'),
         (r"\mathbb 1[a = b]", r"$bb(1) \[ a = b \]$"),
         (r"\underbrace{a}_{b}", r"$underbrace(a, b)$"),
+        (r"\tfrac12 + \tfrac{a}{1-b}", r"$small(1, 2) + small(a, 1 - b)$"),
     ],
 )
 def test_equations_come_out_as_typst_sets_them_well(tex, typst):
@@ -93,6 +98,55 @@ def test_the_same_notebook_gives_the_same_bytes_with_its_pictures_and_no_date(tm
     assert not any(b"CreateDate" in readable(stream) for stream in streams)
 
 
+def drawing(width, height):
+    """A picture of that many pixels: a grey frame with nothing in it."""
+    grey = np.ones((height, width))
+    grey[[0, -1]] = grey[:, [0, -1]] = 0.5
+    file = io.BytesIO()
+    plt.imsave(file, grey, cmap="gray", vmin=0, vmax=1)
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def feet(pdf, folder):
+    """Share of the height of the text that is empty below it, page by page."""
+    (folder / "in.pdf").write_bytes(pdf)
+    pages = len(re.findall(rb"/Type ?/Page\b", pdf))
+    shown = "#set page(width: 595pt, height: 842pt, margin: 0pt)\n"
+    shown += "\n".join(f'#image("in.pdf", page: {n})' for n in range(1, pages + 1))
+    (folder / "in.typ").write_text(shown)
+    pngs = typst.compile(str(folder / "in.typ"), format="png", ppi=24)
+    empty = []
+    for png in pngs if isinstance(pngs, list) else [pngs]:
+        grey = plt.imread(io.BytesIO(png))[..., :3].min(2)
+        text = grey[round(len(grey) * 2 / 29.7) : round(len(grey) * 27.5 / 29.7)]
+        inked = np.flatnonzero((text < 0.98).any(1))
+        empty.append(1 - (inked[-1] + 1) / len(text))
+    return empty
+
+
+@pytest.mark.parametrize("height", [250, 400, 640])
+def test_no_page_is_left_half_empty_for_a_picture_or_a_cell(tmp_path, height):
+    code = "\n".join(f"x_{n} = {n}" for n in range(30))
+    cells = []
+    for n in range(12):
+        cells.append(new_markdown_cell(f"## Section {n}\n\n" + "Some words. " * (20 + 7 * n)))
+        cells.append(code_cell(code, **{"text/plain": "12"}))
+        cells.append(code_cell("draw()", **{"image/png": drawing(700, height)}))
+        cells.append(new_markdown_cell("**What to notice.** " + "More words. " * 20))
+    cells.append(new_markdown_cell("Last words. " * 300))
+    *feet_of_pages, _ = feet(pdf_bytes("01", notebook(*cells)), tmp_path)
+    assert len(feet_of_pages) >= 4
+    assert max(feet_of_pages) < 0.2
+
+
+def test_a_last_page_of_a_few_lines_is_saved(tmp_path):
+    for paragraphs in (19, 20, 21):
+        cells = [new_markdown_cell("Some words. " * 40) for _ in range(paragraphs)]
+        *others, last = feet(pdf_bytes("01", notebook(*cells)), tmp_path)
+        assert len(others) in (1, 2)
+        assert last < 0.85, paragraphs
+
+
 def readable(stream):
     try:
         return zlib.decompress(stream)
@@ -107,6 +161,7 @@ def readable(stream):
             new_markdown_cell(r"# Two" + "\n\n" + r"$\nosuchsign x$"),
             r"01, cell 2 \(# Two\): pandoc",
         ),
+        (new_markdown_cell(r"$\binom{n}{k}$"), r"01, cell 2 \(.*\): pandoc"),
         (
             code_cell("show()", **{"text/html": "<b>", "text/plain": "<IPython.display.HTML>"}),
             r"01, cell 2 \(show\(\)\): its output is for the screen only",
