@@ -72,7 +72,7 @@ _STYLE = (
     ".course-frames {display: grid}"
     ".course-frames img {grid-area: 1 / 1; max-width: 100%; height: auto; margin: 0}"
     ".course-still {display: none; max-width: 100%; height: auto}"
-    "@media print {"
+    "@media print, (scripting: none) {"
     ".course-slider button, .course-slider input {display: none}"
     ".course-slider.with-still > :not(.course-still) {display: none}"
     ".course-slider.with-still .course-still {display: block}}"
@@ -84,8 +84,9 @@ class Sliders:
 
     draw: a value for each slider -> Figure, all of one size. values: label -> where that slider
     stops, in order; a picture is drawn for every combination, so a few dozen are plenty.
-    start: label -> the value it stands on at first. still: what print shows, the picture at the
-    start if left out. Each slider can be played, dragged, and moved by the arrow keys.
+    start: label -> the value it stands on at first. still: what shows on paper and where no script
+    runs, such as a few moments side by side; the picture at the start if left out. Each slider can
+    be played, dragged, and moved by the arrow keys.
     Raises ValueError if start is not among the values, or pictures differ in size (the page would
     jump) or weigh more than HEAVIEST.
     """
@@ -132,16 +133,15 @@ class Sliders:
         still = ""
         if self.still is not None:
             still = _image(self.still, ", ".join(names), 'class="course-still"')
-        # Jupyter takes arrow keys for its own, unless the element says not to.
         return (
             f'<div class="course-slider{" with-still" * bool(still)}" role="group" '
-            f'aria-label="{escape("picture with sliders for " + ", ".join(names))}" '
-            f'data-lm-suppress-shortcuts="true"><style>{_STYLE}</style>'
+            f'aria-label="{escape("picture with sliders for " + ", ".join(names))}">'
+            f"<style>{_STYLE}</style>"
             f'{controls}<div class="course-frames">{images}</div>{still}</div>'
         )
 
     def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
-        """What print shows, and how large it is meant to be, in pixels of the page."""
+        """What paper shows, and how large it is meant to be, in pixels of the page."""
         picture = self.still or self.pictures[self._first()]
         width, height = _shown_size(picture)
         return picture, {"width": width, "height": height}
@@ -177,16 +177,21 @@ class Slider(Sliders):
         super().__init__(draw, {label: values}, {label: start}, still)
 
 
+# JupyterLab takes keys for its own before the page sees them, unless the very element that has the
+# focus says not to: the one around it is too late.
+_OWN_KEYS = 'data-lm-suppress-shortcuts="true"'
+
+
 def _control(label: str, names: Sequence[str], first: int, stride: int) -> str:
     pace = min(700, max(80, SECONDS_TO_PLAY * 1000 // len(names)))
     label = escape(label)
     return (
         f'<div class="course-control"><button type="button" aria-label="play {label}" '
-        f'data-pace="{pace}" onclick="{_in_attribute(_PLAY)}">\u25b6</button>'
+        f'data-pace="{pace}" {_OWN_KEYS} onclick="{_in_attribute(_PLAY)}">\u25b6</button>'
         f"<label><span>{label}</span> "
         f'<input type="range" min="0" max="{len(names) - 1}" step="1" value="{first}" '
         f'data-label="{label}" data-names="{" ".join(names)}" data-stride="{stride}" '
-        f'aria-valuetext="{names[first]}" autocomplete="off" '
+        f'aria-valuetext="{names[first]}" autocomplete="off" {_OWN_KEYS} '
         f'oninput="{_in_attribute(_FOLLOW)}"></label>'
         f'<output aria-live="off">{names[first]}</output></div>'
     )

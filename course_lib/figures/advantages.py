@@ -43,6 +43,28 @@ def plot_variances(ax: Axes, variances: Mapping[str, float]) -> Axes:
     return frameless(ax)
 
 
+def plot_critic(ax: Axes, days: Tensor, values: Tensor, critic: Tensor) -> Axes:
+    """True values as dots over the day they belong to, and a critic's as dashes.
+
+    days, values, critic: (S,), a town each. [slide 70]
+    Raises ValueError if the lengths differ.
+    """
+    if not days.shape == values.shape == critic.shape:
+        raise ValueError(
+            f"days, values and critic must be as long as there are towns, got "
+            f"{tuple(days.shape)}, {tuple(values.shape)} and {tuple(critic.shape)}"
+        )
+    x, true, guess = as_array(days), as_array(values), as_array(critic)
+    ax.vlines(x, np.minimum(true, guess), np.maximum(true, guess), color=PALE, linewidth=2)
+    ax.plot(x, true, "o", color=BLUE, markersize=8, label="true value of a town")
+    ax.plot(x, guess, "_", color=RED, markersize=26, markeredgewidth=3, label="the coarse critic")
+    ax.set_xticks(np.unique(x))
+    ax.set_xlabel("day")
+    ax.set_ylabel("value")
+    ax.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    return frameless(ax)
+
+
 def plot_weights(ax: Axes, weights: Mapping[str, Tensor]) -> Axes:
     """How much the TD error of each later step counts, a line for each lam.
 

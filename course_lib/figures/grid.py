@@ -2,31 +2,107 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from course_lib.figures.style import BLUE, INK, ORANGE, RED, as_array, frameless
+from course_lib.mdp import TabularMDP
 
 MOST_VISITS = 8.0  # the darkest blue
 _UP_RIGHT_DOWN_LEFT = np.array([[0, 1], [1, 0], [0, -1], [-1, 0]])
 
 
-def learner_panels(count: int) -> tuple[Figure, list[Axes], list[Axes]]:
-    """An opaque white panel with a grid over a flat pair of axes for each of `count` learners.
+def film_frame(
+    world: TabularMDP, columns: int, learners: Mapping[str, Tensor], update: int
+) -> Figure:
+    """One moment of a film: for each learner its policy and visits on the grid, over its steps.
 
-    Their places are fixed, so that the pictures of a slider do not jump.
+    world: a grid in rows of `columns`, its last state the goal, other ends cliff, such as
+    `cliff_walk`. learners: name -> (U + 1, S, 4), the policy before the first update and after each
+    of U. The step that led to the policy shown stands out. Places are fixed, so that a slider's
+    pictures do not jump.
+    Raises ValueError if there is no such update.
     """
+    width = 0.5 + 3.05 * len(learners)
     figure, axes = plt.subplots(
-        2, count, figsize=(9.6, 4.4), facecolor="white", height_ratios=[3, 2], squeeze=False
+        2,
+        len(learners),
+        figsize=(width, 4.4),
+        facecolor="white",
+        height_ratios=[3, 2],
+        squeeze=False,
     )
-    figure.subplots_adjust(0.09, 0.12, 0.99, 0.93, 0.08, 0.15)
-    return figure, list(axes[0]), list(axes[1])
+    figure.subplots_adjust(0.85 / width, 0.12, 1 - 0.1 / width, 0.93, 0.08, 0.15)
+    for (name, policies), grid_ax, kl_ax in zip(learners.items(), *axes, strict=True):
+        _place(grid_ax, world, columns, policies, update)
+        value = world.expected_return(policies[update])
+        grid_ax.set_title(f"{name}: J = {value:.2f}")
+        plot_step_sizes(kl_ax, step_sizes(world, policies), update)
+        kl_ax.label_outer()
+    return figure
+
+
+def film_strip(
+    world: TabularMDP, columns: int, learners: Mapping[str, Tensor], updates: Sequence[int]
+) -> Figure:
+    """The film on paper: a row for each learner, some of its moments, and the sizes of all steps.
+
+    updates: which moments, 0 for the policy before the first. The rest as for film_frame.
+    Raises ValueError if there is no such update.
+    """
+    rows, shown = len(learners), len(updates)
+    height = 0.85 + 1.25 * rows
+    figure, axes = plt.subplots(
+        rows,
+        shown + 1,
+        figsize=(0.9 + 1.6 * (shown + 1), height),
+        facecolor="white",
+        width_ratios=[1.0] * shown + [1.3],
+        squeeze=False,
+    )
+    figure.subplots_adjust(0.04, 0.5 / height, 0.99, 1 - 0.3 / height, 0.06, 0.32)
+    for (name, policies), row in zip(learners.items(), axes, strict=True):
+        for ax, update in zip(row, updates, strict=False):
+            _place(ax, world, columns, policies, update)
+            ax.set_xlabel(f"J = {world.expected_return(policies[update]):.2f}", labelpad=2)
+        row[0].set_ylabel(name, fontweight="bold")
+        plot_step_sizes(row[-1], step_sizes(world, policies), 0).set_ylabel("")
+        box = row[-1].get_position()
+        row[-1].set_position((box.x0 + 0.06, box.y0, box.width - 0.06, box.height))
+        row[-1].tick_params(labelsize="small")
+    for ax in axes[:-1, -1]:
+        ax.set_xlabel("")
+        ax.set_xticklabels([])
+    for ax, update in zip(axes[0], updates, strict=False):
+        ax.set_title("before learning" if update == 0 else f"update {update}", fontsize="medium")
+    axes[0, -1].set_title("KL of the step (nats)", fontsize="medium")
+    return figure
+
+
+def step_sizes(world: TabularMDP, policies: Tensor) -> Tensor:
+    """Mean KL of each policy to the next, over the visits of the first, ends left out.
+
+    policies: (U + 1, S, A), no probability 0. Returns (U,), in nats. [slide 56]
+    """
+    old, new = policies[:-1], policies[1:]
+    visits = torch.stack([world.visitation(policy) for policy in old]) * ~world.terminal  # (U, S)
+    kl = (old * (old / new).log()).sum(2)  # (U, S)
+    return (visits * kl).sum(1) / visits.sum(1)
+
+
+def _place(ax: Axes, world: TabularMDP, columns: int, policies: Tensor, update: int) -> None:
+    if not 0 <= update < len(policies):
+        raise ValueError(f"update must be 0 to {len(policies) - 1}, got {update}")
+    policy = policies[update]
+    ends = {int(s): "cliff" for s in world.terminal.nonzero()} | {world.states - 1: "goal"}
+    plot_policy_on_grid(ax, policy, world.visitation(policy), columns, ends)
 
 
 def plot_policy_on_grid(

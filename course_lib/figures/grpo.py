@@ -1,4 +1,4 @@
-"""Pictures of lecture 8's last section: what the spread does to a prompt, and texts with a mark."""
+"""Pictures of lecture 8 on GRPO: what the spread does, two estimates, texts with a mark."""
 
 from __future__ import annotations
 
@@ -39,6 +39,26 @@ def plot_factors(ax: Axes, shares: Tensor, factors: Mapping[str, Tensor]) -> Axe
     ax.set_xlabel("share of right answers to this prompt")
     ax.set_ylabel("factor before the prompt's gradient")
     ax.legend(frameon=False, fontsize="small")
+    return frameless(ax)
+
+
+def plot_estimates(ax: Axes, ratios: Tensor, estimates: Mapping[str, Tensor]) -> Axes:
+    """What estimates of a KL say of one token, over the ratio of the two models' probabilities.
+
+    ratios: (P,), reference over model. estimates: name -> (P,) in nats, a line each.
+    Raises ValueError if a length differs.
+    """
+    for (name, series), (colour, line, _) in zip(estimates.items(), cycle(_LINES)):
+        if series.shape != ratios.shape:
+            raise ValueError(
+                f"{name} must be {tuple(ratios.shape)} like ratios, got {tuple(series.shape)}"
+            )
+        ax.plot(as_array(ratios), as_array(series), line, color=colour, linewidth=2, label=name)
+    ax.axhline(0, color=INK, linewidth=0.8)
+    ax.axvline(1, color=PALE, linewidth=0.8, zorder=0)
+    ax.set_xlabel("ratio, reference to model")
+    ax.set_ylabel("estimate (nats)")
+    ax.legend(frameon=False)
     return frameless(ax)
 
 

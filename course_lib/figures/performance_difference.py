@@ -28,7 +28,35 @@ def plot_advantages(
             f"policy, advantages and names must be as long as there are actions, got "
             f"{len(policy)}, {len(advantages)} and {len(names)}"
         )
-    widths, heights = as_array(policy), as_array(advantages)
+    _blocks(ax, policy, advantages, names)
+    ax.set_xlim(0, 1)
+    ax.set_xlabel("probability of the action (width of its block)")
+    ax.set_ylabel("advantage, A(s, a)")
+    return frameless(ax)
+
+
+def plot_contributions(ax: Axes, visits: Tensor, expected: Tensor, names: Sequence[str]) -> Axes:
+    """What each state adds to a difference of returns, as blocks: width visits, height advantage.
+
+    visits: (S,) discounted. expected: (S,) advantages over the old policy. names: of the S states.
+    The areas add up to the sum over s of rho(s) A(s). [slides 43 and 45]
+    Raises ValueError if the lengths differ.
+    """
+    if not len(visits) == len(expected) == len(names):
+        raise ValueError(
+            f"visits, expected and names must be as long as there are states, got "
+            f"{len(visits)}, {len(expected)} and {len(names)}"
+        )
+    _blocks(ax, visits, expected, names)
+    ax.set_xlim(0, float(visits.sum()))
+    ax.set_xlabel("discounted visits (width of the block)")
+    ax.set_ylabel("expected advantage")
+    return frameless(ax)
+
+
+def _blocks(ax: Axes, across: Tensor, up: Tensor, names: Sequence[str]) -> None:
+    """Named blocks side by side on a line, blue above it and hatched below."""
+    widths, heights = as_array(across), as_array(up)
     lefts = np.concatenate([[0.0], widths.cumsum()[:-1]])
     reach = max(abs(heights).max(), 1e-9)
     for left, width, height, name in zip(lefts, widths, heights, names, strict=True):
@@ -52,11 +80,7 @@ def plot_advantages(
             color=INK,
         )
     ax.axhline(0, color=INK, linewidth=1.2)
-    ax.set_xlim(0, 1)
     ax.set_ylim(min(heights.min(), 0) - 0.35 * reach, max(heights.max(), 0) + 0.35 * reach)
-    ax.set_xlabel("probability of the action (width of its block)")
-    ax.set_ylabel("advantage, A(s, a)")
-    return frameless(ax)
 
 
 def plot_iterations(ax: Axes, values: Mapping[str, Tensor], quantity: str) -> Axes:

@@ -85,6 +85,13 @@ def test_print_shows_the_start_or_what_was_given_for_it() -> None:
     assert kinds == [None, None, "course-still"]
 
 
+def test_what_is_for_paper_shows_where_no_script_runs_too() -> None:
+    html = Slider(draw, [0.1, 0.2], start=0.2, label="epsilon", still=draw(1.0))._repr_html_()
+    [rules] = re.findall(r"@media print, \(scripting: none\) \{(.*?)\}\}", html)
+    assert ".course-slider.with-still .course-still {display: block" in rules
+    assert ".course-slider input {display: none}" in rules  # it would do nothing
+
+
 def test_space_on_the_page_is_known_before_pictures_load() -> None:
     slider = Slider(draw, [0.1, 0.2], start=0.2, label="epsilon")
     for image in Elements(slider._repr_html_()).named("img"):
@@ -97,7 +104,9 @@ def test_every_control_says_what_it_is_and_keeps_its_keys() -> None:
     assert [one["aria-label"] for one in page.named("button")] == ["play a", "play b"]
     assert [one["aria-valuetext"] for one in page.named("input")] == ["1", "2"]
     assert len(page.named("label")) == 2
-    assert page.named("div")[0]["data-lm-suppress-shortcuts"] == "true"
+    # JupyterLab asks the element that has the focus, and no other, before it takes the arrow keys.
+    for control in (*page.named("button"), *page.named("input")):
+        assert control["data-lm-suppress-shortcuts"] == "true"
 
 
 def test_page_needs_no_network_no_script_element_and_no_id() -> None:

@@ -27,7 +27,7 @@ from torch.autograd.functional import hessian, jacobian
 from torch.nn.functional import one_hot
 
 from course_lib.figures import performance_difference as pictures
-from course_lib.figures.style import blank_panel
+from course_lib.figures.style import blank_panel, two_panels
 from course_lib.many_mdps import random_mdps, random_policies
 from course_lib.mdp import TabularMDP, cliff_walk
 from course_lib.policies import softmax_policy
@@ -68,7 +68,8 @@ def van(fast_on_dry, fast_on_ice):
 
 
 old = van(0.1, 0.1)
-print(road.advantages(old))
+for where, (slow, fast) in zip(("dry road", "ice"), road.advantages(old)):
+    print(f"advantages on {where}: slow {slow:+.2f}, fast {fast:+.2f}")
 
 # %% [markdown]
 # **Random worlds.** One example can agree with a formula by luck, so every identity and every bound here also meets thousands of random MDPs, solved side by side. They range from nearly deterministic to well mixed, with $\gamma$ between 0.5 and 0.95, and each has two random policies.
@@ -188,7 +189,8 @@ difference = weighed(new_visits, news, advantages)
 
 assert same(difference, gains(news))
 assert not same(weighed(old_visits, news, advantages), gains(news))  # control: the old visits
-assert not same(weighed(new_visits, news, many.advantages(news)), gains(news))  # and own advantages
+own = many.advantages(news)
+assert not same(weighed(new_visits, news, own), gains(news))  # nor with its own advantages
 print(f"{M} MDPs: largest deviation {(difference - gains(news)).abs().max():.1e}")
 
 # %% [markdown]
@@ -319,7 +321,18 @@ print(f"each change alone, added up: {single.sum():+.3f}")
 print(f"all changes together:        {eta(bold) - eta(old):+.3f}")
 
 # %% [markdown]
-# Each single moment of boldness pays. Together they lose, because bold driving fills the road with icy moments in which boldness is a mistake.
+# Each single moment of boldness pays. Together they lose. In the picture a block is as wide as a state is visited, and as high as its expected advantage $\bar A(s)$. So the areas add up to $L - \eta(\pi)$ on the left, and to the true difference on the right.
+
+# %%
+figure, panels = two_panels()
+expected = (bold * road.advantages(old)).sum(1)  # (S,)
+for ax, whose, policy in zip(panels, ("old", "new"), (old, bold)):
+    rho = road.visitation(policy)
+    pictures.plot_contributions(ax, rho, expected, ["dry", "ice"])
+    ax.set_title(f"{whose} visits: {rho @ expected:+.2f} in all")
+
+# %% [markdown]
+# **What to notice.** The heights are the same; only the widths differ. Bold driving fills the road with ice, where boldness is a mistake, and $L$ does not see it coming.
 
 # %% [markdown]
 # ### The note's surrogate, line by line (C85)
@@ -443,7 +456,7 @@ best = int(true_line.argmax())
 ax.plot(alphas[best], true_line[best], "o", color="#0072B2");
 
 # %% [markdown]
-# **What to notice.** The lines leave the same point in the same direction, and that is all they share. $L$ is straight and sees no danger: on the careful van's visits ice is rare (0.62 of 10). The truth bends, peaks at $\alpha = 0.33$ and loses half of the return. We need to know how far below $L$ the truth can be.
+# **What to notice.** The lines leave the same point in the same direction, and that is all they share. $L$ is straight and sees no danger: on the careful van's visits ice is rare (0.62 of 10). The truth bends, peaks at about $\alpha = 1/3$, and in the end half of the return is lost. We need to know how far below $L$ the truth can be.
 
 # %% [markdown]
 # ## Conservative policy iteration (C42)

@@ -19,17 +19,18 @@
 # | **Assumes** | lecture 5: the difference identity (C34), the surrogate $L$ (C39), the mixture's bound (C43) |
 # | **Prepares** | [homework 2](../homework/hw2.ipynb): `surrogate`, `kl`, `fisher_vector_product`, `conjugate_gradient`, `line_search` |
 #
-# Those five functions are yours to write, so this lecture computes each result in another way: by closed forms, explicit matrices and enumeration.
+# Those five functions are yours to write, so we compute each result in another way: by closed forms, explicit matrices and enumeration.
 
 # %%
 import torch
 from torch.autograd.functional import hessian, jacobian
 
-from course_lib.figures import trpo as pictures
+from course_lib.figures import grid as grids, trpo as pictures
 from course_lib.figures.style import blank_panel
 from course_lib.many_mdps import random_mdps, random_policies
-from course_lib.mdp import TabularMDP, random_mdp
+from course_lib.mdp import TabularMDP, cliff_walk, random_mdp
 from course_lib.policies import CategoricalPolicy, softmax_policy
+from course_lib.recorded import recorded
 from course_lib.rollout import sample_episodes
 from course_lib.sliders import Slider
 
@@ -145,7 +146,7 @@ pictures.plot_overlap(ax, p, q);
 # 2. Advantages weigh to zero under the old policy, so $|\bar A(s)| = |\sum_a(\tilde\pi-\pi)A_\pi| \le 2\alpha\varepsilon$. Where the two are in different states, $L$ is off by at most $4\alpha\varepsilon$.
 # 3. $\sum_t\gamma^t\cdot\alpha t\cdot 4\alpha\varepsilon = \frac{4\varepsilon\gamma}{(1-\gamma)^2}\alpha^2$.
 #
-# A step costs the **square** of its size, whatever the policies are made of.
+# A step costs the **square** of its size, whatever the policies are made of. (Note that $\varepsilon$ is now the largest advantage of any single *action*. In lecture 5 it was the largest expected one.)
 
 # %% tags=["C47"]
 def gap(new):  # (M,): L(new) - eta(new)
@@ -160,7 +161,8 @@ assert (gaps <= C * alphas**2).all()
 assert (gaps.abs() <= C * alphas**2).all()
 assert (gaps > C * alphas**2 / 20).any()  # control: a twentieth of the penalty is violated
 assert (gaps > C * alphas**4).any()  # control: and so is a higher power
-print(f"{gaps.numel():,} pairs: the largest gap is {(gaps / (C * alphas**2)).max():.0%} of the bound")
+largest = (gaps / (C * alphas**2)).max()
+print(f"{gaps.numel():,} pairs: the largest gap is {largest:.0%} of the bound")
 
 # %% [markdown]
 # Loose on average, but not by much in the worst case. In the trap of lecture 5 (something new pays +1 once and costs 1 ever after) the gap is half of this bound. No smaller constant than $2\varepsilon\gamma/(1-\gamma)^2$ is possible.
@@ -364,7 +366,7 @@ assert needed["penalty C, as in the theory"] > 40 * needed["constraint KL <= 0.0
 assert curves["penalty C / 1000"].max() < almost  # 20 iterations, and it never gets there
 assert first_step(region) > 1000 * first_step(theory)
 assert curves["constraint KL <= 0.01"].diff().min() < -1e-4  # control: the guarantee is gone
-print(f"KL of the first step: penalty {first_step(theory):.1e}, constraint {first_step(region):.1e}")
+print(f"KL of the first step: {first_step(theory):.1e} or, constrained, {first_step(region):.1e}")
 print("iterations to within 0.1 of the best:", *list(needed.values())[::3])
 
 # %%
@@ -459,7 +461,7 @@ sampled_kl = divergence(old, new)[states]  # (N,): exact over actions, sampled o
 
 assert within_4_errors_of(sampled_kl, exact_kl)
 assert not within_4_errors_of(sampled_kl, divergence(old, new).mean())  # control: equal weights
-assert not within_4_errors_of(sampled_kl, w @ divergence(new, old))  # control: the wrong way round
+assert not within_4_errors_of(sampled_kl, w @ divergence(new, old))  # control: new || old
 print(f"mean KL: exact {exact_kl:.5f}, from {N:,} states {sampled_kl.mean():.5f}")
 
 # %% [markdown]
@@ -511,7 +513,7 @@ assert not same(L_57(new), L_45(new))  # control: they are two functions
 #
 # *Note, equation (7).* The practical problem now reads: $\max_\theta L(\theta)$ subject to "$\pi_\theta$ is not too different from $\pi_{\text{old}}$", here $\bar D_{\text{KL}}\le\delta$. With two parameters (the log-odds of fast on each road) it can be solved by looking: walk around the edge of the trust region, and take the best point.
 #
-# We compare two directions, each followed until it meets the same edge: the **gradient** $g$, and the **natural gradient** $F^{-1}g$, where $F$ is the curvature of the mean KL, explained in C58.
+# We compare two directions, each followed until it meets the same edge: the **gradient** $g$ of $L$, and the **natural gradient** $F^{-1}g$. Here $F$ is the matrix of second derivatives of the mean KL at $\theta_{\text{old}}$: large where the policy is quick to change. So $F^{-1}$ holds back where change is dear and lets go where it is cheap. (More on $F$ in C58.)
 
 # %%
 log_odds = torch.tensor([0.1, 0.1]).logit()
@@ -566,7 +568,8 @@ def region_at(delta):
     x, y = (torch.linspace(*(1.15 * edge[:, k]).aminmax(), 60) for k in (0, 1))
     levels = L_at(torch.stack(torch.meshgrid(x, y, indexing="xy"), -1))  # (Y, X)
     figure, ax = blank_panel(7.4, 4.2)
-    named = {"gradient": steps[0], "natural gradient": steps[1], "best": edge[L_at(edge).argmax()]}
+    best = edge[L_at(edge).argmax()]
+    named = {"gradient": steps[0], "natural gradient": steps[1], "best": best}
     pictures.plot_trust_region(ax, edge, ellipse, (x, y, levels), named)
     ax.set_title(f"delta = {delta:g}")
     return figure
@@ -693,7 +696,7 @@ shares = [used(10.0**-k) for k in range(1, 8)]
 assert abs(shares[-1] - 1) < 1e-3
 assert all(abs(b - 1) < abs(a - 1) for a, b in zip(shares, shares[1:]))  # nearer each time
 assert abs(used(1e-7, two=1.0) - 0.5) < 1e-3  # control: without the 2, half is left unused
-print("KL / delta for delta = 0.1, 0.01, ...:", [f"{share:.4f}" for share in shares])
+print("KL / delta for delta = 0.1, 0.01, ...:", *(f"{share:.4f}" for share in shares))
 
 # %% [markdown]
 # ## Conjugate gradient needs no matrix (C60)
@@ -792,7 +795,7 @@ def tries(theta, on_ice, delta, count=6):  # true KL and gain of each try, (coun
     return kl_to, torch.stack([w @ (new * A).sum(1) for new in after])
 
 # %% tags=["C61", "E12"]
-for name, (theta, on_ice, delta) in {"reckless": (6.5, 0.0, 0.05), "settled": (1.5, -4.0, 0.5)}.items():
+for name, theta, on_ice, delta in (("reckless", 6.5, 0.0, 0.05), ("settled", 1.5, -4.0, 0.5)):
     kl_to, gain = tries(theta, on_ice, delta)
     good = (kl_to <= delta) & (gain > 0)
     first = int(good.double().argmax())  # the first True
@@ -817,6 +820,28 @@ ax.set_title("settled: safe at once, better from the third try on");
 # > - **The lecture says:** the line search ensures that the true KL constraint is satisfied.
 # > - **Right is:** it also asks that the surrogate **rises**.
 # > - **The number:** the settled van's full step is safe (KL 0.366 of 0.5) and lowers $L$ by **0.175**.
+
+# %% [markdown]
+# ## Watch it learn
+#
+# A TRPO learner on a cliff walk with 24 places, recorded (`benchmarks/grid_learners.py`): a softmax table, 20 episodes an update, $\delta = 0.03$. Arrows are as long as an action is likely, places as dark as they are visited, and a bar is the mean KL of an update (C54). Press play.
+
+# %%
+film = recorded("grid_learners")
+cliff = cliff_walk(**film["settings"]["world"])
+logits = torch.tensor(film["learners"]["TRPO"]["milli_logits"]) / 1000  # (31, S, A)
+learner = {"TRPO": logits.softmax(-1)}
+
+
+def moment(update):
+    return grids.film_frame(cliff, 6, learner, update)
+
+
+strip = grids.film_strip(cliff, 6, learner, (0, 4, 10, 30))  # for paper
+Slider(moment, [*range(11), 13, 16, 20, 25, 30], 0, "update", still=strip)
+
+# %% [markdown]
+# **What to notice.** It first learns not to fall, then to climb the left edge, then to walk along the second row, where one gust of wind does no harm. Nearly all steps are of one height: as far as the constraint allows. Lecture 7 shows REINFORCE and PPO beside it.
 
 # %% [markdown]
 # ## What we have

@@ -11,7 +11,7 @@
 #
 # **Lecture 7** of the policy-gradient course. Reading time: about 15 minutes. It runs in well under a minute.
 #
-# TRPO needs a Fisher matrix, conjugate gradients and a line search to make *one* safe step. PPO makes *many* steps with plain gradient ascent, and keeps them safe with a `min` and a clip. It is two lines of code, and almost everything that is commonly said about those two lines needs a footnote. We check each sentence.
+# TRPO needs a Fisher matrix, conjugate gradients and a line search for *one* safe step. PPO makes *many* steps by plain gradient ascent, and keeps them safe with a `min` and a clip. That is two lines of code, and much that is said about them is not quite right. We check it.
 #
 # | | |
 # |---|---|
@@ -19,7 +19,7 @@
 # | **Assumes** | [lecture 5](05_performance_difference.ipynb): the surrogate $L$ (C39, C85) and the step too far (C41); [lecture 6](06_trpo.ipynb): trust regions |
 # | **Prepares** | [homework 2](../homework/hw2.ipynb): `clipped_surrogate`, `ppo_update` |
 #
-# Those two functions are yours to write. So this lecture computes what they compute in another way: case by case from a table, and by asking of each sample whether it still *pushes*. What takes minutes to train was recorded by a script and is shown as data.
+# Those two functions are yours to write, so we compute the same in other ways. What takes minutes to train was recorded by a script.
 
 # %%
 import math
@@ -44,7 +44,7 @@ def same(left, right):
     return left.shape == right.shape and torch.allclose(left, right, rtol=0, atol=1e-10)
 
 # %% [markdown]
-# The first test ground is again **the icy road**: a van drives *slow* (0) or *fast* (1) on dry road (state 0) or ice (state 1). Fast pays on dry road, costs on ice, and brings you onto the ice. The old van, which collected the data, drives fast one time in ten. $w(s) = (1-\gamma)\rho_{\text{old}}(s)$ are its visits as probabilities, and $d(s,a) = w(s)\,\pi_{\text{old}}(a\mid s)$ is how often each pair occurs in its data.
+# We are back on **the icy road** of lecture 5: *slow* (0) or *fast* (1), on dry road (state 0) or ice (state 1). The old van, which collected the data, drives fast one time in ten. $w(s) = (1-\gamma)\rho_{\text{old}}(s)$ are its visits as probabilities, and $d(s,a) = w(s)\,\pi_{\text{old}}(a\mid s)$ is how often each pair occurs in its data.
 
 # %%
 gamma, epsilon = 0.9, 0.2
@@ -69,9 +69,9 @@ d = w[:, None] * old  # (S, A), sums to 1
 #
 # *Slide 59.* For each sample of the batch, the **ratio** says how much more often the new policy would do what was done:
 #
-# $$\text{ratio}(\theta) = \frac{\pi_\theta(a\mid s)}{\pi_{\theta_{\text{old}}}(a\mid s)} = \exp\big(\log\pi_\theta(a\mid s) - \log\pi_{\theta_{\text{old}}}(a\mid s)\big),\qquad \nabla_\theta\,\text{ratio} = \text{ratio}\cdot\nabla_\theta\log\pi_\theta(a\mid s).$$
+# $$\text{ratio}(\theta) = \frac{\pi_\theta(a\mid s)}{\pi_{\theta_{\text{old}}}(a\mid s)} = \exp\big(\log\pi_\theta(a\mid s) - \log\pi_{\theta_{\text{old}}}(a\mid s)\big).$$
 #
-# At $\theta_{\text{old}}$ it is 1 and its slope is the score. So the surrogate $L = \mathbb{E}[\text{ratio}\cdot A]$ starts out in the direction of the policy gradient, exactly (up to the factor $1-\gamma$, since $w$ is normalised). Away from $\theta_{\text{old}}$ the ratio itself multiplies the score.
+# Its slope is $\nabla_\theta\,\text{ratio} = \text{ratio}\cdot\nabla_\theta\log\pi_\theta(a\mid s)$. At $\theta_{\text{old}}$ the ratio is 1 and the slope is the score. So $L = \mathbb{E}[\text{ratio}\cdot A]$ starts out in the direction of the policy gradient (times $1-\gamma$, since $w$ is normalised). Away from $\theta_{\text{old}}$ the ratio multiplies the score.
 
 # %% tags=["C62"]
 def ratio_of(theta):
@@ -92,7 +92,7 @@ assert same(jacobian(ratio_of, theta), ratio_of(theta)[..., None, None] * scores
 assert not same(jacobian(ratio_of, theta), scores_at(theta))  # control: only at theta_old
 
 # %% [markdown]
-# Three slips, and how to notice them at $\theta_{\text{old}}$. Without `exp` the value is 0 instead of 1. Upside down, the slope has the wrong sign. And with the *current* policy above and below, the ratio is 1 for ever, whatever $\theta$ does.
+# Three slips show at once at $\theta_{\text{old}}$. Without `exp` the value is 0 instead of 1. Upside down, the slope has the wrong sign. With the *current* policy above and below, the ratio is 1 whatever $\theta$ does.
 
 # %% tags=["C62"]
 def slope(function, at=theta_old):
@@ -107,13 +107,13 @@ assert same(frozen, torch.ones(2, 2)) and not same(ratio_of(theta), frozen)  # c
 assert same((old * ratio_of(theta)).sum(-1), torch.ones(2))  # under the old policy it averages to 1
 
 # %% [markdown]
-# > **E18 (slides 59 and 60).** The slides call the ratio $\rho_t$ and, a line on, $r_t$. But $\rho$ was the visits (slide 43), $r$ is the reward, and $\eta$, which looks like $\rho$'s neighbour on slide 40, is the return. In numbers, on our road: visits add up to **10**, the ratio averages to **1**, rewards go from **-1 to 2**. In this course the ratio is called `ratio`.
+# > **E18 (slides 59 and 60).** The slides call the ratio $\rho_t$, then $r_t$: the letters of visits (which add up to **10** here) and reward (**-1 to 2**). We write `ratio`; it averages to **1**.
 #
 # > **Erratum E19, importance sampling (note, section 3.1).**
 # >
 # > - **The note uses** the ratio without a condition.
-# > - **Right is:** it needs **support**, $\pi_{\text{old}}(a\mid s) > 0$ wherever $\pi_\theta(a\mid s) > 0$. Lecture 5 showed a difference of 4.59 that goes unseen.
-# > - **The number:** a warning light you can compute. With support, the ratio averages to 1 over the data. If the old van *never* drives fast and the new one does so half the time, it averages to **0.5**: half of what the new van does is not in the data.
+# > - **Right is:** it needs **support**, $\pi_{\text{old}}(a\mid s) > 0$ wherever $\pi_\theta(a\mid s) > 0$ (lecture 5).
+# > - **The number:** if the old van *never* drives fast and the new one does so half the time, the ratio averages to **0.5** over the data. The other half is not in them. Watch that mean: it should be 1.
 
 # %% tags=["C62", "E18", "E19"]
 assert same(road.visitation(old).sum(), torch.tensor(10.0))
@@ -135,7 +135,7 @@ print(f"one fast action in a million: its ratio is {ratio.max():,.0f}")
 #
 # $$\min\big(\text{ratio}\cdot A,\;\; \text{clip}(\text{ratio},\, 1-\epsilon,\, 1+\epsilon)\cdot A\big),\qquad \epsilon\approx 0.2.$$
 #
-# Of two estimates it believes the smaller. There are two signs of $A$ and three places for the ratio: below the clip range, inside, above. So one can simply list what happens. The clipped ratio is the ratio itself inside, and outside an *edge*: a constant, with no $\theta$ in it. If the constant is the smaller one, the gradient is gone.
+# Of two estimates it believes the smaller. Inside the clip range the two are the same. Outside, the clipped ratio is the nearer *edge*, a constant with no $\theta$ in it; where that is the smaller one, the gradient is gone. With two signs of $A$ and three places for the ratio there are six cases.
 
 # %%
 def one_sample(ratio, A, epsilon=epsilon):
@@ -167,7 +167,7 @@ no_floor = {**by_hand, (-1, 0.5): (-0.5, -1)}  # control: what slide 60 says in 
 assert any(abs(found[k][0] - no_floor[k][0]) > 0.2 for k in by_hand)
 
 # %% [markdown]
-# Read it by what the gradient wants. A good action ($A > 0$) wants a larger ratio, and is cut off once it has had its 20 %. A bad one ($A < 0$) wants a smaller ratio, and is cut off once it has lost its 20 %. In the two other outside cases the policy has moved *the wrong way*, and there the gradient stays, to bring it back.
+# Read it by what the gradient wants. A good action ($A > 0$) wants a larger ratio, and is cut off once it has had its 20 %. A bad one wants a smaller ratio, and is cut off once it has lost its 20 %. In the other two outside cases the policy has moved *the wrong way*. There the gradient stays, to bring it back.
 #
 # > **Erratum E2 (slide 60).**
 # >
@@ -198,11 +198,9 @@ alive = [one_sample(r, A)[3] != 0 for r, A in outside]
 assert any(alive) and not all(alive)  # control: "outside" and "no gradient" are not the same
 
 # %% [markdown]
-# One consequence deserves to be said: the clipped objective is a **lower bound** of the surrogate $L$, and equals it as long as every ratio is inside. It is a pessimist, just as TRPO's bound was, but no *bound on the return*: nothing in it knows of visits.
-#
 # ### Both signs in one picture (C64)
 #
-# *Slide 61; note, figure 1.* The slide shows $A > 0$. Here are both. Slide the ratio along and watch which side of the diamond is flat. Then widen the clip.
+# *Slide 61; note, figure 1.* Slide the ratio along and watch on which side the blue line is flat. Then widen the clip.
 
 # %%
 ratios = torch.linspace(0.4, 1.8, 71)
@@ -239,13 +237,13 @@ assert bad.min() < -1.7  # control: above the range a bad action's loss goes on 
 assert not torch.equal(flat_good, flat_bad)  # control: the two signs are no mirror images
 
 # %% [markdown]
-# **What to notice.** Both curves rise towards a ceiling and then are flat: to the right for a good action, to the left for a bad one. In the other direction there is no limit, neither to the loss nor to the force that pulls back. A wider clip moves the edge of the shade and nothing else.
+# **What to notice.** Both curves rise to a ceiling: to the right for a good action, to the left for a bad one. In the other direction nothing is cut off. The blue line is never above the dashed one, so the clipped objective is a **lower bound** of $L$. It is no bound on the *return*: it knows nothing of visits.
 #
 # > **Erratum E3 (slide 61).**
 # >
 # > - **The lecture says:** beyond $1+\epsilon$ the policy cannot increase this action's probability further.
-# > - **Right is:** *this sample* no longer pushes. Others do, and so does an optimiser's momentum. Probabilities are shared: if one action is pushed down, the rest go up.
-# > - **The number:** one state, two actions, $\pi_{\text{old}} = (0.1, 0.9)$, advantages $(+0.9, -0.1)$. The rare good action is spent at 1.2. But the common bad one keeps pushing until it has lost its 20 %, and what it loses the other gains: with $\epsilon = 0.2$ the ratio ends at **2.82**. In a network (below) we shall meet others.
+# > - **Right is:** *this sample* no longer pushes. Others do, and so does an optimiser's momentum. Probabilities are shared: push one action down, and the rest go up.
+# > - **The number:** one state, two actions, $\pi_{\text{old}} = (0.1, 0.9)$, advantages $(+0.9, -0.1)$, $\epsilon = 0.2$. The rare good action is spent at 1.2. The common bad one pushes on, and what it loses the other gains: the ratio ends at **2.82**.
 
 # %% tags=["C64", "E3"]
 two, gains = torch.tensor([0.1, 0.9]), torch.tensor([0.9, -0.1])  # pi_old, A: weigh to zero
@@ -267,11 +265,11 @@ figure, ax = blank_panel(6.4, 3.4)
 pictures.plot_ratios(ax, path, ["good, rare", "bad, common"], (0.8, 1.2));
 
 # %% [markdown]
-# **What to notice.** The blue line leaves the clip range after a few steps and keeps climbing, driven by the red one. All stops when *both* are spent. The clip bounds forces, not ratios.
+# **What to notice.** The blue line leaves the clip range and keeps climbing, driven by the red one, until *both* are spent. The clip bounds forces, not ratios.
 #
 # ## One step a batch, or many (C65)
 #
-# *Slide 63.* REINFORCE steps once on a batch and throws it away: its formula holds only for data from the current policy. PPO takes $K$ passes over the same batch, and the old log-probabilities are computed **once**, before the first step. Collecting is usually what costs.
+# *Slide 63.* REINFORCE makes one step on a batch and throws it away: its formula holds for data of the current policy only. PPO makes $K$ passes over it. The old log-probabilities are computed **once**, before the first step.
 
 # %%
 def lane(cycles, steps, collect=8):  # ("collect" or "step", begin, end), in order
@@ -288,7 +286,9 @@ figure, ax = blank_panel(7.4, 2.6)
 pictures.plot_timeline(ax, lanes);
 
 # %% [markdown]
-# The first of the $K$ steps is nothing new: all ratios are 1, so it *is* the policy gradient step. From the second on the ratios have moved. And if one refreshed the old policy before each step, every ratio would be 1 every time, and the clip would never do anything.
+# **What to notice.** Collecting (grey) is usually what costs, and PPO gets more steps out of it.
+#
+# In the first step all ratios are 1, so it *is* a policy-gradient step. If one refreshed the old policy before each step, all ratios would stay 1 and the clip would never do anything.
 
 # %% tags=["C65"]
 def ascent(weight, policy):  # gradient of sum weight * log pi in the logits of a softmax table
@@ -319,10 +319,10 @@ assert [steps[name] / collected[name] for name in lanes] == [1, 4, 10]
 # *Slide 64.* So how far can one batch be used? Three ways to go on stepping:
 #
 # - **vanilla**: the policy gradient, as if the batch were fresh;
-# - **importance-weighted**: the ratio as a weight, no clip: ascent on $L$;
+# - **importance-weighted**: the ratio as a weight, no clip, which is ascent on $L$;
 # - **clipped**: PPO.
 #
-# To see the principle free of noise we give the van an infinite batch (all four pairs, weighed by $d$, exact advantages) and **one lever for all roads**: fast with probability $x$ everywhere, as in lecture 5. A thousand steps each.
+# The van gets a batch without noise (all four pairs, weighed by $d$, exact advantages) and **one lever for all roads**, as in lecture 5: fast with probability $x$ everywhere. A thousand steps each.
 
 # %%
 def pull_lever(weights_for, steps=1000):  # (steps + 1,) returns
@@ -358,7 +358,8 @@ for name in ("vanilla", "importance-weighted"):  # up at first, then far below t
 assert reached["clipped"].min() >= begin and reached["clipped"][-1] > begin + 0.1
 assert reached["fresh batch each step"][-1] > begin + 1  # control: with fresh data no step hurts
 assert reached["fresh batch each step"].diff().min() > -1e-10
-print({name: f"best {curve.max():.2f}, end {curve[-1]:.2f}" for name, curve in reached.items()})
+for name, curve in reached.items():
+    print(f"{name:>21}: from {begin:.2f} up to {curve.max():.2f}, in the end {curve[-1]:.2f}")
 
 # %%
 figure, ax = blank_panel()
@@ -366,7 +367,7 @@ pictures.plot_steps(ax, reached, "discounted return")
 ax.set_xscale("symlog", linthresh=10);
 
 # %% [markdown]
-# **What to notice.** The two unclipped lines rise, peak, and fall to half, with the ratio a little sooner. There is no sampling noise here to blame, and the ratio has done all it can. The clip stops after three steps and holds. It gives up much of what one batch could have brought (the peak), since it cannot know where the peak is. With fresh data at each step, the same thousand steps climb safely to the top.
+# **What to notice.** The two unclipped lines rise, peak, and fall to half, the one with the ratio a little sooner. Noise is not to blame: driving fast fills the road with ice, and the old data hardly know ice. The clip stops the climb after four steps and holds there; it cannot know where the peak is. With fresh data, a thousand steps climb safely to the top.
 #
 # > **Erratum E6 (slides 63 to 65).**
 # >
@@ -396,7 +397,7 @@ assert same(mean_of(w_old, olds, state_ratio * news / olds * f), mean_of(w_new, 
 assert [round(float(reached[n][-1]), 2) for n in list(ways)[:3]] == [5.41, 5.44, 10.96]
 
 # %% [markdown]
-# Is the fall inevitable? No. In a world where visits hardly depend on what one does, $L$ stays right for long and going further pays. The clip is an insurance, and it has a premium. We measure both on the 1,000 random MDPs: 100 steps of each kind, on a batch of 100 samples with noisy advantages. The states share parameters, as they do in a network: logits $= X\theta$, with three features a state.
+# Where visits hardly depend on what one does, going further pays. So the clip is an insurance, with a premium. We measure both on 1,000 random MDPs: 100 steps on a batch of 100 samples with noisy advantages. States share parameters, as in a network: logits are $X\theta$, with three features a state in $X$.
 
 # %%
 B = 100
@@ -446,11 +447,11 @@ assert (gain_of["vanilla"] < 0).double().mean() > 5 * (gain_of["clipped"] < 0).d
 assert gain_of["importance-weighted"].mean() > 2 * gain_of["clipped"].mean()
 
 # %% [markdown]
-# So "the clip does the work" means: it keeps the world from punishing the reuse. It does not find a better policy from the same batch. PPO gets there by many batches.
+# **What to notice.** With the clip hardly any policy ends worse than it began, and the mean gain is the smallest. The clip keeps the world from punishing the reuse; it does not find a better policy in the same batch.
 #
 # ### When is a batch used up? (E5)
 #
-# "When most samples are clipped", says the slide. We count the spent samples after each step, in four settings.
+# We count the spent samples after each step, in four settings.
 
 # %%
 settings = {
@@ -473,12 +474,10 @@ ax.axhline(0.5, color="#222222", linewidth=0.8, linestyle=":")
 ax.set_ylim(0, 1);
 
 # %% [markdown]
-# **What to notice.** With a private parameter for every state and action, and exact advantages, the slide's picture comes true: in the end 90 % are spent, and the batch *is* used up (solid line). Two things spoil it.
+# **What to notice.** With a parameter for each state and action, and exact advantages, 90 % are spent in the end (solid line). Two things spoil this.
 #
-# 1. **Noise.** The same action in the same state shows up with $\hat A > 0$ and with $\hat A < 0$. Whatever the ratio, only one kind can be spent. So there is a ceiling, and it can be counted in advance.
-# 2. **Sharing.** Spent samples have gone silent, and those that still push move *their* ratios too, also back inside. With momentum the ratios overshoot first: the share peaks after a few steps, and then falls.
-#
-# With shared parameters the climb does not come to rest because samples fall silent, but because those that push pull against each other. What ends the use of a batch is the count $K$, or a limit on the measured KL, and not the clip.
+# 1. **Noise.** The same action in the same state shows up with $\hat A > 0$ and with $\hat A < 0$. Only one kind can be spent, whatever the ratio, so there is a ceiling.
+# 2. **Sharing.** Samples that push move the ratios of spent ones too, also back inside. With momentum the ratios overshoot first, so the share peaks early and falls.
 
 # %% tags=["C66", "E5"]
 first, second, third, fourth = spent.values()
@@ -498,7 +497,7 @@ assert (share_spent <= ceiling + 1e-12).all()
 assert (share_spent > 0.7 * ceiling).any()  # control: 70 % of the ceiling does not bound it
 
 # %% [markdown]
-# And a real agent? A script took a CartPole agent of the course after 20,000 steps of training, drew one batch of 2,048 steps, and went over it 40 times with Adam, four minibatches a pass, with ten seeds. These are recorded numbers (`benchmarks/ppo_on_cartpole.py`).
+# And a real agent? A CartPole agent after 20,000 steps of training drew one batch of 2,048 steps and went over it 40 times: shuffled, in four **minibatches** a pass, a step of Adam (ascent with momentum, scaled for each weight) for each. Recorded, ten seeds (`benchmarks/ppo_on_cartpole.py`).
 
 # %%
 runs = recorded("ppo_on_cartpole")
@@ -529,31 +528,31 @@ played = {way: of_batches(way, "return") for way in batches[0]}  # (seeds, looks
 halved = {way: int((p[:, -1] < p[:, 0] / 2).sum()) for way, p in played.items()}
 assert list(halved.values()) == [8, 7, 1]  # E6: the ratio alone saves one more of ten
 assert all((p[:, 1] > p[:, 0]).sum() >= 7 for p in played.values())  # control: not at once
-print(f"clipped: no gradient for at most {silent.max():.0%}, ratios {smallest.min():.2f} to "
-      f"{largest.max():.2f}; halved: {halved}")  # fmt: skip
+print(f"spent at most {silent.max():.0%}, ratios {smallest.min():.2f} to {largest.max():.2f}")
+print("return halved:", *(f"{way} {number} of 10," for way, number in halved.items()))
 
 # %% [markdown]
-# **What to notice.** *Left:* clipped, few samples are ever spent. The share rises in the first pass or two and then wavers around 3 %. (For the other two lines, "no gradient" is what the clip *would* do.) *Right:* for a pass most policies gain, whichever way. Then the unclipped ones go wild: some through a perfect 500, most to ruin, a few there and back. The clipped ones stay near where they began.
+# **What to notice.** *Left:* clipped, few samples are ever spent. (For the other two lines it is what the clip *would* do.) *Right:* in the first pass most policies gain, whichever way. Then the unclipped ones go wild: some through a perfect 500, most to ruin. The clipped ones stay near where they began.
 #
 # > **Erratum E5 (slides 63 and 64).**
 # >
 # > - **The lecture says:** after many steps most samples are clipped, and then the batch is used up.
-# > - **Right is:** that holds for private parameters and exact advantages. With noise and shared parameters the share with zero gradient rises in the first steps and then stays or falls; most samples push to the end. The batch is stale long before, and the clip does not tell.
+# > - **Right is:** with noise and shared parameters the share with zero gradient rises in the first steps and then stays or falls; most samples push to the end. The batch is stale long before. What ends its use is the count $K$, or a limit on the measured KL.
 # > - **The number:** **0.90** with a table and exact advantages, **0.42** with shared parameters and noise, with momentum **0.53** at step 16 and then falling. On CartPole, never above **0.14** in 40 passes.
 # >
-# > **E3 and E6 again, in a network.** Ratios ranged from **0.5** to **2.5** with $\epsilon = 0.2$. And of ten policies, forty passes cost **eight** more than half of their return without the ratio, **seven** with the ratio alone, **one** with the clip.
+# > **E3 and E6 again, in a network.** Ratios ranged from **0.5** to **2.5**. Of ten policies, forty passes cost **eight** more than half of their return without the ratio, **seven** with the ratio alone, **one** with the clip.
 
 # %% [markdown]
 # ## The whole algorithm (C87)
 #
-# *Note, Algorithm 2.* Everything together, in a circle:
+# *Note, Algorithm 2.* In a circle:
 #
 # 1. act with $\pi_{\theta_{\text{old}}}$, keep $(s_t, a_t, r_t)$ and the old probabilities;
 # 2. estimate advantages, $\hat A_t = G_t - V(s_t)$, and scale them to mean 0 and spread 1;
 # 3. make $K$ passes of ascent on the clipped objective;
 # 4. $\theta_{\text{old}} \leftarrow \theta$, and begin again.
 #
-# Our ground is **the cliff walk**: 12 places, a goal worth 10 behind a cliff that costs 10, and wind. Walking well returns 1.11. Jumping off at once returns about -10 and is, for a careless learner, a comfortable place to stay. The critic is the exact $V$; all else is sampled. The clip enters as a mask, "does this sample still push", and the softmax's score is written out.
+# We try it on **the cliff walk**: 12 places, a goal worth 10 behind a cliff that costs 10, and wind. Walking well returns 1.11, jumping off at once about -10. The critic is the exact $V$; all else is sampled.
 
 # %%
 walk, H = cliff_walk(), 100
@@ -610,13 +609,13 @@ ax.axhline(best, color="#222222", linewidth=0.8, linestyle=":")
 ax.set_xlabel("batches of 64 episodes, 10 passes each (thin: six seeds, bold: their median)");
 
 # %% [markdown]
-# **What to notice.** Clipped, all six seeds learn the walk. Unclipped, the lucky ones learn *faster* and come closer to the best, and the others jump off the cliff, find that nothing else was left in their data, and jump for ever. That is the insurance of C66 again, now with its premium.
+# **What to notice.** Clipped, all six seeds learn the walk. Unclipped, the lucky ones learn *faster*. The others jump off the cliff, have nothing else left in their data, and jump for ever.
 #
 # > **Erratum E19, Algorithm 2 (note).**
 # >
 # > - **The note says:** maximise $\mathbb{E}_t[\cdot]$ over the stored transitions.
-# > - **Right is:** $J$ discounts, so transition $t$ of an episode should count $\gamma^t$. Drawn evenly, $\mathbb{E}_t$ **drops it**, as does nearly every implementation (and ours above). For the discounted $J$ that is a bias, not a scale.
-# > - **The number:** two moments that look alike, two steps apart, and want opposite things (`aliased_twins`, lecture 3). Half-way between both actions, the right slope towards *Right* is **+0.125**. Evenly drawn transitions say **-0.083**: the other way.
+# > - **Right is:** $J$ discounts, so transition $t$ of an episode should count $\gamma^t$. Drawn evenly, $\mathbb{E}_t$ **drops it**, as does most code, ours above too. That is a bias, not a scale.
+# > - **The number:** two moments look alike, two steps apart, and want opposite things (`aliased_twins`, lecture 3). The right slope towards *Right* is **+0.125**. Evenly drawn transitions say **-0.083**: the other way.
 
 # %% tags=["C87", "E19"]
 twins, looks = aliased_twins()
@@ -632,7 +631,7 @@ assert abs(discounted - 0.125) < 1e-10 and abs(evenly + 1 / 12) < 1e-10
 assert discounted * evenly < 0  # control: they do not even agree on the sign
 
 # %% [markdown]
-# With a learned critic (generalised advantages, lecture 8), minibatches and Adam this is the course's PPO agent. Twenty seeds on CartPole, recorded:
+# With a learned critic (lecture 8), minibatches and Adam this is the course's PPO agent. Twenty seeds on CartPole, recorded:
 
 # %% tags=["C87"]
 curves = torch.tensor(runs["curves"])  # (seeds, updates from the second on)
@@ -646,9 +645,9 @@ pictures.plot_runs(ax, places, {"PPO": curves.tolist()}, "return, mean of 100 tr
 ax.set_xlabel("environment steps (thin: twenty seeds, bold: their median)");
 
 # %% [markdown]
-# **What to notice.** All rise, at their own pace. The curve lags behind the policy: it is a mean over episodes of the past. The final policies return **423** on average, and eleven of the twenty more than 475 of 500.
+# **What to notice.** All rise, at their own pace. The curve lags, as a mean over past episodes: the final policies return **423** on average, and eleven of the twenty more than 475 of 500.
 #
-# And with continuous actions? A pendulum hangs down; the motor is too weak to lift it in one go, so it has to swing. Three moments of one training, watched from the same start (recorded by `benchmarks/agents_to_watch.py`).
+# And with continuous actions? The motor is too weak to lift this pendulum in one go: it has to swing. Three moments of one training, from the same start (`benchmarks/agents_to_watch.py`). Press play.
 
 # %%
 agent = recorded("agents_to_watch")["agents"]["Pendulum-v1"]
@@ -667,11 +666,11 @@ def pendulums(seconds):
 Slider(pendulums, [0.25 * k for k in range(25)], 0.0, "seconds", still=pendulums(2.0))
 
 # %% [markdown]
-# **What to notice.** The orange arrow is the torque. Untrained, it trembles and the pendulum hangs. The trained policy first goes with the swing, then catches the pendulum at the top and holds it with small pushes.
+# **What to notice.** The arrow is the torque. Untrained, it trembles. Trained, it goes with the swing, catches the pendulum at the top, and holds it there with small pushes.
 #
 # ## How many passes? (C67)
 #
-# *Slide 63.* The slide's advice is $K = 3$ to 10. The recorded agent has $K = 4$, four minibatches a pass, Adam with 0.005, $\epsilon = 0.2$. The script changed $K$ and nothing else, ten seeds each, and let every final policy play 64 fresh episodes. A difference counts for us if it is more than **3 standard errors**.
+# *Slide 63.* The slide's advice is $K = 3$ to 10; the recorded agent has 4. Here $K$ alone is changed, ten seeds each, and every final policy plays 64 fresh episodes. A difference counts if it is more than **3 standard errors**.
 
 # %%
 def errors_off(values):  # difference from the unchanged agent in standard errors, and the mean
@@ -697,11 +696,11 @@ walks = {K: torch.tensor([learn(clipped, K, s, batches=12)[-1] for s in seeds]) 
 assert walks[10].min() > 0 > walks[1].max()  # the cliff walk after 12 batches says the same
 
 # %% [markdown]
-# **What to notice.** One or two passes are too few, by more than four standard errors. From three on the means lie within the noise of each other; thirty cost seven times the computing for nothing. On the cliff, after 12 batches, all six seeds with ten passes are home, and none with a single one.
+# **What to notice.** One or two passes are too few. From three on the means lie within each other's noise, and thirty cost seven times the computing for nothing. On the cliff, after 12 batches, all six seeds with ten passes are home, and none with one.
 #
 # ## Many knobs (C68)
 #
-# *Slide 65.* "PPO infamously has many tunable hyperparameters." Here are ours, one changed at a time.
+# *Slide 65.* "PPO infamously has many tunable hyperparameters." Here are ours, one changed at a time. (A batch is `rollout_steps` in each of 64 environments. `lam` belongs to the advantages, lecture 8. `entropy_weight` and `value_weight` weigh further terms of the loss.)
 
 # %%
 figure, ax = blank_panel(7.4, 7.4)
@@ -723,13 +722,11 @@ luck = torch.tensor(runs["knobs"]["lam 0.5"]).view(2, 5).mean(1)
 assert luck[0] > 420 and luck[1] < 170  # control: two halves of the SAME ten seeds
 
 # %% [markdown]
-# **What to notice.** The learning rate must be right within a factor of three or so. The clip range forgives 0.05 to 0.2; at 0.4 and 0.8 the mean falls by over 120, at more than 2 standard errors. Three of the seven bad ones (`minibatches 1`, `minibatches 2`, `rollout_steps 128`) are one and the same: too few gradient steps from 50,000 samples. So knobs are not independent, and a table like this holds near one setting and for one task.
-#
-# And look at the row `lam 0.5`: its first five seeds average **430**, its last five **166**. Whoever had stopped at five would have sworn to something.
+# **What to notice.** The learning rate must be right within a factor of three or so; the clip range forgives 0.05 to 0.2. Three of the seven bad ones (`minibatches 1`, `minibatches 2`, `rollout_steps 128`) are one and the same: too few gradient steps. So knobs are not independent. And in the row `lam 0.5` the first five seeds average **430**, the last five **166**: five seeds would have told a story.
 #
 # ## The details that matter (C69)
 #
-# *Slide 66.* The blog post that the slide recommends (Huang and others, *The 37 Implementation Details of Proximal Policy Optimization*, 2022) sorts them: **13** for every PPO, **9** for Atari, **9** for continuous actions, **5** for recurrent networks, **1** for several discrete actions at once. On CartPole only the 13 apply. Two of those we did not try (what to log; sharing one network between policy and critic: ours are separate). Here are the other 11, the first weights in two ways, and two slips besides: no ratio, and a time limit taken for an end.
+# *Slide 66.* The blog post that the slide recommends (Huang and others, *The 37 Implementation Details of Proximal Policy Optimization*, 2022) lists **13** for every PPO, **9** for Atari, **9** for continuous actions, **5** for recurrent networks, **1** for several discrete actions at once. Of the 13 we tried all but two (what to log; one network for policy and critic), and two slips besides: no ratio, and a time limit taken for an end.
 
 # %%
 details = runs["details"]
@@ -750,67 +747,37 @@ assert unchanged.min() > max(details["no clip"])  # the clip: worst with it, bes
 assert max(details["no ratio"]) > unchanged.min()  # control: without the ratio, one seed got lucky
 
 # %% [markdown]
-# **What to notice**, and how far to trust it:
-#
-# | on CartPole, 50,000 steps | details |
-# |---|---|
-# | matter, beyond doubt | the clip (mean **65** without it, 423 with it), the ratio (**68**), several minibatches a pass (**234**) |
-# | probably matter (2 to 3 standard errors) | a small last layer, so that the first policy has no opinions; normalised advantages |
-# | hurts, probably (3.0) | clipping the values |
-# | if anything, better changed (2.4) | PyTorch's own first weights; whole returns for generalised advantages |
-# | no difference seen | Adam's epsilon, entropy bonus, cutting gradients, 4 environments for 64, a time limit taken for an end; a falling learning rate |
-#
-# With ten seeds and standard errors near 40, this test sees differences of 120 and more, and 14 tries will bring one beyond 2 standard errors by chance. Not seeing a difference is not seeing that there is none: taking a time limit for an end *is* wrong (lecture 8), and CartPole forgives it. Other tasks have other answers.
+# **What to notice.** Beyond doubt three matter: the clip (mean **65** without it, 423 with it), the ratio (**68**), several minibatches a pass (**234**). Probably two more do, by 2 to 3 standard errors: a small last layer, so that the first policy has no opinions, and normalised advantages. Clipping the values seems to hurt. For the rest no clear difference is seen. Ten seeds show differences of 120 and more; smaller ones may hide. Taking a time limit for an end *is* wrong (lecture 8), and CartPole forgives it.
 
 # %% [markdown]
 # ## Three learners, one grid
 #
-# To end, the three algorithms of the course side by side. The cliff again, with 24 places: start at the bottom left, wind towards the cliff, $-0.2$ a step. Each learner is a softmax table and sees 20 episodes an update, with the same kind of advantages. **Only the step differs**: the gradient times a learning rate, the natural gradient to a KL of $\delta$ with a line search, or four passes over a clipped objective.
-#
-# The policies were recorded by `benchmarks/grid_learners.py`, for the steps are homework. Each learner has that of four step sizes which ended best in ten seeds. What is shown of the policies is computed here, exactly: visits, return, and the mean KL of every step.
+# The three algorithms side by side on a cliff walk with 24 places: softmax tables, 20 episodes an update, the same advantages. **Only the step differs**: the gradient times a learning rate, the natural gradient to a KL of $\delta$ with a line search, or four passes over a clipped objective. Each has the best of four step sizes (`benchmarks/grid_learners.py`). Arrows are as long as an action is likely, places as dark as they are visited.
 
 # %%
 film = recorded("grid_learners")
 grid = cliff_walk(**film["settings"]["world"])
-ends_at = {s: "goal" if s == 23 else "cliff" for s in grid.terminal.nonzero().flatten().tolist()}
 policies = {
     name: (torch.tensor(learner["milli_logits"]) / 1000).softmax(-1)  # (31, S, A)
     for name, learner in film["learners"].items()
 }
 
 
-def step_sizes(table):  # (31, S, A) -> (30,): mean KL over the visits of the policy that acted
-    old, new = table[:-1], table[1:]
-    rho = torch.stack([grid.visitation(policy) for policy in old]) * ~grid.terminal
-    return (rho * (old * (old / new).log()).sum(2)).sum(1) / rho.sum(1)
-
-# %%
-kls = {name: step_sizes(table) for name, table in policies.items()}
+def moment(update):
+    return grids.film_frame(grid, 6, policies, update)
 
 
-def learners_at(update):
-    figure, above, below = grids.learner_panels(len(policies))
-    for name, grid_ax, kl_ax in zip(policies, above, below):
-        policy = policies[name][update]
-        grids.plot_policy_on_grid(grid_ax, policy, grid.visitation(policy), 6, ends_at)
-        grid_ax.set_title(f"{name}: J = {grid.expected_return(policy):.2f}")
-        grids.plot_step_sizes(kl_ax, kls[name], update)
-        kl_ax.label_outer()
-    return figure
-
-
-still = learners_at(20)
-Slider(learners_at, [*range(11), 13, 16, 20, 25, 30], 0, "update", still=still)
+strip = grids.film_strip(grid, 6, policies, (0, 4, 10, 30))  # for paper
+Slider(moment, [*range(11), 13, 16, 20, 25, 30], 0, "update", still=strip)
 
 # %% [markdown]
-# Press play. Arrows are as long as an action is likely; a place is the darker the more it is visited; below, the size of each step, the present one in red. (On paper: update 20.)
-#
-# **What to notice.** All begin by getting away from the cliff. REINFORCE does it in a few great leaps, finds that pushing *down* against the floor is safe, and goes there more and more. Look at its colours: all visits in one corner, so no data about anything else, so steps of next to nothing. That is the collapse loop of lecture 4, seen from above. TRPO's steps are of one height, from first to last. PPO's first ones are larger (the clip does not limit the first pass), then they even out and shrink as it arrives.
+# **What to notice.** All begin by getting away from the cliff. REINFORCE does so in a few great leaps, and finds that pushing *down* in the corner is safe. Soon all visits are there, so there are no data about anything else, so the steps are next to nothing: the collapse loop of lecture 4. TRPO's steps are of one height. PPO's first ones are larger (the clip does not limit the first pass); they shrink as it arrives.
 
 # %%
 returns = {name: torch.tensor(learner["returns"]) for name, learner in film["learners"].items()}
 cower = -0.2 / (1 - grid.gamma)  # -4: to stay in a corner for ever
 best_there = grid.expected_return(grid.optimal_policy())
+kls = {name: grids.step_sizes(grid, table) for name, table in policies.items()}  # (30,) each
 uneven = {name: float(kl.max() / kl.median()) for name, kl in kls.items()}
 
 assert kls["TRPO"].max() < 1.2 * film["learners"]["TRPO"]["size"]  # delta, up to sampling
@@ -820,7 +787,7 @@ assert stuck.sum() == 4 and returns["REINFORCE"].shape == (10, 31)
 assert min(returns[name][:, -1].min() for name in ("TRPO", "PPO")) > 3.2  # control: ten of ten learn
 too_large = torch.tensor(film["learners"]["PPO"]["ends"]["30.0"])
 assert ((too_large - cower).abs() < 0.1).sum() == 4  # a learning rate of 30 for 10: PPO cowers too
-print({name: f"largest step {ratio:.0f} times the median" for name, ratio in uneven.items()})
+print("largest step over the median:", {name: round(ratio) for name, ratio in uneven.items()})
 
 # %%
 figure, ax = blank_panel()
@@ -830,31 +797,31 @@ ax.axhline(best_there, color="#222222", linewidth=0.8, linestyle=":")
 ax.set_xlabel("update of 20 episodes (thin: ten seeds, bold: their median)");
 
 # %% [markdown]
-# **What to notice.** The seed above was not singled out: nearly all REINFORCE runs settle at $-4$, the return of staying in a corner for ever, and after 30 updates four of ten have not left it. TRPO and PPO pass by, in all ten. PPO is no magic either: with three times its learning rate four of ten end in the corner as well.
+# **What to notice.** Six of ten REINFORCE runs settle at $-4$, the return of staying in the corner for ever, and after 30 updates four are still there. TRPO and PPO pass by, in all ten. But with three times its learning rate, four of ten PPO runs end there as well.
 
 # %% [markdown]
 # ## What we have
 #
-# | | the common sentence | what we found |
+# | | one hears | we found |
 # |---|---|---|
 # | C63, E2 | bad actions have no floor | they have: flat below $1-\epsilon$ |
-# | C64, E3 | the ratio stays in the clip range | the sample falls silent; others moved it to 2.82 |
-# | C63, E4 | outside the range there is no gradient | in two cases of four |
-# | C66, E5 | a batch is used up when most samples are clipped | on CartPole never more than 14 % are; $K$ ends it |
-# | C66, E6 | the ratio makes reuse right | for actions, not for states; without the clip 65 instead of 423 |
-# | C87, E19 | $\mathbb{E}_t$ over stored transitions | without $\gamma^t$, a bias |
+# | C64, E3 | the ratio stays in the clip range | other samples moved it to 2.82 |
+# | C63, E4 | outside it there is no gradient | in two cases of four |
+# | C66, E5 | most samples end up clipped | on CartPole at most 14 % do |
+# | C66, E6 | the ratio makes reuse right | for actions, not for states |
+# | C87, E19 | average over stored transitions | without $\gamma^t$ a bias |
 #
 # ## Exercises
 #
 # 1. (C63) Fill in the six cases for $A = 0$. What does the sample do to the gradient?
-# 2. (C63) Replace the `min` by the clipped term alone. Which of the six rows change, and what happens to a policy that has moved the wrong way?
-# 3. (C64) In the example of E3, where does the ratio end if $\pi_{\text{old}} = (p, 1-p)$? For which $p$ does it stay inside the clip range?
+# 2. (C63) Keep the clipped term alone, without `min`. Which rows change, and what happens to a policy that has moved the wrong way?
+# 3. (C64) In the example of E3, where does the ratio end if $\pi_{\text{old}} = (p, 1-p)$ and the advantages are $(1-p, -p)$? For which $p$ does it stay inside the clip range?
 # 4. (C65) The clip cannot limit the *first* step of a batch. Why? What limits it?
 # 5. (C66) Explain to a friend, without a formula, why the lever of C66 falls although every ratio is right.
 # 6. (E5) Two samples of the same state and action have $\hat A = +1$ and $-1$. Draw the sum of their objectives as a function of the ratio. Where is its top?
-# 7. (C69) How many seeds would you need to see a difference of 50 in the mean at 3 standard errors? (One seed scatters by about 100.)
+# 7. (C69) How many seeds show a difference of 50 between two means at 3 standard errors? (One seed scatters by about 100.)
 #
 # ## To the homework
 #
 # - [hw2](../homework/hw2.ipynb), **`clipped_surrogate`** is the table of C63 for a whole batch: one choice for each sample, then the mean.
-# - [hw2](../homework/hw2.ipynb), **`ppo_update`** is C65 and Algorithm 2's line 6 (C87): old log-probabilities once, then a step for each minibatch, each from where the last one arrived.
+# - [hw2](../homework/hw2.ipynb), **`ppo_update`** is C65 and Algorithm 2's line 6 (C87): old log-probabilities once, then a step for each minibatch.

@@ -9,9 +9,9 @@
 # %% [markdown]
 # # Preview: advantages, baselines, and a language model
 #
-# **Lecture 8** of the policy-gradient course. Reading time: about 15 minutes for advantages and baselines, and as long again for the language model. It runs in under a minute.
+# **Lecture 8** of the policy-gradient course. Reading time: about 15 minutes. It runs in under a minute.
 #
-# Slide 70 is a title and a promise: advantage estimation, baselines, and from there to language models. This lecture keeps it. How much of the noise in a gradient estimate can be subtracted for nothing? And how much more if we accept a little bias? The answers are exact: we list all episodes of a small world. Then the same ideas, with PPO's clip, become **GRPO**, and train a small language model while you watch.
+# Slide 70 is a title and a promise: advantage estimation, baselines, and from there to language models. How much noise can we subtract from a gradient estimate for nothing? How much more, if we accept a little bias? We list all episodes of a small world, so the answers are exact. Then the same ideas, with PPO's clip, become **GRPO**, and train a small language model while you watch.
 #
 # | | |
 # |---|---|
@@ -42,9 +42,7 @@ def same(left, right):
     return left.shape == right.shape and torch.allclose(left, right, rtol=0, atol=1e-10)
 
 # %% [markdown]
-# ## A tour of six days
-#
-# Two towns a day, two ways to travel on, rewards between $-1$ and 1, $\gamma = 0.9$. After six days the tour is over. There are 4,096 different tours, few enough to list, and each has a known probability.
+# Our world is **a tour of six days**: two towns a day, two ways to travel on, rewards between $-1$ and 1, $\gamma = 0.9$. There are 4,096 different tours, few enough to list, and each has a known probability.
 
 # %%
 generator = torch.Generator().manual_seed(1)
@@ -62,7 +60,7 @@ to_go = torch.einsum("nu,tu->nt", rewards * discounts, later) / discounts  # (N,
 print(f"{len(p)} tours, J = {tour.expected_return(policy):.3f}")
 
 # %% [markdown]
-# The estimate from one tour is $\sum_t\gamma^t\,w_t\,\nabla\log\pi_\theta(a_t\mid s_t)$. The score of a softmax table stands in row $s_t$: taken minus expected. In this lecture only the **weight** $w_t$ changes.
+# The estimate from one tour is $\sum_t\gamma^t\,w_t\,\nabla\log\pi_\theta(a_t\mid s_t)$. In a softmax table the score is nonzero in row $s_t$ only: the action taken, minus its probabilities. In this lecture only the **weight** $w_t$ changes.
 
 # %%
 scores = torch.zeros(len(p), T, tour.states, 2)  # (N, T, S, A)
@@ -88,7 +86,7 @@ print(f"variance with G: {variance(estimates(to_go)):.2f}")
 # %% [markdown]
 # ## Better than what? (C72)
 #
-# *Slide 70.* A return of 7 is good where 5 is usual and bad where 10 is. So weigh an action by how much *better than expected* it went: $w_t = G_t - b(s_t)$, with a **baseline** $b$. May one? A baseline adds $-b(s_t)\,\nabla\log\pi_\theta(a_t\mid s_t)$ to the estimate. Given $s_t$ it is a constant times a score, and a score has mean zero. So *any* function of the state will do.
+# *Slide 70.* A return of 7 is good where 5 is usual, and bad where 10 is. So weigh an action by how much *better than expected* it went: $w_t = G_t - b(s_t)$, with a **baseline** $b$. That adds $-b(s_t)\,\nabla\log\pi_\theta(a_t\mid s_t)$ to the estimate. Given $s_t$ it is a constant times a score, and a score has mean zero. So *any* function of the state will do.
 
 # %% tags=["C72"]
 for b in (V, torch.randn(tour.states, generator=generator), torch.full_like(V, 100.0)):
@@ -104,11 +102,11 @@ print(f"added in place of subtracted, V makes the variance {plus:.1f} times as l
 # %% [markdown]
 # ### Which one is best?
 #
-# The mean does not care, the variance does. Here no town is met twice, so each town's row of the estimate has its own variance, a parabola in its own $b(s)$. Its lowest point is
+# The mean does not care, the variance does. Here no town is met twice, so each town's row of the estimate has a variance of its own, a parabola in its own $b(s)$. Its lowest point is
 #
 # $$b^*(s) = \frac{\mathbb{E}\big[\lVert\nabla\log\pi_\theta(a\mid s)\rVert^2\,G_t\mid s\big]}{\mathbb{E}\big[\lVert\nabla\log\pi_\theta(a\mid s)\rVert^2\mid s\big]},$$
 #
-# a mean of $G_t$ in which rare actions, whose scores are long, count for more. If the scores are all of one length, it is $V(s)$.
+# a mean of $G_t$ in which rare actions, whose scores are long, count for more. If all scores are of one length, it is $V(s)$.
 
 # %% tags=["C72"]
 def best_baseline(p, scores):  # (S,)
@@ -155,9 +153,9 @@ figure, ax = blank_panel(7.5, 3.2)
 figures.plot_variances(ax, spread);
 
 # %% [markdown]
-# **What to notice.** One number for all towns helps a little: a baseline has to know the state. $V$ comes near the best and is what everyone uses, for it is easy to learn: a regression of $G_t$ on $s_t$. The last bar is out of reach by subtracting. The true advantage knows nothing of the luck *after* the action; $G_t$ has all of it.
+# **What to notice.** One number for all towns helps a little: a baseline has to know the state. $V$ comes near the best, and is easy to learn, by regression of $G_t$ on $s_t$. So everyone uses it. Subtracting cannot reach the last bar: the true advantage knows nothing of the luck *after* the action, and $G_t$ has all of it.
 #
-# And on CartPole? The runs of lecture 4 were recorded (`benchmarks/reinforce_on_cartpole.py`) with and without a learned $V$ as baseline: same learning rate, same seeds.
+# And on CartPole? Lecture 4's runs, recorded with and without a learned $V$ as baseline: same learning rate, same seeds (`benchmarks/reinforce_on_cartpole.py`).
 
 # %% tags=["C72"]
 arms = recorded("reinforce_on_cartpole")["arms"]
@@ -180,11 +178,11 @@ for ax, (arm, title) in zip(axes, [("plain", "G"), ("baseline", "G - V(s), V lea
 axes[1].set_ylabel("");
 
 # %% [markdown]
-# **What to notice.** Thin lines are seeds, the thick one is their median. The baseline changes no mean, only the noise, and that decides. It is no cure for everything: one seed of six fell all the same.
+# **What to notice.** Thin lines are seeds, the thick one is their median. The baseline changes only the noise, and that decides. It is no cure for everything: one seed of six fell all the same.
 #
 # ### The baseline is a constant
 #
-# $V$ often comes from a network, with a graph attached. In the loss it must be cut off. Otherwise the optimiser also moves the *critic*, to make the policy's loss small. The slope of $-\sum_t\gamma^t\,(G_t - v_t)\log\pi(a_t\mid s_t)$ in $v_t$ is $\gamma^t\log\pi(a_t\mid s_t)$: negative whatever was earned. So descent raises every value without end. A critic has a loss of its own, the squared error.
+# $V$ often comes from a network, with a graph attached. In the policy's loss it must be cut off. The slope of $-\sum_t\gamma^t\,(G_t - v_t)\log\pi(a_t\mid s_t)$ in $v_t$ is $\gamma^t\log\pi(a_t\mid s_t)$: negative whatever was earned. So descent would raise every value without end. A critic has a loss of its own, the squared error.
 
 # %% tags=["C72"]
 critic = V.clone().requires_grad_()
@@ -201,7 +199,7 @@ print("slope of the policy's loss in each value", leak[:4], "...")
 # %% [markdown]
 # ### Normalised advantages
 #
-# Much code shifts and scales the advantages of a batch to mean 0 and spread 1. The shift is one more baseline. The scale changes the *length* of the gradient: a convenience for choosing step sizes, and another quantity. Homework asks for the plain one.
+# Much code shifts and scales the advantages of a batch to mean 0 and spread 1. The shift is one more baseline. The scale changes the *length* of the gradient: handy for choosing step sizes, but another quantity. Homework asks for the plain one.
 
 # %% tags=["C72"]
 plain = to_go - V[states]  # (N, T)
@@ -220,7 +218,7 @@ print(f"normalising makes the gradient {1 / width:.2f} times as long")
 #
 # $$\delta_t = r_t + \gamma V(s_{t+1}) - V(s_t), \qquad \mathbb{E}[\delta_t\mid s_t,a_t] = A(s_t,a_t).$$
 #
-# That is by the definition of $A$, for the *true* $V$. With a critic $\hat V = V + e$ the mean is off by $\gamma\,\mathbb{E}[e(s_{t+1})\mid s_t,a_t] - e(s_t)$. The second part is a baseline and harmless. The first depends on the action and is a **bias**.
+# The mean is the advantage for the *true* $V$. With a critic $\hat V = V + e$ it is off by $\gamma\,\mathbb{E}[e(s_{t+1})\mid s_t,a_t] - e(s_t)$. The second part is a baseline and harmless. The first depends on the action and is a **bias**.
 
 # %%
 def td_errors(values):  # (N, T)
@@ -245,10 +243,16 @@ assert same(given(td_errors(coarse))[:-1], (A + off)[:-1])
 assert not same(given(td_errors(coarse))[:-1], A[:-1])  # control: a wrong critic, a wrong mean
 print(f"the coarse critic is off by {e.abs().max():.2f} at most")
 
+# %%
+figure, ax = blank_panel(6.5, 3.2)
+figures.plot_critic(ax, day_of[:-1] + 1, V[:-1], coarse[:-1]);
+
 # %% [markdown]
+# **What to notice.** Dots are the true values of the two towns of a day, the line is a critic that knows the day and not the town. The gaps between them are $e$.
+#
 # ### Two ways to stop
 #
-# After the sixth day the tour has **terminated**: nothing more is paid, the next value is 0. Now suppose our *record* is cut after the third day, for lack of time. The tour goes on, we merely stop looking. That is **truncated**, and there the next value counts. Who takes the cut for an end teaches the policy that the world stops on day three.
+# After the sixth day the tour has **terminated**: nothing more is paid, the next value is 0. Now suppose our *record* is cut after the third day. The tour goes on, we merely stop looking. That is **truncated**, and there the next value counts. Who takes the cut for an end teaches the policy that the world stops on day three.
 
 # %% tags=["C72"]
 cut = 2  # the last step on record
@@ -292,11 +296,11 @@ assert same(n_step(critic, T), to_go - critic[states])  # all steps: G - V
 assert not same(n_step(critic, 1), to_go - critic[states])  # control: one step is not all
 
 # %% [markdown]
-# **Generalised advantage estimation** takes all $n$ at once, with weights that fall off by a factor $\lambda$: $(1-\lambda)\,(A^{(1)} + \lambda A^{(2)} + \lambda^2A^{(3)} + \dots)$. What is left of the weights at the end of the episode goes to the last one. Collect the TD errors, and the mixture is a single sum:
+# **Generalised advantage estimation** (GAE) takes all $n$ at once, with weights that fall off by a factor $\lambda$: $(1-\lambda)\,(A^{(1)} + \lambda A^{(2)} + \lambda^2A^{(3)} + \dots)$. At the end of the episode, what is left of the weights goes to the last one. Collect the TD errors, and the mixture is a single sum:
 #
 # $$\hat A_t = \sum_{l\ge0}(\gamma\lambda)^l\,\delta_{t+l}.$$
 #
-# $\lambda = 0$ is the TD error, $\lambda = 1$ is $G_t - V(s_t)$. As a matrix over time it is upper triangular. (The homework asks for another form: step by step, over several episodes in one array, with both kinds of ends.)
+# $\lambda = 0$ is the TD error, $\lambda = 1$ is $G_t - V(s_t)$. (We compute it as a matrix over time. Homework asks for another form: step by step, for several episodes in one array.)
 
 # %%
 def mixed(values, lam):  # (N, T), a whole tour at a time
@@ -319,11 +323,11 @@ lags = torch.arange(T)
 figures.plot_weights(ax, {f"lam = {lam}": (gamma * lam) ** lags for lam in (0.0, 0.5, 0.9, 1.0)});
 
 # %% [markdown]
-# **What to notice.** $\lambda$ is how far ahead we trust what happened more than what the critic says. Even at $\lambda = 1$ the weights fall, since the discount stays.
+# **What to notice.** $\lambda$ says how far ahead we trust what happened rather than the critic. Even at $\lambda = 1$ the weights fall, since the discount stays.
 #
 # ## Bias against variance
 #
-# Now the point of it all. For each $\lambda$ we compute, over all 4,096 tours, the exact bias and the exact variance of the gradient estimate. First with the true $V$, then with the critic that knows only the day.
+# For each $\lambda$ we compute, over all 4,096 tours, the exact bias and variance of the gradient estimate: with the true $V$, and with the critic that knows only the day.
 
 # %%
 lams = torch.linspace(0, 1, 21)
@@ -369,7 +373,7 @@ assert alone == 0  # control: with the true V more data change nothing
 print({K: round(lam, 2) for K, lam in best_lam.items()})
 
 # %% [markdown]
-# **What to notice.** Slide to the right: the blue line sinks, the red one stays, and the star moves from left to right. No $\lambda$ is best for all. The usual 0.9 to 0.97 says: critics are wrong, and batches are large.
+# **What to notice.** Slide to the right: the blue line sinks, the red one stays, and the star moves from left to right. The usual 0.9 to 0.97 says: critics are wrong, and batches are large.
 #
 # Now the other way round: 30 tours in an update, and *you* choose $\lambda$.
 
@@ -386,9 +390,9 @@ def choose(lam):
 Slider(choose, [0.0, 0.25, 0.5, 0.75, 0.9, 1.0], 0.9, "lam")
 
 # %% [markdown]
-# **What to notice.** Left, how far the estimate looks ahead. Right, what it costs: the dotted line stands at your $\lambda$. At 0 a single TD error counts, and the critic's mistake with it. At 1 all later steps count, and their luck with them.
+# **What to notice.** Left, how far the estimate looks ahead. Right, what it costs, at the dotted line. At 0 a single TD error counts, and the critic's mistake with it. At 1 all later steps count, and their luck with them.
 #
-# ## What we have
+# ### What we have so far
 #
 # | weight $w_t$ | mean is the gradient | variance here |
 # |---|---|---|
@@ -401,7 +405,7 @@ Slider(choose, [0.0, 0.25, 0.5, 0.75, 0.9, 1.0], 0.9, "lam")
 # %% [markdown]
 # ## From here to a language model (G1)
 #
-# A language model is a policy, and everything of this course applies to it word for word. Only the names change.
+# A language model is a policy. Everything in this course applies to it; only the names change.
 #
 # | in the course | for a language model | in the code below |
 # |---|---|---|
@@ -411,9 +415,8 @@ Slider(choose, [0.0, 0.25, 0.5, 0.75, 0.9, 1.0], 0.9, "lam")
 # | terminated | the end token, or no room left | `valid` is `False` after it |
 # | reward | 0, and at the end what a program says | `reward(text)` |
 # | $\gamma$, $G_t$ | 1, so each token's return-to-go is the final reward | one number a text |
-# | policy gradient | $\mathbb{E}\big[\,R\,\sum_t\nabla\log\pi_\theta(a_t\mid s_t)\,\big]$ | |
 #
-# First a language so tiny that we can list it: letters *a* and *b*, a full stop that ends, no more than three tokens. A program pays 1 for as many *a* as *b*, that is for `ab.` and `ba.`. As an MDP it has a state for each beginning, and one for "over".
+# First a language so tiny that we can list it: letters *a* and *b*, a full stop that ends, no more than three tokens. A program pays 1 for `ab.` and `ba.`, else 0. As an MDP it has a state for each beginning, and one for "over".
 
 # %%
 begun, over = ["", "a", "b", "aa", "ab", "ba", "bb"], 7
@@ -431,7 +434,7 @@ model = softmax_policy(theta)  # (S, A): a language model, as a table
 target, J = tiny.policy_gradient(theta), tiny.expected_return(model)
 
 # %% [markdown]
-# Texts stand side by side in one array, short ones filled up. What stands after the end was never said: a **mask** takes it out. Without the mask and with full stops as filling, the sum counts actions that nobody took.
+# Texts stand side by side in one array, short ones filled up. What stands after the end was never said: a **mask** takes it out. Without it, the sum would count actions that nobody took.
 
 # %%
 listed = worlds.trajectories(tiny, model, 3)
@@ -462,13 +465,13 @@ assert same(right, target)  # what is filled in does not matter if it is masked
 assert not same(wrong, target)  # control: without the mask it does
 
 # %% [markdown]
-# ## The group is the baseline (G2)
+# ### The group is the baseline (G2)
 #
 # A critic for half-finished texts is hard to train. **GRPO** (group relative policy optimisation) does without. It answers the *same* prompt $G$ times and takes the mean reward of the group as the baseline:
 #
 # $$\hat A_i = R_i - \bar R,\qquad \bar R = \frac1G\sum_{j=1}^G R_j .$$
 #
-# A baseline must not look at the action, and $\bar R$ does: $R_i$ is in it, with weight $1/G$. That share takes away its part of the gradient. Compare with the **leave-one-out** mean of the $G-1$ others, which is an honest baseline:
+# A baseline must not look at the action, and $\bar R$ does: $R_i$ is in it, with weight $1/G$. Compare with the mean of the $G-1$ others, which is an honest baseline:
 #
 # $$R_i - \bar R = \tfrac{G-1}{G}\,\big(R_i - \text{mean of the others}\big).$$
 #
@@ -498,17 +501,17 @@ for G in (2, 3):
 print("groups listed:", len(q) ** 2, "and", len(q) ** 3)
 
 # %% [markdown]
-# **What to notice.** A factor that is the same for all prompts is a matter of step size. With $G = 16$ it is 0.94. Nobody needs to mend it.
+# With $G = 16$ the factor is 0.94, the same for all prompts: a matter of step size.
 #
-# ## Divided by the spread (G3)
+# ### Divided by the spread (G3)
 #
-# GRPO goes on and divides by the group's standard deviation: $\hat A_i = (R_i - \bar R)/\text{std}$. This looks like "Normalised advantages" above, but there *one* number was for the whole batch. Here every prompt has its own, and that is another matter: it changes how much the prompts count.
+# GRPO goes on and divides by the group's standard deviation: $\hat A_i = (R_i - \bar R)/\text{std}$. In "Normalised advantages" *one* number was for the whole batch. Here every prompt has its own, and that changes how much the prompts count.
 #
-# For rewards 0 and 1 it can be worked out. Let $p$ be the share of right answers to a prompt. In a group with $k$ right ones the right have weight $\sqrt{(G-k)/k}$ and the wrong $-\sqrt{k/(G-k)}$. Put together, the update has the direction of the prompt's gradient $\nabla p$, times
+# For rewards 0 and 1 we can work it out. Let $p$ be the share of right answers to a prompt. In a group with $k$ right ones the right get weight $\sqrt{(G-k)/k}$ and the wrong $-\sqrt{k/(G-k)}$. Averaged over groups, the update is the prompt's gradient $\nabla p$, times
 #
 # $$c_G(p) = \frac{\mathbb{E}[\text{std}]}{p\,(1-p)} \;\to\; \frac{1}{\sqrt{p\,(1-p)}}\quad (G\to\infty).$$
 #
-# Without the division it is $(G-1)/G$ for all. (A group in which all are right, or all wrong, has spread 0. Its advantages are 0: it teaches nothing.)
+# Without the division it is $(G-1)/G$ for all. (A group in which all are right, or all wrong, has spread 0. It teaches nothing.)
 
 # %%
 def factor(p, G):  # c_G(p); p: (P,)
@@ -537,11 +540,11 @@ lines["not divided, G = 16"] = torch.full_like(grid, 15 / 16)
 grpo_figures.plot_factors(ax, grid, lines);
 
 # %% [markdown]
-# **What to notice.** The division makes hopeless prompts and nearly solved ones count more. It climbs another hill: since $1/\sqrt{p(1-p)}$ is the slope of $2\arcsin\sqrt p$, with large groups it is the mean of *that* over prompts which is maximised, not the mean of $p$. *Dr. GRPO* ("GRPO done right") leaves the division out for this reason. Neither is wrong; they want different things.
+# **What to notice.** The division makes hopeless and nearly solved prompts count more. Since $1/\sqrt{p(1-p)}$ is the slope of $2\arcsin\sqrt p$, with large groups the mean of *that* is maximised, not the mean of $p$. *Dr. GRPO* ("GRPO done right") leaves the division out for this reason.
 #
-# ## Long answers and short ones (G4)
+# ### Long answers and short ones (G4)
 #
-# The gradient has a **sum** over the tokens of a text. GRPO as first published took the **mean** over each text's own tokens, that is, it divided each text by its own length. It looks harmless and is not. A wrong answer of three tokens is then blamed a third as much per token as a wrong one of a single token. So being wrong at length is cheap.
+# The gradient has a **sum** over the tokens of a text. GRPO as first published divided each text by its own length. A wrong answer of three tokens is then blamed a third as much per token as a wrong one of a single token. So being wrong at length is cheap.
 
 # %%
 def two_directions(seed):  # gradient, the same with each text divided by its length, and how
@@ -566,15 +569,15 @@ for seed in range(30):
     assert same(third / third.norm(), summed / summed.norm())
 
 # %% [markdown]
-# In 30 random models of 30, the mean over own tokens lengthens wrong answers faster than the gradient does. Cures: divide by a constant (Dr. GRPO), or by the number of tokens in the whole *batch*. We do the latter: the objective sees all tokens of the batch in one row, and takes their mean.
+# In 30 random models of 30, the mean over own tokens lengthens wrong answers faster than the gradient does. Cures: divide by a constant (Dr. GRPO), or by the number of tokens in the whole *batch*, as we do below.
 #
-# ## Not too far from where it began (G5)
+# ### Not too far from where it began (G5)
 #
-# A reward that a program computes can be fooled. So one often holds the model near the one it started from, the **reference**, by a penalty on $\text{KL}(\pi\,\Vert\,\pi_\text{ref})$. One needs it from samples of $\pi$. With $\text{ratio} = \pi_\text{ref}/\pi$ there are two ways:
+# A reward that a program computes can be fooled. So one often holds the model near the one it started from, the **reference**, by a penalty on $\text{KL}(\pi\,\Vert\,\pi_\text{ref})$, estimated from samples of $\pi$. With $\text{ratio} = \pi_\text{ref}/\pi$ there are two ways:
 #
 # $$k_1 = -\log\text{ratio},\qquad k_3 = \text{ratio} - 1 - \log\text{ratio}.$$
 #
-# Both have the KL as their mean, since the ratio averages to 1. But $k_3$ is never negative, as $x - 1\ge\log x$. GRPO uses $k_3$, token by token, up to the end.
+# Both have the KL as their mean, since the ratio averages to 1. GRPO uses $k_3$, token by token.
 
 # %% tags=["G5"]
 anchor = softmax_policy(theta + 0.5 * torch.randn(8, 3, generator=generator))
@@ -590,8 +593,16 @@ assert k1.min() < -0.1  # control: k1 is right in the mean and can be negative
 upside_down = kl_estimates(log_ref, log_q)
 assert not same(torch.einsum("n,nt,nt->", q, valid.double(), upside_down), of_texts)
 
+# %%
+figure, ax = blank_panel(6.5, 3.2)
+log_ratio = torch.linspace(0.1, 4.0, 118).log()
+curves = {"k1": -log_ratio, "k3": kl_estimates(torch.zeros(118), log_ratio)}
+grpo_figures.plot_estimates(ax, log_ratio.exp(), curves);
+
 # %% [markdown]
-# > **A trap.** An estimate whose *mean* is right need not have a *slope* whose mean is right. In the loss, the drawn tokens stand still and only $\log\pi_\theta$ is differentiated. Then the mean slope of $k_3$ is that of the *other* divergence, $\text{KL}(\pi_\text{ref}\,\Vert\,\pi)$. For $k_1$ it is even zero. Near the reference the two divergences agree to second order, so in practice it does the job: it pulls back.
+# **What to notice.** $k_1$ can be negative; $k_3$ cannot, as $x - 1\ge\log x$. Near ratio 1 it is nearly flat, and to the right it soars.
+#
+# > **A trap.** An estimate whose *mean* is right need not have a *slope* whose mean is right. In the loss the drawn tokens stand still and only $\log\pi_\theta$ is differentiated. Then the mean slope of $k_3$ is that of the *other* divergence, $\text{KL}(\pi_\text{ref}\,\Vert\,\pi)$, and that of $k_1$ is zero. Near the reference the two divergences agree to second order, so in practice $k_3$ does the job: it pulls back.
 
 # %% tags=["G5"]
 logits, ref = theta[0].clone().requires_grad_(), anchor[0]  # one state, all three tokens
@@ -610,7 +621,7 @@ assert same(slope(pi.detach() @ (pi.log() - ref.log())), torch.zeros(3))
 # %% [markdown]
 # ## A model to train (G6)
 #
-# Now a real one, if small. The task: **close the brackets**. The prompt is three brackets, the answer at most five tokens. A program says whether the text is right: each bracket closed by its own kind, in the right order, and a full stop. There is no list of right answers, and a prompt has more than one: after `([` both `]).` and `]<>).` will do.
+# Now a real one, if small. The task: **close the brackets**. The prompt is three brackets, the answer at most five tokens. A program says whether each bracket is closed by its own kind, in the right order, before a full stop. A prompt has more than one right answer: after `([` both `]).` and `]<>).` will do.
 
 # %%
 for text in ("([{}]).", "([{]}).", "(()).", "((<>", "([]<>)."):
@@ -620,17 +631,18 @@ print(len(learn), "prompts to learn from,", len(test), "to be tested on, such as
       *brackets.WORDS.decode(test[:6]))
 
 # %% [markdown]
-# The model is a **transformer**: each token is a vector; each place looks back at the places before it and gathers what it needs (attention), then thinks for itself (two layers); the last vector says what comes next. It first learns from texts by a *sloppy author*, who closes as many brackets as were opened, of whatever kind. This is **imitation**: make the next token of each text more likely. In the words of lecture 4 it is a policy gradient with weight 1 on everything the author wrote. So the model learns what a text looks like, and nothing about being right.
+# The model is a **transformer**: each token is a vector; each place looks back at the places before it and gathers what it needs (attention), then thinks for itself (two layers); the last vector says what comes next. It first learns from texts by a *sloppy author*, who closes as many brackets as were opened, of whatever kind. This is **imitation** (lecture 4): make the next token of each text more likely. So it learns what a text looks like, and nothing about being right.
 
 # %%
 dice = torch.Generator().manual_seed(1)
-print(*(text.rstrip(".") + "." for text in brackets.sloppy_texts(6, torch.Generator().manual_seed(2))))
+sloppy_author = brackets.sloppy_texts(6, torch.Generator().manual_seed(2))
+print(*(text.rstrip(".") + "." for text in sloppy_author))
 writer = brackets.sloppy_model(dice)  # the dice go on from here when it learns
 sloppy = copy.deepcopy(writer)  # to compare with, later
 print(sum(parameter.numel() for parameter in writer.parameters()), "parameters")
 
 # %% [markdown]
-# The log-probabilities come up twice: token by token while the model *writes* (the old ones), and all at once when it *reads* the finished text (the new ones, with a graph). This is sound because no place can look ahead. Before any step the two are equal, and every ratio is 1.
+# The log-probabilities come up twice: token by token while the model *writes* (the old ones), and all at once when it *reads* the finished text (the new ones, with a graph). That works because no place can look ahead. Before any step the two are equal, and every ratio is 1.
 
 # %% tags=["G6"]
 other = torch.Generator().manual_seed(2)
@@ -660,9 +672,9 @@ shown = {0: answers(writer)}
 print(f"right answers to prompts of the test: {share_before:.1%}")
 
 # %% [markdown]
-# ## Let it learn (G7)
+# ### Let it learn (G7)
 #
-# One update: draw 16 prompts, answer each 16 times, let the program pay, take each reward relative to its group, and make one step. At that step all ratios are 1 and the clip is idle. So for a *single* step a batch the clipped surrogate has the slope of the plain objective $\frac1B\sum\hat A\log\pi_\theta$, and what follows **is** GRPO with one epoch. It takes a few seconds. (When you have written `clipped_surrogate`, put it in the place of `objective`, and take four epochs.)
+# One update: draw 16 prompts, answer each 16 times, let the program pay, take each reward relative to its group, and make one step. At that step all ratios are 1 and the clip is idle. So the clipped surrogate has the slope of $\frac1B\sum\hat A\log\pi_\theta$, and what follows **is** GRPO with one epoch (one pass over each batch). It takes a few seconds.
 
 # %%
 def objective(log_probs, old_log_probs, advantages, epsilon):
@@ -707,9 +719,9 @@ def look(update):
 Slider(look, list(shown), list(shown)[-1], "update")
 
 # %% [markdown]
-# **What to notice.** Slide to 0 and back. These prompts were never trained on. The model was never shown a right answer either: it found some by chance, one in twelve, and did more of what had gone better than the rest of its group. At update 20 nothing shows yet. At 40 it answers the short prompts, where a lucky guess is likely, and then the long ones.
+# **What to notice.** Slide to 0 and back. These prompts were never trained on, and the model was never shown a right answer: it found some by chance, one in twelve, and did more of what had gone better than the rest of its group. At update 20 nothing shows yet. At 40 it answers the short prompts, where a lucky guess is likely, and then the long ones.
 #
-# And the KL that was printed? It is the mean of $k_3$, about half a nat. Let us compare with $k_1$ and with the divergence itself, which is a sum over all nine words at each place.
+# The KL that was printed is the mean of $k_3$. Let us compare it with $k_1$ and with the divergence itself, a sum over all nine words at each place.
 
 # %% tags=["G5"]
 draws = torch.Generator().manual_seed(4)
@@ -726,11 +738,11 @@ assert (seen_k1 - divergence).abs() < 0.1 * divergence
 assert seen_k3 < 0.75 * divergence  # control: unbiased, and yet far off
 
 # %% [markdown]
-# $k_3$ is unbiased and half of it is missing. The other half sits in words that the new model hardly ever says and the old one would: there the ratio is gigantic, and in this sample none came up. (When one does, the number jumps, as at the last update above.) So $k_3$ is a good estimate *near* the reference. Far away it comforts.
+# $k_3$ is unbiased, and half of it is missing. The other half sits in words that the new model hardly ever says and the old one would: there the ratio is gigantic, and in this sample none came up. (When one does, the number jumps, as at the last update above.) So $k_3$ is a good estimate *near* the reference.
 #
 # ## More from each batch: here the clip comes in (G8)
 #
-# Writing texts costs more than learning from them. So one takes several steps on each batch. Then the ratios move away from 1, and the clip matters (lecture 7). `clipped_surrogate` is yours to write, so what follows was **recorded** by a script (`benchmarks/grpo_on_brackets.py`): six seeds of each variant, all else as above. First the bridge. The recorded run with the clipped surrogate, one epoch and your seed *is* your run, to the last answer.
+# Writing texts costs more than learning from them, so one takes several steps on each batch. Then the ratios move away from 1, and the clip matters (lecture 7). `clipped_surrogate` is yours to write, so these runs were **recorded**: six seeds of each variant, all else as above (`benchmarks/grpo_on_brackets.py`). First the bridge: the recorded run with the clipped surrogate, one epoch and your seed *is* your run, to the last answer.
 
 # %% tags=["G8"]
 runs = recorded("grpo_on_brackets")["runs"]
@@ -771,25 +783,24 @@ axes[1].legend(frameon=False, loc="center right")
 axes[1].set_ylabel("");
 
 # %% [markdown]
-# **What to notice.** Left: four passes over each batch halve the number of texts that have to be written. Right: without the clip it takes about twice as long and ends in worse places, and without the ratio the model is ruined, since old texts are taken for fresh ones. Yet with the clip under 2 % of the tokens are ever *spent*. It does not hold everything back, only the few that would run away. The other arms: not dividing by the spread was slower here (so the step size is another too), the KL penalty bought nearness with wrong answers, and a reward that has nothing to do with brackets taught no brackets.
+# **What to notice.** Left: four passes over each batch halve the number of texts to be written. Right: without the clip it takes about twice as long and ends in worse places. Without the ratio the model is ruined, since old texts are taken for fresh ones. Of the other arms, not dividing by the spread was slower here (so the step size is another too), the KL penalty bought nearness with wrong answers, and a reward that has nothing to do with brackets taught no brackets.
 #
-# All of it in one line of symbols: $\text{ratio}\cdot\hat A$ from lecture 5, the clip from lecture 7, the baseline from above, and a group in place of the critic. Nothing else is between you and a language model but size.
+# All in one line: $\text{ratio}\cdot\hat A$ from lecture 5, the clip from lecture 7, a baseline from above, with a group in place of the critic.
 #
 # ## Exercises
 #
-# 1. Show that $b$ may depend on all of the past, but not on $a_t$. What did the control with $Q(s_t,a_t)$ get wrong?
-# 2. Derive $b^*(s)$. For which policies is it equal to $V(s)$?
-# 3. In the bars, "mean return" was the exact one. Take the mean of the same $K$ tours that the gradient is estimated from. By which factor does it shorten the gradient? (If you are stuck: G2.)
-# 4. Write $\hat A_t$ in terms of $\hat A_{t+1}$. Where does an episode that ends enter, and where one that is cut?
-# 5. Give the critic a constant error, $\hat V = V + 5$ in every town. Why is the bias at $\lambda = 0$ zero here? Change the world so that actions decide *when* the tour ends. What happens then?
-# 6. With the true $V$ the variance at $\lambda = 0$ is still above that of the true advantage. What is left?
-# 7. (G3) Show that $c_G(p)\to\sqrt{G-1}$ as $p\to0$. Which share of the groups teaches anything then?
-# 8. (G6) Why must the old log-probabilities be kept from the writing, and not be computed again at each step?
-# 9. (G7) Pay `brackets.reward(text) + 0.1 * len(text)`. What does the model write now? Who is to blame, the model or the program?
-# 10. (G8) Put your own `clipped_surrogate` in the place of `objective`, with `GRPOConfig(epochs=4)`. After how many updates are nine answers in ten right? Then leave the clip out.
+# 1. (C72) Show that $b$ may depend on all of the past, but not on $a_t$. What did the control with $Q(s_t,a_t)$ get wrong?
+# 2. (C72) Derive $b^*(s)$. For which policies is it equal to $V(s)$?
+# 3. (C72) In the bars, "mean return" was the exact one. Take the mean of the same $K$ tours that the gradient is estimated from. By which factor does it shorten the gradient? (Hint: G2.)
+# 4. (C72) Write $\hat A_t$ in terms of $\hat A_{t+1}$. Where does an episode that ends enter, and where one that is cut?
+# 5. (C72) Give the critic a constant error, $\hat V = V + 5$ in every town. Why is the bias at $\lambda = 0$ zero here? Let actions decide *when* the tour ends. What happens then?
+# 6. (G3) Show that $c_G(p)\to\sqrt{G-1}$ as $p\to0$. Which share of the groups teaches anything then?
+# 7. (G6) Why must the old log-probabilities be kept from the writing, and not be computed again at each step?
+# 8. (G7) Pay `brackets.reward(text) + 0.1 * len(text)`. What does the model write now?
+# 9. (G8) Put your own `clipped_surrogate` in the place of `objective`, with `GRPOConfig(epochs=4)`. After how many updates are nine answers in ten right? Then leave the clip out.
 #
 # ## To the homework
 #
-# - **hw1, `baseline_loss`** weighs each step by $G_t$ minus the value of *its own* state. The values are constants there: no gradient, no loss of their own, no normalising.
-# - **hw2, `gae`** is $\hat A_t$ for many episodes in one array. Think of "Two ways to stop" at each end: is there a next value, and is there a next step?
-# - **hw2, `clipped_surrogate`** is the objective of a language model as it stands: one log-probability, one old log-probability and one advantage for each token. Exercise 10 trains with yours.
+# - [hw1](../homework/hw1.ipynb), **`baseline_loss`** weighs each step by $G_t$ minus the value of *its own* state. The values are constants there, and not normalised.
+# - [hw2](../homework/hw2.ipynb), **`gae`** is $\hat A_t$ for many episodes in one array. Think of "Two ways to stop" at each end: is there a next value, and is there a next step?
+# - [hw2](../homework/hw2.ipynb), **`clipped_surrogate`** is the objective of a language model as it stands: one log-probability, one old log-probability and one advantage for each token. Exercise 9 trains with yours.

@@ -22,6 +22,11 @@ def variances(ax: Axes) -> Axes:
     return figures.plot_variances(ax, {"G": 2.0, "G - V": 0.5})
 
 
+def critic(ax: Axes) -> Axes:
+    days = torch.tensor([1, 1, 2])
+    return figures.plot_critic(ax, days, BIAS, torch.tensor([2.5, 2.5, 0.0]))
+
+
 def weights(ax: Axes) -> Axes:
     return figures.plot_weights(ax, {"lam = 0": 1 - LAMS, "lam = 1": LAMS})
 
@@ -37,7 +42,7 @@ def ax() -> Iterator[Axes]:
     plt.close("all")
 
 
-@pytest.mark.parametrize("draw", [variances, weights, trade])
+@pytest.mark.parametrize("draw", [variances, critic, weights, trade])
 def test_figure_returns_its_axes_named_and_white(draw: Callable[[Axes], Axes], ax: Axes) -> None:
     assert draw(ax) is ax
     assert ax.get_xlabel()
@@ -51,6 +56,16 @@ def test_variances_stand_from_the_top_down_with_their_numbers(ax: Axes) -> None:
     assert [text.get_text().strip() for text in ax.texts] == ["2.00", "0.50"]
     assert [label.get_text() for label in ax.get_yticklabels()] == ["G", "G - V"]
     assert ax.yaxis_inverted()
+
+
+def test_critic_stands_beside_the_true_values_of_its_days(ax: Axes) -> None:
+    critic(ax)
+    true, guess = ax.lines
+    assert list(zip(true.get_xdata(), true.get_ydata(), strict=True)) == [(1, 4), (1, 1), (2, 0)]
+    assert list(np.asarray(guess.get_ydata())) == [2.5, 2.5, 0.0]
+    assert true.get_marker() != guess.get_marker()
+    with pytest.raises(ValueError, match=r"as long as there are towns, got \(3,\), \(3,\) and \(2"):
+        figures.plot_critic(ax, LAMS, BIAS, VARIANCE[:2])
 
 
 def test_weights_have_a_mark_and_a_line_of_their_own(ax: Axes) -> None:

@@ -25,6 +25,16 @@ def test_factors_of_another_length_are_refused(ax):
         figures.plot_factors(ax, SHARES, {"divided": torch.ones(3)})
 
 
+def test_estimates_are_drawn_over_the_ratio_and_told_apart_without_colour(ax, require_own_axes):
+    lines = {"k1": -SHARES, "k3": SHARES**2}
+    require_own_axes(lambda ax: figures.plot_estimates(ax, SHARES, lines))
+    for line, series in zip(ax.lines, lines.values(), strict=False):
+        np.testing.assert_allclose(line.get_ydata(), series)
+    assert ax.lines[0].get_linestyle() != ax.lines[1].get_linestyle()
+    with pytest.raises(ValueError, match="like ratios"):
+        figures.plot_estimates(ax, SHARES, {"k1": torch.ones(3)})
+
+
 def test_right_completions_have_a_mark_and_a_field_and_wrong_ones_none(ax):
     assert figures.plot_completions(ax, ["([", "(("], [["]).", ")."], [").", "."]], RIGHT) is ax
     assert [text.get_text() for text in ax.texts] == ["([", "]).", "\u2713", ").", "((", ").", "."]

@@ -20,6 +20,12 @@ def advantages(ax: Axes) -> Axes:
     return figures.plot_advantages(ax, WEIGHTS, torch.tensor([3.0, -1.0]), ["go", "wait"])
 
 
+def contributions(ax: Axes) -> Axes:
+    return figures.plot_contributions(
+        ax, torch.tensor([9.0, 1.0]), torch.tensor([0.5, -2.0]), ["dry", "ice"]
+    )
+
+
 def iterations(ax: Axes) -> Axes:
     return figures.plot_iterations(ax, {"exact": ALPHAS, "noisy": -ALPHAS}, "return")
 
@@ -36,7 +42,7 @@ def guarantee(ax: Axes) -> Axes:
     return figures.plot_guarantee(ax, ALPHAS, ALPHAS, 5 * ALPHAS**2, 0.2)
 
 
-ALL = [advantages, iterations, line, gain_and_error, guarantee]
+ALL = [advantages, contributions, iterations, line, gain_and_error, guarantee]
 
 
 @pytest.mark.parametrize("draw", ALL)
@@ -51,6 +57,13 @@ def test_areas_of_the_advantages_cancel(ax: Axes) -> None:
     assert [block.get_width() for block in ax.patches] == pytest.approx([0.25, 0.75])
     assert sum(b.get_width() * b.get_height() for b in ax.patches) == pytest.approx(0)
     assert [text.get_text() for text in ax.texts] == ["go\n+3.0", "wait\n-1.0"]
+
+
+def test_blocks_of_the_states_have_the_contributions_as_areas(ax: Axes) -> None:
+    contributions(ax)
+    assert [b.get_width() * b.get_height() for b in ax.patches] == pytest.approx([4.5, -2.0])
+    assert [block.get_x() for block in ax.patches] == pytest.approx([0, 9])
+    assert ax.get_xlim() == (0, 10)
 
 
 def test_line_says_what_the_curves_are_at_the_mark(ax: Axes) -> None:
@@ -78,6 +91,8 @@ def test_reference_lines_have_slopes_one_and_two(ax: Axes) -> None:
 def test_what_does_not_fit_is_named(ax: Axes) -> None:
     with pytest.raises(ValueError, match="got 2, 3 and 2"):
         figures.plot_advantages(ax, WEIGHTS, ALPHAS)
+    with pytest.raises(ValueError, match="as long as there are states, got 2, 2 and 1"):
+        figures.plot_contributions(ax, WEIGHTS, WEIGHTS, ["dry"])
     with pytest.raises(ValueError, match="values is empty"):
         figures.plot_iterations(ax, {}, "return")
     with pytest.raises(ValueError, match="'true return' must be"):

@@ -16,6 +16,7 @@ from matplotlib.quiver import Quiver
 
 from course_lib.figures import agents, grid
 from course_lib.figures.style import BLUE, RED, blank_panel, small_panels
+from course_lib.mdp import cliff_walk
 
 ENDS = {5: "goal", 4: "cliff"}
 UP_OR_LEFT = torch.tensor([[0.75, 0.0, 0.0, 0.25]] * 6)
@@ -100,8 +101,58 @@ def test_pendulum_turns_counterclockwise_and_small_torque_has_no_arrow(ax: Axes)
     assert (np.diff(np.arctan2(up, across)) < 0).all()
 
 
+CLIFF = cliff_walk(slip=0.1, rows=2, columns=3)  # start, cliff and goal below three places
+TWO_MOMENTS = torch.tensor([[[0.25] * 4] * 6, [[0.7, 0.1, 0.1, 0.1]] * 6], dtype=torch.float64)
+
+
+def arrows_up(ax: Axes) -> float:
+    """How likely Up is where it is likeliest, as drawn."""
+    up = next(c for c in ax.collections if isinstance(c, Quiver))
+    return float(-up.V.min() / 0.46)
+
+
+def test_a_frame_shows_each_learner_at_its_update_over_its_steps() -> None:
+    still = {"one": TWO_MOMENTS, "other": TWO_MOMENTS.flip(0)}
+    figure = grid.film_frame(CLIFF, 3, still, 1)
+    one, other, steps, _ = figure.axes
+    assert (arrows_up(one), arrows_up(other)) == pytest.approx((0.7, 0.25))
+    assert one.get_title() == f"one: J = {CLIFF.expected_return(TWO_MOMENTS[1]):.2f}"
+    assert sorted(text.get_text() for text in one.texts) == ["cliff", "goal"]
+    assert [to_hex(bar.get_facecolor()) for bar in steps.patches] == [RED.lower()]
+    plt.close("all")
+
+
+def test_a_strip_shows_the_same_moments_side_by_side_with_their_numbers() -> None:
+    strip = grid.film_strip(CLIFF, 3, {"one": TWO_MOMENTS, "other": TWO_MOMENTS.flip(0)}, (0, 1))
+    before, after, steps, other_before, other_after, _ = strip.axes
+    assert [ax.get_title() for ax in (before, after)] == ["before learning", "update 1"]
+    ups = [arrows_up(ax) for ax in (before, after, other_before, other_after)]
+    assert ups == pytest.approx([0.25, 0.7, 0.7, 0.25])
+    assert after.get_xlabel() == f"J = {CLIFF.expected_return(TWO_MOMENTS[1]):.2f}"
+    assert [ax.get_ylabel() for ax in (before, other_before)] == ["one", "other"]
+    assert len(steps.patches) == 1
+    assert "nats" in steps.get_title()
+    with pytest.raises(ValueError, match="update must be 0 to 1, got 2"):
+        grid.film_strip(CLIFF, 3, {"one": TWO_MOMENTS}, (0, 2))
+    plt.close("all")
+
+
+def test_step_size_is_the_mean_kl_over_the_places_the_first_policy_visits() -> None:
+    [size] = grid.step_sizes(CLIFF, TWO_MOMENTS)
+    # The same in every place, so visits do not matter: sum of old * log(old / new).
+    expected = 0.25 * math.log(0.25 / 0.7) + 0.75 * math.log(0.25 / 0.1)
+    assert float(size) == pytest.approx(expected, rel=1e-12)
+    uneven = TWO_MOMENTS.clone()
+    uneven[1, :3] = 0.25  # changed at the start alone, the one place below that is no end
+    visits = CLIFF.visitation(uneven[0])
+    share = visits[3] / visits[:4].sum()
+    [size] = grid.step_sizes(CLIFF, uneven)
+    assert float(size) == pytest.approx(float(share) * expected, rel=1e-12)
+
+
 def test_panels_of_a_slider_stay_where_they_are() -> None:
-    for make in (lambda: small_panels(3)[0], lambda: grid.learner_panels(3)[0]):
+    learners = {"one": TWO_MOMENTS, "other": TWO_MOMENTS}
+    for make in (lambda: small_panels(3)[0], lambda: grid.film_frame(CLIFF, 3, learners, 0)):
         one, other = make(), make()
         other.axes[0].set_title("a title")
         other.axes[0].set_ylabel("a label")
