@@ -711,7 +711,7 @@ ax.get_legend().set_bbox_to_anchor((0.4, -0.07));
 off = {name: errors_off(values)[0] for name, values in runs["knobs"].items()}
 worse = {name for name, errors in off.items() if errors < -3}
 better = {name for name, errors in off.items() if errors > 3}
-print(f"{len(worse)} of {len(off)} are clearly worse: {', '.join(sorted(worse))}")
+print(f"{len(worse)} of {len(off)} are clearly worse:", *sorted(worse), sep="\n  ")
 assert {"learning_rate 0.0005", "learning_rate 0.05"} <= worse  # both ways, ten times
 assert {"lam 0", "minibatches 1", "minibatches 2", "rollout_steps 128"} <= worse
 assert off["epsilon 0.4"] < -2 and off["epsilon 0.8"] < -2 and off["gamma 0.9"] < -2

@@ -248,7 +248,7 @@ figure, ax = blank_panel(6.5, 3.2)
 figures.plot_critic(ax, day_of[:-1] + 1, V[:-1], coarse[:-1]);
 
 # %% [markdown]
-# **What to notice.** Dots are the true values of the two towns of a day, the line is a critic that knows the day and not the town. The gaps between them are $e$.
+# **What to notice.** A dash is what a critic says that knows the day and not the town. The grey lines between it and the true values are $e$.
 #
 # ### Two ways to stop
 #
@@ -384,6 +384,7 @@ def choose(lam):
     left.set_ylim(0, 1.1)
     figures.plot_trade(right, lams, coarse_bias, coarse_variance / 30)
     right.axvline(lam, color="black", linestyle=":")
+    right.legend(frameon=False, loc="upper left", fontsize="small")
     return figure
 
 
