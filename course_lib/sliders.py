@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 SHOWN, STORED = 100, 150  # pixels an inch: on the page, and in the file for screens with finer ones
-COLOURS = 64  # of a picture: lines and areas of few colours lose nothing, and weigh half
+COLOURS = 128  # of a picture: lines and areas lose nothing, the rarest shade too, and weigh half
 HEAVIEST = 1_500_000  # bytes of all pictures of one page element
 SECONDS_TO_PLAY = 6
 

@@ -159,3 +159,15 @@ def test_pictures_that_would_make_the_page_heavy_are_refused(
     monkeypatch.setattr(sliders, "HEAVIEST", 1000)
     with pytest.raises(ValueError, match=r"2 pictures weigh .* draw fewer or smaller ones"):
         Slider(draw, [0.1, 0.2], start=0.1, label="epsilon")
+
+
+def test_a_rare_shade_among_many_keeps_its_colour() -> None:
+    figure, ax = blank_panel(4, 2)
+    shades = np.linspace(0, 1, 60)[None]
+    ax.imshow(np.vstack([shades, shades]), cmap="Oranges", aspect="auto")
+    ax.add_patch(plt.Rectangle((0, 0), 0.4, 0.4, color="#08306B"))  # the most visited place
+    ax.set_title("ink and its edges take shades, too")
+    with Image.open(BytesIO(sliders._png(figure))) as image:
+        colours = {colour for _, colour in image.convert("RGB").getcolors() or []}
+    wanted = np.array([8, 48, 107])
+    assert min(np.abs(np.array(colour) - wanted).max() for colour in colours) < 8

@@ -94,7 +94,7 @@ print(f"{M} MDPs; the new policy is better in {(gains(news) > 0).double().mean()
 #
 # *Slide 39.* The standard to live up to is policy iteration: evaluate the policy, then take the greedy action everywhere. Its values never fall, $V^{\pi_{k+1}}(s) \ge V^{\pi_k}(s)$, in any state. (Why, we see in C38.)
 #
-# The catch is in "evaluate". A greedy step is as large as steps get, and it trusts every sign. Below, the same loop runs twice on a windy cliff walk: with exact action values, and with values that are a little off, as a network's would be (noise of standard deviation 2, where a fall costs 10).
+# The catch is in "evaluate". A greedy step is as large as steps get, and it trusts every sign. Below, the same loop runs twice on a **cliff walk**: 12 places, a cliff between start and goal, and wind towards it. Once it reads exact action values, once values that are a little off, as a network's would be (noise of standard deviation 2, where a fall costs 10).
 
 # %%
 cliff = cliff_walk(slip=0.1)
@@ -133,7 +133,7 @@ pictures.plot_iterations(ax, curves, "value of the start state, V(s_0)");
 #
 # $$\eta(\pi) = \mathbb{E}\Big[\sum_{t=0}^{\infty}\gamma^t r(s_t,a_t)\Big] = \sum_s \rho_0(s)\,V^\pi(s) = J.$$
 #
-# Only the letter is new. We follow the distribution of $s_t$ through time, add up the discounted pay, and hold the sum against $J$ from the linear solve.
+# Only the letter is new. We follow the distribution of $s_t$ through time, add up the discounted pay, and compare with $J$ from the linear solve.
 
 # %% tags=["C33"]
 def summed_over_time(policy, gamma, steps=400):  # gamma^400 is 5e-19
@@ -426,7 +426,7 @@ assert not same(jacobian(L_of, elsewhere), jacobian(eta_of, elsewhere))  # nor t
 # %% [markdown]
 # ### A step too far (C41)
 #
-# *Slide 46.* "A small enough step that raises $L$ raises $\eta$" says nothing about how small. Let our van have **one gear lever for all roads**: it cannot see the ice, and drives fast with probability $x$ everywhere. (A network shares its weights between states in the same way.) We push the lever from $x = 0.1$ to $x = 1$ and watch both.
+# *Slide 46.* "A small enough step that raises $L$ raises $\eta$" says nothing about how small. Let our van have **one gear lever for all roads**: it cannot see the ice, and drives fast with probability $x$ everywhere. (A network shares its weights between states in the same way.) We push the lever from $x = 0.1$ ($\alpha = 0$) to $x = 1$ ($\alpha = 1$) and watch both.
 
 # %%
 alphas = torch.linspace(0, 1, 91)

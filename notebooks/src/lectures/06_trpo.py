@@ -245,7 +245,7 @@ print(f"largest gap: {(gaps / (C * largest_kl)).max():.1%} of the bound")
 # %% [markdown]
 # ## A lower bound that touches (C52)
 #
-# *Slide 54.* Stand at $\pi_i$ and call the right-hand side $M_i(\pi) = L_{\pi_i}(\pi) - C\,D^{\max}_{\text{KL}}(\pi_i,\pi)$. Two properties are all we need:
+# *Slide 54.* Stand at $\pi_i$ and call the right-hand side of C50 $M_i(\pi) = L_{\pi_i}(\pi) - C\,D^{\max}_{\text{KL}}(\pi_i,\pi)$. Two properties are all we need:
 #
 # - it lies below: $\eta(\pi)\ge M_i(\pi)$ for every $\pi$;
 # - it touches: $\eta(\pi_i) = M_i(\pi_i)$, since there $L = \eta$ and KL is zero.
@@ -285,7 +285,7 @@ for x in (0.1, 0.3, 0.7):
 #
 # $$\eta(\pi_{i+1}) \;\ge\; M_i(\pi_{i+1}) \;\ge\; M_i(\pi_i) \;=\; \eta(\pi_i).$$
 #
-# This is **minorisation-maximisation**, the same idea as EM: build a lower bound that touches, climb to its top, build the next. We maximise by trying 601 lever positions around the present one (and the present one), in steps from a millionth up.
+# This is **minorisation-maximisation**, the same idea as EM: build a lower bound that touches, climb to its top, build the next. We maximise by trying 600 levers around the present one, from a millionth away up, and the present one.
 
 # %%
 offsets = torch.logspace(-6, 0, 300)
@@ -639,7 +639,7 @@ pictures.plot_powers(ax, h, models);
 #
 # $$F = \nabla^2_\theta\,\bar D_{\text{KL}}(\theta_{\text{old}},\theta)\big|_{\theta_{\text{old}}} = \mathbb{E}_{s\sim\rho_{\text{old}},\,a\sim\pi_{\text{old}}}\big[\nabla\log\pi_\theta(a\mid s)\,\nabla\log\pi_\theta(a\mid s)^\top\big].$$
 #
-# It measures how much the *policy* changes when $\theta$ does, and knows nothing of rewards.
+# Why: $-\nabla^2\log\pi = \nabla\log\pi\,\nabla\log\pi^\top - \nabla^2\pi/\pi$, and the last term averages to $\sum_a\nabla^2\pi(a\mid s) = 0$. $F$ measures how much the *policy* changes when $\theta$ does, and knows nothing of rewards.
 
 # %% tags=["C58"]
 def log_policy(theta):
@@ -677,7 +677,7 @@ print("eigenvalues:", *(f"{value:.4f}" for value in eigenvalues.abs()))
 # %% [markdown]
 # ### The step in closed form (C59)
 #
-# *Slide 58.* Maximise $g^\top\Delta$ subject to $\tfrac12\Delta^\top F\Delta\le\delta$. By Lagrange $\Delta$ is parallel to $F^{-1}g$, and the constraint sets its length:
+# *Slide 58.* Maximise $g^\top\Delta$ subject to $\tfrac12\Delta^\top F\Delta\le\delta$. By Lagrange $g$ is parallel to $F\Delta$, so $\Delta = c\,F^{-1}g$. The constraint, $\tfrac12c^2\,g^\top F^{-1}g = \delta$, sets $c$:
 #
 # $$\theta_{\text{new}} = \theta_{\text{old}} + \sqrt{\frac{2\delta}{g^\top F^{-1}g}}\;F^{-1}g.$$
 #

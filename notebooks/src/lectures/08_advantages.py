@@ -60,7 +60,7 @@ to_go = torch.einsum("nu,tu->nt", rewards * discounts, later) / discounts  # (N,
 print(f"{len(p)} tours, J = {tour.expected_return(policy):.3f}")
 
 # %% [markdown]
-# The estimate from one tour is $\sum_t\gamma^t\,w_t\,\nabla\log\pi_\theta(a_t\mid s_t)$. In a softmax table the score is nonzero in row $s_t$ only: the action taken, minus its probabilities. In this lecture only the **weight** $w_t$ changes.
+# The estimate from one tour is $\sum_t\gamma^t\,w_t\,\nabla\log\pi_\theta(a_t\mid s_t)$. In a softmax table the score stands in row $s_t$: 1 for the action taken and 0 for the others, minus their probabilities. In this lecture only the **weight** $w_t$ changes.
 
 # %%
 scores = torch.zeros(len(p), T, tour.states, 2)  # (N, T, S, A)
