@@ -25,6 +25,7 @@ from autograder.check import Check, compile_exam
 from autograder.exam import Answer, Exam, Failure, Verdict, judge
 from autograder.probe import MAX_PNG, WALL
 from autograder.sandbox import Limits, Sandbox
+from autograder.warm import OUT_OF_MEMORY_EXIT
 
 MAX_LINE = 24_000_000
 MAX_OUTPUTS = 10_000_000  # characters of output that are kept of one notebook
@@ -271,6 +272,8 @@ def _words(ended: Any) -> tuple[str, str]:
         return "timed out", "did not stop at its time limit"
     if code == SIGKILL_EXIT:
         return "killed", "was killed, by itself or for want of memory"
+    if code == OUT_OF_MEMORY_EXIT:
+        return "out of memory", "took more memory than it may have, all its processes together"
     if code in (SIGSEGV_EXIT, SIGABRT_EXIT):
         return "killed", "crashed the Python interpreter"
     return "killed", f"ended the process (exit status {code if type(code) is int else 'unknown'})"

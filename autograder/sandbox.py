@@ -8,6 +8,7 @@ are graded with: inside stands the bundle's `course_lib`, so there is nothing pr
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -27,6 +28,7 @@ INSIDE = "/course"  # where the student bundle's packages stand inside the sandb
 VENV = "/venv"  # and where Python's environment does
 NOBODY = 65534
 START_SECONDS = 120.0
+FOLDER = "course-grading-"
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,9 @@ class Limits:
     cell_seconds: processor time of a cell before it is interrupted (by clock: `probe.WALL` times).
     cells_seconds: the same for all cells together; later cells get a second each, enough for a
     definition. answer_seconds: for one case of a check. submission_seconds: everything, by the
-    clock. cpu_seconds: processor time of one process. memory_bytes: address space beyond the warm
-    parent's. scratch_bytes: temporary folder, and any one file. processes: at a time.
+    clock. cpu_seconds: processor time of one process. memory_bytes: address space of one process,
+    and memory of all together, beyond the warm parent's. scratch_bytes: temporary folder, and any
+    one file. processes: at a time.
     """
 
     cell_seconds: float = 10.0
@@ -68,12 +71,12 @@ class Sandbox:
         self._ready = self._closed = False
 
     def __enter__(self) -> Sandbox:
-        self._folder = Path(tempfile.mkdtemp(prefix="course-sandbox-"))
-        self._folder.chmod(0o755)
+        remove_left_folders(Path(tempfile.gettempdir()))
+        self._folder, self._owned = make_folder(Path(tempfile.gettempdir()))
         try:
             self._launch()
         except BaseException:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            self._remove_folder()
             raise
         return self
 
@@ -81,7 +84,11 @@ class Sandbox:
         with self._lock:
             self._closed = True
             self._stop()
+        self._remove_folder()
+
+    def _remove_folder(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)
+        os.close(self._owned)
 
     def _stop(self) -> None:
         self._control.close()
@@ -179,6 +186,35 @@ class Sandbox:
                 self._launch()
                 self._wait()
                 socket.send_fds(self._control, [order], descriptors)
+
+
+def make_folder(place: Path) -> tuple[Path, int]:
+    """A new folder, and a descriptor that holds a lock on it for as long as this process lives.
+
+    It gets its name when it is locked already, so that nobody can take it for one that was left.
+    """
+    draft = Path(tempfile.mkdtemp(prefix=f".{FOLDER}", dir=place))
+    owned = os.open(draft, os.O_RDONLY | os.O_DIRECTORY)
+    fcntl.flock(owned, fcntl.LOCK_EX)
+    draft.chmod(0o755)
+    return draft.rename(place / draft.name.removeprefix(".")), owned
+
+
+def remove_left_folders(place: Path) -> None:
+    """Remove this user's sandbox folders whose owner is gone: killed, it could not do it itself."""
+    for folder in place.glob(f"{FOLDER}*"):
+        try:
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except OSError:
+            continue
+        try:
+            if os.fstat(descriptor).st_uid == os.getuid():
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+        except OSError:  # somebody is at work in it
+            pass
+        finally:
+            os.close(descriptor)
 
 
 def find_bubblewrap() -> str:

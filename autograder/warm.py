@@ -43,6 +43,8 @@ PR_SET_DUMPABLE = 4
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
 KEYCTL, KEYCTL_JOIN_SESSION_KEYRING = {"x86_64": 250, "aarch64": 219}, 1
 SCRATCH = "/tmp/work"
+OUT_OF_MEMORY_EXIT = 71  # of a job whose processes together took too much
+TICK = 0.1  # seconds between two looks at their memory
 
 
 def main() -> None:
@@ -167,11 +169,47 @@ def init(job: dict[str, Any], channel: int, confined: bool) -> None:
         finally:
             os._exit(70)
     os.close(channel)
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
+    most = job["memory_bytes"] + resident("self")  # what the warm parent has is not the student's
     while True:
-        pid, status = os.wait()  # also reaps what the student left behind
+        pid, status = os.waitpid(-1, os.WNOHANG)  # also reaps what the student left behind
         if pid == child:
             code = os.waitstatus_to_exitcode(status)
             os._exit(code if code >= 0 else 128 - code)
+        if pid == 0:
+            if confined and takes_more_than(most):
+                os._exit(OUT_OF_MEMORY_EXIT)
+            signal.sigtimedwait([signal.SIGCHLD], TICK)
+
+
+def takes_more_than(most: int) -> bool:
+    """Whether all processes of this namespace but init have more than so many bytes in memory.
+
+    What processes share is counted once (proportional set size); that is slow to read, so first it
+    is seen whether they can have so much at all.
+    """
+    pids = [name for name in os.listdir("/proc") if name.isdigit() and name != "1"]
+    return sum(map(resident, pids)) > most and sum(map(proportional, pids)) > most
+
+
+def resident(pid: str) -> int:
+    """Bytes that a process has in memory, shared ones in full; 0 if it is gone."""
+    try:
+        with open(f"/proc/{pid}/statm") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+    except OSError:
+        return 0
+
+
+def proportional(pid: str) -> int:
+    """Bytes that a process has in memory, shared ones in part; in full if it lets nobody look."""
+    try:
+        with open(f"/proc/{pid}/smaps_rollup") as file:
+            return next(int(line.split()[1]) << 10 for line in file if line.startswith("Pss:"))
+    except PermissionError:
+        return resident(pid)
+    except (OSError, StopIteration):
+        return 0
 
 
 def student(job: dict[str, Any], channel: int, confined: bool) -> None:

@@ -4,15 +4,17 @@ The check used here is made up, so that these tests speak of the examiner alone.
 """
 
 import os
+import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from autograder.check import Check, Misconception, compile_exam
 from autograder.examiner import clean_outputs, course_secret, examine, hidden_exams
-from autograder.sandbox import Limits, Sandbox, SandboxError
+from autograder.sandbox import Limits, Sandbox, SandboxError, remove_left_folders
 
 LIMITS = Limits(cell_seconds=1.0, answer_seconds=1.0)
 
@@ -272,6 +274,42 @@ def _running(argument):
     return False
 
 
+TOGETHER = """
+import ctypes, os, time
+import numpy as np
+full, filled = os.pipe()
+for _ in range(6):
+    if os.fork() == 0:
+        {hide}
+        mine = np.ones({megabytes} << 17)
+        os.write(filled, b"x")
+        time.sleep(30)
+        os._exit(0)
+for _ in range(6):
+    os.read(full, 1)
+time.sleep(0.5)
+"""
+
+
+@pytest.mark.parametrize("hide", ["pass", "ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)"])
+def test_processes_that_take_too_much_together_are_stopped(sandbox, hide):
+    limits = Limits(cell_seconds=5.0, memory_bytes=160 << 20)
+    cell = TOGETHER.format(megabytes=110, hide=hide)
+    sitting, found = outcomes(sandbox, RIGHT, RIGHT_DOUBLE, cell, limits=limits)
+    assert (sitting.state, found) == ("out of memory", ["right", "right"])
+    assert sitting.deaths == [
+        "code cell 3 took more memory than it may have, all its processes together"
+    ]
+
+
+def test_memory_that_processes_share_counts_once(sandbox):
+    limits = Limits(cell_seconds=5.0, memory_bytes=160 << 20)
+    cell = "shared = __import__('numpy').ones(100 << 17)\n" + TOGETHER
+    cell = cell.format(megabytes=1, hide="pass")
+    sitting, found = outcomes(sandbox, RIGHT, RIGHT_DOUBLE, cell, limits=limits)
+    assert (sitting.state, found) == ("graded", ["right", "right"])
+
+
 def test_one_notebook_leaves_nothing_for_the_next(sandbox):
     outcomes(
         sandbox,
@@ -332,6 +370,34 @@ def test_a_new_warm_parent_takes_over_when_one_dies(root):
         own._process.kill()
         own._process.wait()
         assert outcomes(own, RIGHT, RIGHT_DOUBLE)[1] == ["right", "right"]
+
+
+HOLD = """
+import sys, pathlib
+from autograder.sandbox import make_folder
+folder, _ = make_folder(pathlib.Path(sys.argv[1]))
+(folder / "course").mkdir()
+print(folder, flush=True)
+input()
+"""
+
+
+def test_folders_of_killed_graders_are_removed_and_no_others(tmp_path):
+    (tmp_path / "course-grading-file").write_text("kept: no folder")
+    (tmp_path / "else").mkdir()
+    (tmp_path / "course-grading-link").symlink_to(tmp_path / "else")
+    command = [sys.executable, "-c", HOLD, str(tmp_path)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes) as dead, subprocess.Popen(command, **pipes) as alive:
+        left, held = (Path(process.stdout.readline().strip()) for process in (dead, alive))
+        remove_left_folders(tmp_path)
+        assert left.is_dir()
+        dead.kill()
+        dead.wait()
+        remove_left_folders(tmp_path)
+        kept = {path.name for path in tmp_path.iterdir()}
+        alive.kill()
+    assert kept == {"course-grading-file", "else", "course-grading-link", held.name}
 
 
 def test_without_bubblewrap_it_refuses_and_says_what_to_install(root, monkeypatch):
