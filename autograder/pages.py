@@ -17,7 +17,10 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.errors import NoUri
+from sphinx.util.logging import getLogger
 from sphinx.writers.html5 import HTML5Translator
+
+from autograder.formulas import complaint
 
 ERRATUM = re.compile(r"(?:Erratum )?(E\d+)\b")  # how an erratum's bold first words begin
 CLAIMED = re.compile(r"\(((?:[CEG]\d+(?:, )?)+)\)$")  # how a heading ends: (C14)
@@ -33,6 +36,14 @@ SILENT = (
     nodes.title,
     nodes.raw,
 )
+
+
+def read_formulas(app: Sphinx, document: nodes.document) -> None:
+    """Warn of every formula that KaTeX could not show."""
+    for node in document.findall(lambda node: isinstance(node, nodes.math | nodes.math_block)):
+        if trouble := complaint(node.astext()):
+            said = " ".join(node.astext().split())
+            getLogger(__name__).warning("KaTeX cannot read %s: %s", said, trouble, location=node)
 
 
 def notebook_anchor(heading: str) -> str:
@@ -209,6 +220,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_config_value("course_version", "", "env")  # of this extension
     app.add_html_math_renderer("katex", (_inline_math, None), (_display_math, None))
     app.connect("env-purge-doc", forget_places)
+    app.connect("doctree-read", read_formulas)
     app.connect("doctree-read", mark_places, priority=400)  # before the table of contents is made
     app.connect("env-updated", pages_to_write)
     app.connect("doctree-resolved", link_names)

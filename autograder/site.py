@@ -15,8 +15,10 @@ from urllib.parse import quote, unquote, urlsplit
 
 from nbformat.notebooknode import NotebookNode
 
+from autograder.errors import HandoutError
 from autograder.files import ROOT, replace
-from autograder.sources import HandoutError, notebook_bytes
+from autograder.formulas import KATEX
+from autograder.sources import notebook_bytes
 
 Progress = Callable[[str, int, int], None]
 
@@ -211,7 +213,8 @@ def _configuration(course: Mapping[str, str], downloads: dict[str, list[str]]) -
         **{f"{name}_url": course[name] for name in ("jupyterhub", "colab") if course[name]},
         **({"binderhub_url": course["binder"]} if course["binder"] else {}),
     }
-    code = [Path(__file__).with_name("pages.py"), *sorted((WEBSITE / "templates").iterdir())]
+    code = [Path(__file__).with_name(name) for name in ("pages.py", "formulas.py")]
+    code += [KATEX, *sorted((WEBSITE / "templates").iterdir())]
     version = hashlib.sha256(b"".join(path.read_bytes() for path in code)).hexdigest()
     return {
         "project": course["title"],

@@ -12,8 +12,10 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+from autograder.errors import HandoutError
+from autograder.formulas import complaint
 from autograder.site import build_site, settings
-from autograder.sources import METADATA, HandoutError
+from autograder.sources import METADATA
 
 FRONT = """\
 # A small course
@@ -270,6 +272,15 @@ def test_only_what_changed_is_read_again_and_a_warning_leaves_the_last_site(smal
     assert "A new sentence." in page(site, "lectures/02_second") != before
 
 
+def test_a_formula_that_katex_cannot_read_is_named_with_its_cell(small, site):
+    lectures, homeworks = course(SECOND + "\nIndicators are\n$\\mathds{1}$.\n")
+    words = (
+        r"lectures/02_second.ipynb, cell 1, line \d+: .*KaTeX cannot read \\mathds\{1\}: it does"
+    )
+    with pytest.raises(HandoutError, match=words):
+        build_site(small, lectures, homeworks, site, **EXTRAS)
+
+
 def test_a_lecture_that_the_front_page_forgets_is_an_error(tmp_path):
     root = make_root(tmp_path / "course")
     lectures, homeworks = course()
@@ -297,23 +308,59 @@ def test_a_page_opened_from_disk_shows_its_formulas(site, tmp_path):
     assert 'class="katex-error"' not in shown
 
 
-@pytest.mark.slow
-@in_a_browser
-def test_katex_reads_every_formula_of_the_course(root, tmp_path):
-    formulas = ["\\nonsense{"]  # control: an unreadable one is counted
+def formulas(root):
+    """Every formula of the lectures and homeworks."""
     for path in sorted(root.glob("notebooks/[lh]*/*.ipynb")):
         for cell in json.loads(path.read_text())["cells"]:
             if cell["cell_type"] == "markdown":
                 text = re.sub(r"```.*?```|`[^`\n]*`", "", "".join(cell["source"]), flags=re.S)
-                found = re.findall(r"\$\$(.+?)\$\$|\$(.+?)\$", text, re.S)
-                formulas += [display or inline for display, inline in found]
-    assert len(formulas) > 900
+                for display, inline in re.findall(r"\$\$(.+?)\$\$|\$(.+?)\$", text, re.S):
+                    yield display or inline
+
+
+REFUSED = {
+    "\\nonsense{x}": "does not know \\nonsense",
+    "\\mathds{1}": "does not know \\mathds",  # pandoc and MathJax would read these three
+    "\\mbox{a}": "does not know \\mbox",
+    "\\begin{eqnarray} a &=& b \\end{eqnarray}": "does not know \\begin{eqnarray}",
+    "\\frac{a}{b": "braces do not close",
+    "a}": "a brace too many",
+    "a} + {b": "a brace too many",
+    "\\text{50% more}": "comment",
+    "\\left( a": "\\left and \\right",
+}
+READ = (
+    "50\\%",
+    "\\{a\\}",
+    "\\left( a \\right]",
+    "\\leftarrow a",
+    "a\\\\ b",
+    "\\begin{pmatrix}a\\end{pmatrix}",
+)
+
+
+@pytest.mark.parametrize("formula", REFUSED)
+def test_what_katex_cannot_read_is_told(formula):
+    assert REFUSED[formula] in complaint(formula)
+
+
+def test_formulas_of_the_course_are_not_complained_of(root):
+    found = [*formulas(root), *READ]
+    assert len(found) > 900
+    assert [formula for formula in found if complaint(formula)] == []
+
+
+@pytest.mark.slow
+@in_a_browser
+def test_katex_reads_every_formula_of_the_course_and_none_of_the_refused(root, tmp_path):
+    found = [*formulas(root), *READ, *REFUSED]
     katex = (root / "autograder/website/static/katex/katex.min.js").as_uri()
     (tmp_path / "all.html").write_text(
         f'<!doctype html><meta charset="utf-8"><script src="{katex}"></script><script>\n'
-        f"document.write({json.dumps(formulas)}.map(one => katex.renderToString(one, "
-        "{throwOnError: false})).join(' '))</script>"
+        "function refuses(one) { try { katex.renderToString(one) } catch { return true } }\n"
+        f"const refused = {json.dumps(found)}.map((one, k) => refuses(one) ? k : -1)\n"
+        "document.write('refused: ' + refused.filter(k => k >= 0))</script>"
     )
     shown = seen_in_a_browser((tmp_path / "all.html").as_uri(), tmp_path / "browser")
-    assert shown.count('class="katex-html"') == len(formulas) - 1
-    assert shown.count('class="katex-error"') == 1
+    (numbers,) = re.findall(r"refused: ([\d,]*)<", shown)
+    assert [found[int(number)] for number in numbers.split(",")] == list(REFUSED)
