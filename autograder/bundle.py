@@ -20,7 +20,7 @@ ALLOWED = tuple(
     for pattern in (
         r"course_lib/(?!reference/)([a-z_0-9]+/)*[a-z_0-9]+\.py",
         r"course_lib/data/[a-z_0-9]+\.json",
-        r"autograder/(__init__|exam|wire|probe|local)\.py",
+        r"autograder/(__init__|exam|wire|probe|session|local)\.py",
         r"autograder/public/[a-z_0-9]+\.json",
         r"notebooks/(lectures|homework)/[A-Za-z_0-9]+\.ipynb",
         r"pyproject\.toml|constraints\.txt|README\.md",

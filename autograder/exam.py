@@ -119,8 +119,8 @@ class Failure:
     """Instead of observations: why a case has none (`kind`), and the words that go with it.
 
     kind: "missing" (no such function), "unwritten" (still the stub), "raised", "not numbers",
-    "timed out", "ended" (the process died), "unreadable" (no notebook to look at). line: in the
-    student's cell, if known.
+    "timed out", "ended" (the process died; what the function did, as in "gae ..."), "unreadable"
+    (no notebook to look at). line: in the student's cell, if known.
     """
 
     kind: str
@@ -150,17 +150,20 @@ class Verdict:
 
 
 def judge(exam: Exam, answers: Sequence[Answer]) -> Verdict:
-    """Compare one answer a case with the exam's tables. All or nothing."""
+    """Compare answers with the exam's tables. All or nothing.
+
+    answers: one a case, or fewer, the last one a failure.
+    """
 
     def verdict(outcome: str, sentence: str, mistake: str = "", see: str = "") -> Verdict:
         points = exam.points if outcome == "right" else 0
         return Verdict(exam.check, exam.title, points, exam.points, outcome, mistake, sentence, see)
 
+    for answer in answers:
+        if isinstance(answer, Failure):
+            return verdict(answer.kind, _failure_sentence(exam.check, answer))
     if len(answers) != len(exam.cases):
         return verdict("ended", f"{exam.check} gave no complete answer.")
-    for index, answer in enumerate(answers):
-        if isinstance(answer, Failure):
-            return verdict(answer.kind, _failure_sentence(exam, index, answer))
     tables: list[Arrays] = [answer for answer in answers if not isinstance(answer, Failure)]
     agreed = [_agree(exam, want, got) for want, got in zip(exam.expected, tables, strict=True)]
     if all(agreed):
@@ -185,8 +188,7 @@ def _agree(exam: Exam, want: Arrays, got: Arrays) -> bool:
     )
 
 
-def _failure_sentence(exam: Exam, index: int, failure: Failure) -> str:
-    name = exam.check
+def _failure_sentence(name: str, failure: Failure) -> str:
     where = f" (line {failure.line} of its cell)" if failure.line else ""
     if failure.kind == "missing":
         return (
@@ -204,7 +206,7 @@ def _failure_sentence(exam: Exam, index: int, failure: Failure) -> str:
         return f"{name} was called and gave no usable answer: {failure.message}{end}"
     if failure.kind == "timed out":
         return f"{name} did not come back: {failure.message}."
-    return f"{name} ended the whole process: {failure.message or 'it exited or crashed'}."
+    return f"{name} {failure.message}."
 
 
 def _difference_sentence(exam: Exam, tables: Sequence[Arrays], index: int) -> str:

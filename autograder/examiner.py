@@ -1,7 +1,6 @@
 """The examiner: has a notebook run in the sandbox, asks its functions, judges the answers.
 
-Sits outside the student's process and trusts nothing that comes out of it. When a cell or an answer
-takes the process down, the notebook is run again without it, so that one fault costs one thing.
+Sits outside the student's process and trusts nothing that comes out of it.
 """
 
 from __future__ import annotations
@@ -9,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
-import re
 import secrets
 import socket
 import time
@@ -22,15 +20,22 @@ import numpy as np
 
 from autograder import wire
 from autograder.check import Check, compile_exam
-from autograder.exam import Answer, Exam, Failure, Verdict, judge
-from autograder.probe import MAX_PNG, WALL
+from autograder.exam import Answer, Exam, Verdict, judge
 from autograder.sandbox import Limits, Sandbox
+from autograder.session import (
+    NOT_ASKED,
+    Over,
+    Setback,
+    how_it_ended,
+    read_message,
+    run_once,
+    setbacks,
+)
 from autograder.warm import OUT_OF_MEMORY_EXIT
 
 MAX_LINE = 24_000_000
 MAX_OUTPUTS = 10_000_000  # characters of output that are kept of one notebook
-MAX_RUNS = 6
-SIGXCPU_EXIT, SIGKILL_EXIT, SIGSEGV_EXIT, SIGABRT_EXIT = 152, 137, 139, 134
+SILENT_SECONDS = 20.0  # longer than this no job is silent between two cells
 
 
 def course_secret(course: Path) -> bytes:
@@ -103,34 +108,33 @@ def examine(
     with the homework's own checks; that they raise is what a verdict says better.
     """
     started = time.monotonic()
+    deadline = started + limits.submission_seconds
     sitting = Sitting()
     answers: dict[str, list[Answer]] = {}
-    todo: list[str | None] = list(cells)
-    for _ in range(MAX_RUNS):
-        pending = [exam for exam in exams if exam.check not in answers]
-        left = limits.submission_seconds - (time.monotonic() - started)
-        if left <= 0:
+
+    def run(todo: Sequence[str | None], pending: Sequence[Exam]) -> Setback | None:
+        order = {
+            "cells": list(todo),
+            "cell_seconds": limits.cell_seconds,
+            "cells_seconds": limits.cells_seconds,
+            "answer_seconds": limits.answer_seconds,
+            "files": dict(files or {}),
+        }
+        with sandbox.job(limits) as channel:
+            line = _Line(channel, deadline)
+            return run_once(line, order, pending, sitting.keep, answers, SILENT_SECONDS)
+
+    for setback in setbacks(cells, exams, answers, run):
+        where, words = setback.where, setback.words
+        if isinstance(where, int):
+            _note(sitting, setback.state, f"code cell {where + 1} {words}")
+            sitting.keep(where, [_stopped(f"This cell {words}.")])
+        else:
+            _note(sitting, setback.state, f"{where or 'the process'} {words}")
+        if time.monotonic() >= deadline:
             _note(sitting, "timed out", f"stopped after {limits.submission_seconds:g} s in all")
             break
-        with sandbox.job(limits) as channel:
-            run = _Run(channel, limits, time.monotonic() + left)
-            over = run.work(todo, pending, files or {}, sitting, answers)
-        if over is None:
-            break
-        where, (state, what) = over
-        if isinstance(where, int):
-            _note(sitting, state, f"code cell {where + 1} {what}")
-            sitting.keep(where, [_stopped(f"This cell {what}.")])
-            todo[where] = None
-        elif where:
-            _note(sitting, state, f"{where} {what}")
-            answers[where] = [Failure("timed out" if state == "timed out" else "ended", what)]
-        else:
-            _note(sitting, state, f"the process {what}")
-    lost = Failure("ended", "its notebook went down before it could be asked")
-    sitting.verdicts = [
-        judge(exam, _padded(exam, answers.get(exam.check, [lost]))) for exam in exams
-    ]
+    sitting.verdicts = [judge(exam, answers.get(exam.check, [NOT_ASKED])) for exam in exams]
     sitting.failed = sorted(
         cell
         for cell, outputs in sitting.outputs.items()
@@ -146,83 +150,26 @@ def examine(
     return sitting
 
 
-class _Run:
-    """One process that runs the notebook: speaks to the probe, never past a deadline."""
+class _Line:
+    """The line to a job in the sandbox: messages of bounded length, and none past a deadline."""
 
-    def __init__(self, channel: socket.socket, limits: Limits, deadline: float) -> None:
-        self.channel, self.limits, self.deadline = channel, limits, deadline
+    def __init__(self, channel: socket.socket, deadline: float) -> None:
+        self.channel, self.deadline = channel, deadline
         self.buffer = bytearray()
 
-    def work(
-        self,
-        todo: Sequence[str | None],
-        exams: Sequence[Exam],
-        files: Mapping[str, str],
-        sitting: Sitting,
-        answers: dict[str, list[Answer]],
-    ) -> tuple[int | str, tuple[str, str]] | None:
-        """None when everything was asked; else where the process ended, and how (state, words)."""
-        limits = self.limits
-        where: int | str = ""
-        try:
-            self.say(
-                {
-                    "cells": list(todo),
-                    "cell_seconds": limits.cell_seconds,
-                    "cells_seconds": limits.cells_seconds,
-                    "answer_seconds": limits.answer_seconds,
-                    "files": dict(files),
-                }
-            )
-            patience = 20.0
-            for _ in range(2 * len(todo) + 1):
-                message = self.hear(patience)
-                if "ready" in message:
-                    break
-                cell = message.get("cell")
-                if type(cell) is not int or not 0 <= cell < len(todo):
-                    raise wire.WireError("a cell that does not exist")
-                where, patience = cell, WALL * limits.cell_seconds + 5
-                if "outputs" in message:
-                    sitting.keep(cell, clean_outputs(message["outputs"]))
-                    where, patience = "", 20.0
-            else:
-                raise wire.WireError("more than there are cells")
-            for exam in exams:
-                where = exam.check
-                self.say(
-                    {
-                        "check": exam.check,
-                        "recipe": exam.recipe,
-                        "cases": [wire.encode(case) for case in exam.cases],
-                    }
-                )
-                message = self.hear(len(exam.cases) * WALL * limits.answer_seconds + 5)
-                answers[exam.check] = _answers(message.get("answers"))
-        except _Over as over:
-            return where, over.args[0]
-        except wire.WireError as error:
-            return where, (
-                "killed",
-                f"wrote something unreadable to the grader ({str(error)[:200]})",
-            )
-        return None
-
     def say(self, message: Any) -> None:
-        self.channel.settimeout(20)
+        self.channel.settimeout(SILENT_SECONDS)
         try:
             self.channel.sendall(wire.dumps(message))
         except TimeoutError:
-            raise _Over(("timed out", "stopped listening")) from None
+            raise Over("timed out", "stopped listening") from None
         except OSError:
-            raise _Over(self._how_it_ended()) from None
+            raise self._how_it_ended() from None
 
     def hear(self, patience: float) -> dict[str, Any]:
-        """The next message. Raises _Over when the process is gone or late."""
-        until = min(time.monotonic() + patience, self.deadline)
-        message = self._next(until)
+        message = self._next(min(time.monotonic() + patience, self.deadline))
         if "ended" in message:
-            raise _Over(_words(message["ended"]))
+            raise _end(message["ended"])
         return message
 
     def _next(self, until: float) -> dict[str, Any]:
@@ -231,7 +178,7 @@ class _Run:
             searched = len(self.buffer)
             left = until - time.monotonic()
             if left <= 0:
-                raise _Over(("timed out", "did not stop at its time limit"))
+                raise Over("timed out", "did not stop at its time limit")
             self.channel.settimeout(left)
             try:
                 data = self.channel.recv(1 << 20)
@@ -240,111 +187,31 @@ class _Run:
             except OSError:
                 data = b""
             if not data:
-                raise _Over(("killed", "ended without a word"))
+                raise Over("killed", "ended without a word")
             self.buffer += data
             if len(self.buffer) > MAX_LINE:
                 raise wire.WireError("more than the limit")
         line = bytes(self.buffer[:end])
         del self.buffer[: end + 1]
-        message = wire.loads(line)
-        if not isinstance(message, dict):
-            raise wire.WireError("not a message")
-        return message
+        return read_message(line)
 
-    def _how_it_ended(self) -> tuple[str, str]:
+    def _how_it_ended(self) -> Over:
         try:
             while True:
                 message = self._next(time.monotonic() + 2)
                 if "ended" in message:
-                    return _words(message["ended"])
-        except (_Over, wire.WireError):
-            return "killed", "ended without a word"
+                    return _end(message["ended"])
+        except (Over, wire.WireError):
+            return Over("killed", "ended without a word")
 
 
-class _Over(Exception):
-    """The process is gone or given up; the argument is (state, words)."""
-
-
-def _words(ended: Any) -> tuple[str, str]:
-    """How a process ended, from the keeper's exit code, as a state and words."""
+def _end(ended: Any) -> Over:
+    """How a process ended, from what its keeper says."""
     code = ended.get("status") if isinstance(ended, dict) else None
-    if code == SIGXCPU_EXIT:
-        return "timed out", "did not stop at its time limit"
-    if code == SIGKILL_EXIT:
-        return "killed", "was killed, by itself or for want of memory"
     if code == OUT_OF_MEMORY_EXIT:
-        return "out of memory", "took more memory than it may have, all its processes together"
-    if code in (SIGSEGV_EXIT, SIGABRT_EXIT):
-        return "killed", "crashed the Python interpreter"
-    return "killed", f"ended the process (exit status {code if type(code) is int else 'unknown'})"
-
-
-def _answers(data: Any) -> list[Answer]:
-    """Answers as they came, made safe. Raises WireError if they are not answers."""
-    if not isinstance(data, list) or len(data) > 100:
-        raise wire.WireError("expected a list of answers")
-    answers: list[Answer] = []
-    for item in data:
-        if not isinstance(item, dict):
-            raise wire.WireError("expected an answer")
-        if "observations" in item:
-            answers.append(wire.decode(item["observations"]))
-            continue
-        failure = item.get("failure")
-        if not isinstance(failure, dict):
-            raise wire.WireError("expected observations or a failure")
-        line = failure.get("line")
-        line = line if type(line) is int and 0 < line < 1_000_000 else None
-        kind = str(failure.get("kind"))
-        if kind not in ("missing", "unwritten", "raised", "not numbers", "timed out"):
-            kind = "raised"
-        answers.append(Failure(kind, _text(failure.get("message"), 300), line))
-    return answers
-
-
-def _padded(exam: Exam, answers: list[Answer]) -> list[Answer]:
-    """A failure stops the probe early; the judge wants an answer a case."""
-    if answers and isinstance(answers[-1], Failure):
-        return answers + [answers[-1]] * (len(exam.cases) - len(answers))
-    return answers
-
-
-def clean_outputs(outputs: Any) -> list[dict[str, Any]]:
-    """Outputs in nbformat's form, text and PNG only, whatever the process sent."""
-    if not isinstance(outputs, list):
-        raise wire.WireError("expected outputs")
-    cleaned: list[dict[str, Any]] = []
-    for output in outputs[:100]:
-        if not isinstance(output, dict):
-            raise wire.WireError("expected an output")
-        kind = output.get("output_type")
-        if kind == "stream":
-            name = "stderr" if output.get("name") == "stderr" else "stdout"
-            cleaned.append({"output_type": kind, "name": name, "text": _text(output.get("text"))})
-        elif kind == "error":
-            lines = output.get("traceback")
-            cleaned.append(
-                {
-                    "output_type": kind,
-                    "ename": _text(output.get("ename"), 100),
-                    "evalue": _text(output.get("evalue"), 2000),
-                    "traceback": [_text(line, 2000) for line in lines[:50]]
-                    if isinstance(lines, list)
-                    else [],
-                }
-            )
-        elif kind == "display_data" and isinstance(output.get("data"), dict):
-            data = output["data"]
-            kept = {"text/plain": _text(data.get("text/plain"))}
-            png = data.get("image/png")
-            if isinstance(png, str) and png.startswith("iVBORw0KGgo") and len(png) <= MAX_PNG:
-                kept["image/png"] = re.sub(r"[^A-Za-z0-9+/=]", "", png)
-            cleaned.append({"output_type": kind, "data": kept, "metadata": {}})
-    return cleaned
-
-
-def _text(value: Any, limit: int = 21_000) -> str:
-    return wire.plain(value[:limit]) if isinstance(value, str) else ""
+        words = "took more memory than it may have, all its processes together"
+        return Over("out of memory", words)
+    return how_it_ended(code if type(code) is int else None)
 
 
 def _size(outputs: Any) -> int:

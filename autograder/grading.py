@@ -192,7 +192,7 @@ def _sit(
         state="unreadable",
         for_student=reason.for_student,
         for_staff=f"Not readable: {reason.for_staff}.",
-        verdicts=tuple(judge(exam, [lost] * len(exam.cases)) for exam in exams),
+        verdicts=tuple(judge(exam, [lost]) for exam in exams),
         fingerprint=fingerprint,
     )
 

@@ -6,6 +6,7 @@ questions on other numbers too.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import json
@@ -23,10 +24,20 @@ from typing import Annotated, Any
 import typer
 
 from autograder import probe, wire
-from autograder.exam import Answer, Exam, Failure, Verdict, first_wrong, judge
+from autograder.exam import Answer, Exam, Verdict, first_wrong, judge
+from autograder.session import (
+    NOT_ASKED,
+    Over,
+    Setback,
+    how_it_ended,
+    read_answers,
+    read_message,
+    run_once,
+    setbacks,
+)
 
-MAX_RUNS = 6
 ANSWER_SECONDS = 10.0
+START_SECONDS = 120.0  # for a Python that has torch to import from a slow disk
 MAX_CALL = 1000  # characters of an example that is shown
 
 
@@ -55,7 +66,7 @@ def check(function: Callable[..., Any]) -> None:
             f"{', '.join(exams)}."
         )
     exam = exams[name]
-    answers = _answers(exam, probe.answer(function, name, exam.recipe, _cases(exam)))
+    answers = read_answers(probe.answer(function, name, exam.recipe, _cases(exam)))
     verdict = judge(exam, answers)
     if verdict.outcome in ("wrong", "raised", "not numbers"):
         raise CheckFailed(explain(verdict) + _example(exam, function, first_wrong(exam, answers)))
@@ -114,18 +125,6 @@ def _cases(exam: Exam) -> list[wire.Arrays]:
     return [{name: array.copy() for name, array in case.items()} for case in exam.cases]
 
 
-def _answers(exam: Exam, raw: Sequence[dict[str, Any]]) -> list[Answer]:
-    """What the probe said, as the judge wants it: an answer a case."""
-    answers: list[Answer] = []
-    for item in raw:
-        if "observations" in item:
-            answers.append(wire.decode(item["observations"]))
-        else:
-            failure = Failure(**item["failure"])
-            answers += [failure] * (len(exam.cases) - len(answers))
-    return answers
-
-
 class CannotCheck(ValueError):
     """The notebook cannot be checked at all; the message says why and what to do."""
 
@@ -173,89 +172,81 @@ def examine_notebook(path: Path, cell_seconds: float = 60.0) -> Report:
     asked = re.compile(rf"\s*check\(\s*({'|'.join(exam.check for exam in exams)})\s*\)\s*")
     todo = [None if asked.fullmatch(_source(cell)) else _source(cell) for cell in code]
     answers: dict[str, list[Answer]] = {}
-    for _ in range(MAX_RUNS):
-        pending = [exam for exam in exams if exam.check not in answers]
-        where = _run(path, todo, pending, cell_seconds, answers, report)
-        if where is None:
-            break
-        if isinstance(where, int):
-            report.failed_cells[where + 1] = "it ended the whole process, or did not stop"
-            todo[where] = None
-        elif where:
-            answers[where] = _answers(
-                next(exam for exam in exams if exam.check == where),
-                [{"failure": {"kind": "ended", "message": "it crashed, or did not stop"}}],
-            )
-        else:
-            raise CannotCheck("Python did not start: does `python -m autograder.probe` run?")
-    for exam in exams:
-        lost = [{"failure": {"kind": "ended", "message": "the notebook went down before it"}}]
-        report.verdicts.append(judge(exam, answers.get(exam.check, _answers(exam, lost))))
+
+    def keep(cell: int, outputs: Sequence[dict[str, Any]]) -> None:
+        for output in outputs:
+            if output["output_type"] == "error":
+                said = f"{output['ename']}: {output['evalue']}".removesuffix(": ")
+                report.failed_cells[cell + 1] = said.strip().splitlines()[0]
+
+    def run(cells: Sequence[str | None], pending: Sequence[Exam]) -> Setback | None:
+        seconds = {"cell_seconds": cell_seconds, "answer_seconds": ANSWER_SECONDS}
+        order = {"cells": list(cells), **seconds}
+        with contextlib.closing(_Line(path.resolve().parent)) as line:
+            return run_once(line, order, pending, keep, answers, START_SECONDS)
+
+    for setback in setbacks(todo, exams, answers, run):
+        if isinstance(setback.where, int):
+            report.failed_cells[setback.where + 1] = f"it {setback.words}"
+    report.verdicts = [judge(exam, answers.get(exam.check, [NOT_ASKED])) for exam in exams]
     return report
 
 
-def _run(
-    path: Path,
-    todo: Sequence[str | None],
-    exams: Sequence[Exam],
-    cell_seconds: float,
-    answers: dict[str, list[Answer]],
-    report: Report,
-) -> int | str | None:
-    """One process. None if it lasted to the end, else the cell or check at which it went."""
-    home = str(Path(__file__).resolve().parents[1])
-    search = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "autograder.probe"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        cwd=path.resolve().parent,
-        env={**os.environ, "PYTHONPATH": search, "MPLBACKEND": "Agg"},
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    reader, writer = process.stdout, process.stdin
+class _Line:
+    """The line to a Python of its own in a folder. Raises CannotCheck if it does not start."""
 
-    def say(message: dict[str, Any]) -> None:
-        writer.write(wire.dumps(message))
-        writer.flush()
+    def __init__(self, folder: Path) -> None:
+        home = str(Path(__file__).resolve().parents[1])
+        search = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "autograder.probe"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": search, "MPLBACKEND": "Agg"},
+        )
+        self.started = self.late = False
 
-    def hear(patience: float) -> dict[str, Any]:
-        """The next message; an EOFError if the process is gone or late."""
-        watch = threading.Timer(patience, process.kill)
+    def say(self, message: Any) -> None:
+        assert self.process.stdin is not None
+        try:
+            self.process.stdin.write(wire.dumps(message))
+            self.process.stdin.flush()
+        except OSError:
+            raise self._over() from None
+
+    def hear(self, patience: float) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        watch = threading.Timer(patience, self._give_up)
         watch.start()
         try:
-            line = reader.readline()
+            line = self.process.stdout.readline()
         finally:
             watch.cancel()
         if not line:
-            raise EOFError
-        message: dict[str, Any] = wire.loads(line)
-        return message
+            raise self._over()
+        self.started = True
+        return read_message(line)
 
-    where: int | str = ""
-    try:
-        say({"cells": todo, "cell_seconds": cell_seconds, "answer_seconds": ANSWER_SECONDS})
-        while "ready" not in (message := hear(120 + 3 * cell_seconds)):
-            cell = int(message["cell"])
-            where = "" if "outputs" in message else cell
-            for output in message.get("outputs", []):
-                if output["output_type"] == "error":
-                    said = f"{output['ename']}: {output['evalue']}".removesuffix(": ")
-                    report.failed_cells[cell + 1] = said.strip().splitlines()[0]
-        for exam in exams:
-            where = exam.check
-            cases = [wire.encode(case) for case in exam.cases]
-            say({"check": exam.check, "recipe": exam.recipe, "cases": cases})
-            raw = hear(30 + 3 * ANSWER_SECONDS * len(cases))["answers"]
-            answers[exam.check] = _answers(exam, raw)
-    except (EOFError, OSError, wire.WireError):
-        return where
-    finally:
-        process.kill()
-        process.communicate()
-    return None
+    def close(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+    def _give_up(self) -> None:
+        self.late = True
+        self.process.kill()
+
+    def _over(self) -> Exception:
+        if not self.started:
+            return CannotCheck("Python did not start: does `python -m autograder.probe` run?")
+        if self.late:
+            return Over("timed out", "did not stop at its time limit")
+        try:
+            code = self.process.wait(2)
+        except subprocess.TimeoutExpired:  # it closed its line and lives on
+            return Over("killed", "ended without a word")
+        return how_it_ended(code if code >= 0 else 128 - code)
 
 
 def _read_cells(path: Path) -> list[dict[str, Any]]:

@@ -12,7 +12,8 @@ import torch
 from autograder import checks, probe, wire
 from autograder.check import compile_exam
 from autograder.checks import HOMEWORKS
-from autograder.exam import Exam, Failure, judge
+from autograder.exam import Exam, judge
+from autograder.session import read_answers
 
 CHECKS = [check for homework in HOMEWORKS.values() for check in homework]
 SEEDS = (None, 0, 1, 2)
@@ -30,13 +31,8 @@ def exam_of(name, seed):
 def sit(exam, function):
     """The verdict on a function, by way of all that crosses the line to a student's process."""
     cases = [wire.decode(json.loads(json.dumps(wire.encode(case)))) for case in exam.cases]
-    answers = []
-    for item in probe.answer(function, exam.check, exam.recipe, cases):
-        if "observations" in item:
-            answers.append(wire.decode(json.loads(json.dumps(item["observations"]))))
-        else:
-            answers += [Failure(**item["failure"])] * (len(cases) - len(answers))
-    return judge(exam, answers)
+    answers = probe.answer(function, exam.check, exam.recipe, cases)
+    return judge(exam, read_answers(json.loads(json.dumps(answers))))
 
 
 @by_seed

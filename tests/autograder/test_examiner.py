@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from autograder.check import Check, Misconception, compile_exam
-from autograder.examiner import clean_outputs, course_secret, examine, hidden_exams
+from autograder.examiner import course_secret, examine, hidden_exams
 from autograder.sandbox import Limits, Sandbox, SandboxError, remove_left_folders
+from autograder.session import clean_outputs
 
 LIMITS = Limits(cell_seconds=1.0, answer_seconds=1.0)
 
@@ -111,6 +112,27 @@ def test_a_wrong_answer_costs_its_own_question_only(sandbox, cell, outcome):
     assert found == [outcome, "right"]
     assert sitting.verdicts[0].points == 0
     assert "running_sum" in sitting.verdicts[0].sentence
+
+
+def test_sentences_for_what_took_the_process_down_say_what_it_was(sandbox):
+    cells = [
+        "def running_sum(x):\n    import os; os._exit(3)",
+        "def double(x):\n    import ctypes; ctypes.string_at(0)",
+    ]
+    sitting, _ = outcomes(sandbox, *cells)
+    assert [verdict.sentence for verdict in sitting.verdicts] == [
+        "running_sum ended the whole process (exit status 3).",
+        "double crashed the Python interpreter.",
+    ]
+    assert sitting.deaths == [verdict.sentence[:-1] for verdict in sitting.verdicts]
+
+
+def test_what_the_notebook_never_came_to_is_told_as_such(sandbox):
+    cells = ["import os; os._exit(0)"] * 7 + [RIGHT]
+    sitting, found = outcomes(sandbox, *cells)
+    assert found == ["ended", "ended"]
+    sentence = "running_sum could not be asked: its notebook went down before."
+    assert sitting.verdicts[0].sentence == sentence
 
 
 def test_sentence_for_a_raised_error_names_the_line(sandbox):

@@ -252,11 +252,16 @@ def test_a_cell_that_ends_the_process_or_never_stops_costs_only_itself(tmp_path)
         answers("hw1"),
         "while True:\n    pass",
         "baseline_loss = None",
+        "import signal\nfor s in (signal.SIGALRM, signal.SIGPROF):\n"
+        "    signal.signal(s, signal.SIG_IGN)\nwhile True: pass",
     )
     report = examine_notebook(path, cell_seconds=1)
     assert report.points == 12
-    assert "ended the whole process" in report.failed_cells[1]
-    assert "time limit" in report.failed_cells[3]
+    assert report.failed_cells == {
+        1: "it ended the whole process (exit status 1)",
+        3: "TimeLimit: the time limit of 1 s was reached",
+        5: "it did not stop at its time limit",
+    }
 
 
 def test_the_homework_is_told_by_its_cells_before_its_name(tmp_path):
