@@ -20,13 +20,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from autograder import local, train
+from autograder.files import ROOT
 from autograder.record import Record
 
 if TYPE_CHECKING:
     from autograder.sandbox import Sandbox
 
-ROOT = Path(__file__).resolve().parents[1]
-STOPPED = 130  # typer's exit status after Ctrl-C
 DEMO_CELL_SECONDS = 2.0  # endless loops in the made-up class end sooner
 
 app = typer.Typer(
@@ -292,7 +291,7 @@ def main() -> None:
         complain.print(f"course: {error}", markup=False, highlight=False)
         raise SystemExit(2) from None
     except SystemExit as end:
-        if end.code == STOPPED and not isinstance(end, train.Said):
+        if end.code == train.STOPPED and not isinstance(end, train.Said):
             complain.print(
                 "course: stopped. What is graded stays; the same command goes on from here."
             )

@@ -83,6 +83,17 @@ def grade(
         ) from None
 
 
+@dataclass(frozen=True)
+class _Work:
+    """A plan with all that every submission is graded by."""
+
+    plan: Plan
+    sandbox: Sandbox
+    checks: Sequence[Check]
+    release: NotebookNode
+    secret: bytes
+
+
 def _grade_class(
     plan: Plan,
     sandbox: Sandbox,
@@ -94,41 +105,37 @@ def _grade_class(
     release = nbformat.read(
         plan.course / "release" / plan.homework / f"{plan.homework}.ipynb", as_version=4
     )
-    prints = {s.student: _fingerprint(plan, s, checks, release) for s in submissions}
-    finished = {} if plan.again else dict(_finished(plan, prints))
+    work = _Work(plan, sandbox, checks, release, course_secret(plan.course))
+    prints = {submission.student: _fingerprint(work, submission) for submission in submissions}
+    records = [] if plan.again else _finished(plan, prints)
+    finished = {record.student for record in records}
     todo = [submission for submission in submissions if submission.student not in finished]
-    records = list(finished.values())
     for done, record in enumerate(records):
         progress(record, done + 1, len(submissions))
     if todo:
         sandbox.wait()
-        records += _grade_all(plan, sandbox, todo, checks, release, prints, progress, len(records))
+        records += _grade_all(work, todo, prints, progress, len(records))
     return sorted(records, key=lambda record: record.student)
 
 
 def _grade_all(
-    plan: Plan,
-    sandbox: Sandbox,
+    work: _Work,
     todo: Sequence[Submission],
-    checks: Sequence[Check],
-    release: NotebookNode,
     prints: dict[str, str],
     progress: Progress,
     done: int,
 ) -> list[Record]:
-    secret = course_secret(plan.course)
     records = []
-    pool = ThreadPoolExecutor(plan.workers)
+    pool = ThreadPoolExecutor(work.plan.workers)
     try:
         futures: list[Future[tuple[NotebookNode, Record]]] = [
-            pool.submit(_sit, plan, sandbox, one, checks, release, secret, prints[one.student])
-            for one in todo
+            pool.submit(_sit, work, submission, prints[submission.student]) for submission in todo
         ]
-        with GradebookWriter(plan.root, plan.course, release) as writer:
+        with GradebookWriter(work.plan.root, work.plan.course, work.release) as writer:
             for submission, future in zip(todo, futures, strict=True):
                 notebook, record = future.result()
-                record = _file(writer, submission, notebook, record, release)
-                save(plan.course, record)
+                record = _file(writer, submission, notebook, record, work.release)
+                save(work.plan.course, record)
                 records.append(record)
                 progress(record, done + len(records), done + len(todo))
     finally:  # what still runs then (Ctrl-C) goes down with the sandbox
@@ -161,18 +168,10 @@ def _file(
     return record
 
 
-def _sit(
-    plan: Plan,
-    sandbox: Sandbox,
-    submission: Submission,
-    checks: Sequence[Check],
-    release: NotebookNode,
-    secret: bytes,
-    fingerprint: str,
-) -> tuple[NotebookNode, Record]:
+def _sit(work: _Work, submission: Submission, fingerprint: str) -> tuple[NotebookNode, Record]:
     """One submission, from its file to a notebook with outputs and a record, whatever it holds."""
     try:
-        notebook, record = _run(plan, sandbox, submission, checks, release, secret)
+        notebook, record = _run(work, submission)
         return notebook, replace(record, fingerprint=fingerprint)
     except SandboxError:
         raise
@@ -185,8 +184,8 @@ def _sit(
         )
         fingerprint = ""  # and the next run tries again
     lost = Failure("unreadable", reason.for_student)
-    exams = hidden_exams(checks, secret, submission.student)
-    return _blank(release), Record(
+    exams = hidden_exams(work.checks, work.secret, submission.student)
+    return _blank(work.release), Record(
         homework=submission.homework,
         student=submission.student,
         state="unreadable",
@@ -197,54 +196,40 @@ def _sit(
     )
 
 
-def _run(
-    plan: Plan,
-    sandbox: Sandbox,
-    submission: Submission,
-    checks: Sequence[Check],
-    release: NotebookNode,
-    secret: bytes,
-) -> tuple[NotebookNode, Record]:
+def _run(work: _Work, submission: Submission) -> tuple[NotebookNode, Record]:
     """Read, repair, run and examine one submission."""
-    exams = hidden_exams(checks, secret, submission.student)
-    intake = take_in(submission, release, [check.name for check in checks])
+    exams = hidden_exams(work.checks, work.secret, submission.student)
+    intake = take_in(submission, work.release, [check.name for check in work.checks])
     cells = [cell for cell in intake.notebook.cells if cell.cell_type == "code"]
     sitting = examine(
-        sandbox,
+        work.sandbox,
         [cell.source for cell in cells],
         exams,
-        plan.limits,
+        work.plan.limits,
         files=intake.files,
+        # One that fails is a verdict, not an accident: only the student's own cells count.
         tests={index for index, cell in enumerate(cells) if is_locked(cell)},
     )
     for index, cell in enumerate(cells):
         outputs = sitting.outputs.get(index, [])
         cell.outputs = [nbformat.from_dict(output) for output in outputs]
         cell.execution_count = index + 1 if index in sitting.outputs else None
-    # A test cell that fails is a verdict, not an accident: only the student's own cells count.
-    failed = [index for index in sitting.failed if not is_test(cells[index])]
-    state = "graded" if sitting.state == "cells failed" and not failed else sitting.state
-    for_student, for_staff = _sentences(sitting, failed)
+    for_student, for_staff = _sentences(sitting)
     return intake.notebook, Record(
         homework=submission.homework,
         student=submission.student,
-        state=state,
+        state=sitting.state,
         for_student=for_student,
         for_staff=for_staff,
         verdicts=tuple(sitting.verdicts),
         repairs=intake.repairs,
         notices=(*intake.notices, *suspicions(intake.notebook)),
-        failed_cells=tuple(index + 1 for index in failed),
+        failed_cells=tuple(index + 1 for index in sitting.failed),
         seconds=round(sitting.seconds, 3),
     )
 
 
-def is_test(cell: NotebookNode) -> bool:
-    """Whether a cell is one of the homework's locked tests."""
-    return bool((cell.metadata.get("nbgrader") or {}).get("grade"))
-
-
-def _sentences(sitting: Sitting, failed: Sequence[int]) -> tuple[str, str]:
+def _sentences(sitting: Sitting) -> tuple[str, str]:
     """What to tell the student and the staff about the run, "" if it went through."""
     if sitting.deaths:
         happened = "; ".join(sitting.deaths)
@@ -252,10 +237,9 @@ def _sentences(sitting: Sitting, failed: Sequence[int]) -> tuple[str, str]:
             f"While your notebook ran, {happened}. The rest was graded without it.",
             f"{sitting.state.capitalize()}: {happened}.",
         )
-    if failed:
-        count = len(failed)
-        cells = ", ".join(str(cell + 1) for cell in failed)
-        noun = "code cell" if count == 1 else "code cells"
+    if sitting.failed:
+        cells = ", ".join(str(cell + 1) for cell in sitting.failed)
+        noun = "code cell" if len(sitting.failed) == 1 else "code cells"
         return (
             f"When your notebook ran from top to bottom, {noun} {cells} stopped with an error.",
             f"{noun.capitalize()} {cells} raised.",
@@ -274,16 +258,14 @@ def _blank(release: NotebookNode) -> NotebookNode:
     return notebook
 
 
-def _fingerprint(
-    plan: Plan, submission: Submission, checks: Sequence[Check], release: NotebookNode
-) -> str:
+def _fingerprint(work: _Work, submission: Submission) -> str:
     """Everything a mark depends on: the files, the checks, the release, the secret, the limits."""
     digest = hashlib.sha256(fingerprint(submission).encode())
-    for check in checks:
+    for check in work.checks:
         digest.update(_check_source(check).encode())
-    digest.update(nbformat.writes(release).encode())
-    digest.update(course_secret(plan.course))
-    digest.update(json.dumps(asdict(plan.limits), sort_keys=True).encode())
+    digest.update(nbformat.writes(work.release).encode())
+    digest.update(work.secret)
+    digest.update(json.dumps(asdict(work.plan.limits), sort_keys=True).encode())
     return digest.hexdigest()
 
 
@@ -293,7 +275,7 @@ def _check_source(check: Check) -> str:
     return "".join(inspect.getsource(module) for module in modules if module is not None)
 
 
-def _finished(plan: Plan, prints: dict[str, str]) -> Sequence[tuple[str, Record]]:
+def _finished(plan: Plan, prints: dict[str, str]) -> list[Record]:
     """Records of an earlier run that still hold."""
     found = []
     for student, wanted in prints.items():
@@ -305,5 +287,5 @@ def _finished(plan: Plan, prints: dict[str, str]) -> Sequence[tuple[str, Record]
         except ValueError:
             continue
         if record.fingerprint == wanted:
-            found.append((student, record))
+            found.append(record)
     return found

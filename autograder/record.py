@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from autograder.exam import Verdict
+from autograder.files import replace
 
 STATES = ("graded", "cells failed", "unreadable", "timed out", "out of memory", "killed")
 
@@ -36,7 +36,7 @@ class Record:
     notices: tuple[str, ...] = ()
     failed_cells: tuple[int, ...] = ()
     seconds: float = 0.0
-    fingerprint: str = field(default="")
+    fingerprint: str = ""
 
     @property
     def points(self) -> int:
@@ -57,10 +57,7 @@ def record_path(course: Path, homework: str, student: str) -> Path:
 def save(course: Path, record: Record) -> Path:
     """Write a record whole or not at all."""
     path = record_path(course, record.homework, record.student)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(".tmp")
-    draft.write_text(json.dumps(asdict(record), indent=1), encoding="utf-8")
-    os.replace(draft, path)
+    replace(path, json.dumps(asdict(record), indent=1).encode())
     return path
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import re
 import unicodedata
 from collections.abc import Callable
@@ -22,6 +21,7 @@ import jinja2
 from markupsafe import Markup
 
 from autograder import standing
+from autograder.files import replace
 from autograder.standing import ClassStanding, Mark, Standing, class_standing, points
 
 MAX_TEXT = 600
@@ -149,10 +149,7 @@ def feedback_path(course: Path, homework: str, student: str) -> Path:
 
 
 def _write(path: Path, text: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.tmp")
-    draft.write_text(text, encoding="utf-8", newline="")
-    os.replace(draft, path)
+    replace(path, text.encode())
     return path
 
 

@@ -15,7 +15,7 @@ from rich.console import Console
 if TYPE_CHECKING:
     from course_lib.reference.launch import Trained
 
-STOPPED = 130
+STOPPED = 130  # the exit status after Ctrl-C, which is typer's too
 console = Console()
 complain = Console(stderr=True)
 

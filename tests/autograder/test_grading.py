@@ -16,7 +16,7 @@ from autograder.assignments import release_assignment
 from autograder.checks import HOMEWORKS
 from autograder.demo import make_draft, make_submission, write_class
 from autograder.grading import Plan, grade
-from autograder.record import load_all, record_path
+from autograder.record import Record, load, load_all, record_path, save
 from autograder.sandbox import Limits
 
 LIMITS = Limits(cell_seconds=2.0)
@@ -262,6 +262,13 @@ def test_autograded_files_are_read_only_as_nbgraders_are(small, root, sandbox):
     grade(Plan(root, course, "hw1", limits=LIMITS), sandbox)
     path = course / "autograded" / "student0" / "hw1" / "hw1.ipynb"
     assert stat.S_IMODE(path.stat().st_mode) == 0o444
+
+
+def test_a_record_of_the_longest_name_is_kept_whole(tmp_path):
+    record = Record("hw1", "\u00eb" * 125, "killed", failed_cells=(3,))
+    path = save(tmp_path, record)
+    assert load(path) == record
+    assert list(path.parent.iterdir()) == [path]
 
 
 def test_the_gradebook_is_sound(demo):
