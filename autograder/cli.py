@@ -153,7 +153,8 @@ def in_short(record: Record) -> str:
     if record.state not in ("graded", "cells failed"):
         parts.insert(0, record.state)
     if record.notices:
-        parts.append(f"look: {len(record.notices)} notices")
+        noun = "notice" if len(record.notices) == 1 else "notices"
+        parts.append(f"look: {len(record.notices)} {noun}")
     return "; ".join(parts) or "all right"
 
 

@@ -1,11 +1,14 @@
 """The website of a small course: two lectures and a homework, built once for this file."""
 
 import base64
+import functools
 import html
 import json
 import re
 import shutil
 import subprocess
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -291,7 +294,8 @@ def test_a_lecture_that_the_front_page_forgets_is_an_error(tmp_path):
 
 def seen_in_a_browser(address, folder):
     """The page after its scripts have run, with the network off."""
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--host-resolver-rules=MAP * ~NOTFOUND"]
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=5000"]
+    flags.append("--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1")
     command = ["chromium", *flags, f"--user-data-dir={folder}", "--dump-dom", address]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
     return done.stdout
@@ -306,6 +310,22 @@ def test_a_page_opened_from_disk_shows_its_formulas(site, tmp_path):
     shown = seen_in_a_browser((site / "lectures" / "01_first.html").as_uri(), tmp_path)
     assert shown.count('class="katex-html"') == 2
     assert 'class="katex-error"' not in shown
+
+
+@pytest.mark.slow
+@in_a_browser
+def test_search_shows_the_text_around_a_word_and_no_menus(site, tmp_path):
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=site)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}/search.html?q=steps"
+        shown = seen_in_a_browser(address, tmp_path)
+        server.shutdown()
+    (first, second) = re.findall(r'<p class="context">(.*?)</p>', shown, re.S)
+    plain = re.sub(r"<[^>]*>", "", first + second)
+    assert "It prepares homework 1" in plain
+    assert "Contents" not in plain
+    assert "Light" not in plain
 
 
 def formulas(root):

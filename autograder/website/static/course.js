@@ -2,6 +2,15 @@
 // From disk a page may not read its neighbours: search then lists pages without a line of each.
 if (location.protocol === "file:") DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
 
+// What search shows of a page is from its text, not from its menus.
+if (typeof Search === "object") {
+  const plainText = Search.htmlToText;
+  Search.htmlToText = (page, anchor) => {
+    const article = new DOMParser().parseFromString(page, "text/html").querySelector("article");
+    return plainText(article ? `<div role="main">${article.innerHTML}</div>` : page, anchor);
+  };
+}
+
 // Formulas. Punctuation that touches one stays on its line.
 for (const place of document.querySelectorAll(".math")) {
   katex.render(place.textContent, place, {
