@@ -315,7 +315,8 @@ def _cell(text: str) -> str:
 
 def _write_feedback(group: ClassStanding, one: Standing) -> Path:
     path = feedback_path(group.course, group.homework, one.student)
-    cells = _cells_of(group, one.student)
+    # What stands in the place of a file that could not be read is not the student's.
+    cells = [] if one.state == "unreadable" else _cells_of(group, one.student)
     page = _templates().get_template("feedback.html.j2")
     text = page.render(
         group=group,

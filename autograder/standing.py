@@ -424,6 +424,7 @@ def _mark(question: Question, student: str, books: _Books, record: Record | None
         value = None if waiting else float(score)
         if record is not None and record.state == "unreadable":  # there is no answer to read
             value, waiting = None if manual is None else float(score), False
+            comment = by_person
     return Mark(question, value, bool(waiting), manual is not None, auto, comment, verdict)
 
 

@@ -111,6 +111,7 @@ def write_gradebook(path: Path) -> None:
         grade.manual_score, grade.needs_manual_grade = 4.5, False
         note = gradebook.find_comment("written_why", "hw1", "hw1", "ada")
         note.manual_comment = f"Well said. {HOSTILE}"
+        gradebook.find_comment("written_why", "hw1", "hw1", "dee").auto_comment = "No response."
         gradebook.db.commit()
 
 
@@ -139,6 +140,7 @@ def course(tmp_path: Path, gradebook_file: Path) -> Path:
     hand_in(tmp_path, "ben", notebook(cells), "autograded")
     hand_in(tmp_path, "cem", notebook(cells))
     hand_in(tmp_path, "dee", "%PDF-1.4")
+    hand_in(tmp_path, "dee", notebook(cells), "autograded")
     hand_in(tmp_path, "eva", notebook([]))
     shutil.copy(gradebook_file, tmp_path / "gradebook.db")
     return tmp_path
@@ -211,6 +213,14 @@ def test_a_renamed_notebook_is_reached_through_its_folder(course: Path) -> None:
     path = report.write_all(course, "hw1")
     links = {a["href"] for t, a in Tags(path.read_text()).tags if t == "a"}
     assert "../submitted/ada/hw1/" in links
+
+
+def test_what_could_not_be_read_is_not_shown_as_an_answer(course: Path) -> None:
+    assert "Your code" in feedback(course, "ben")
+    page = feedback(course, "dee")
+    assert "could not be read as a notebook" in page
+    assert "Your code" not in page
+    assert "No response" not in page
 
 
 def test_a_failed_cell_alone_is_a_line_and_not_an_entry(tmp_path: Path) -> None:
