@@ -221,17 +221,22 @@ def _difference_sentence(exam: Exam, tables: Sequence[Arrays], index: int) -> st
             )
         if key in got and got[key].dtype.kind == "f" and not np.isfinite(got[key]).all():
             return f"{name}: `{key}` holds nan or inf{where}."
-    off = ", ".join(
-        f"`{key}`"
-        for key in want
-        if key not in got or not exam.tolerance.agrees(want[key], got[key])
-    )
+    keys = [key for key in want if key not in got or not exam.tolerance.agrees(want[key], got[key])]
+    if all(key.endswith("_unchanged") for key in keys):
+        return f"{name} changes an argument on the way{where}: work on a copy of it."
+    for key in keys:
+        if key in got and (want[key].dtype.kind, got[key].dtype.kind) == ("f", "i"):
+            return (
+                f"{name}: `{key}` holds whole numbers{where}: was it put into an integer tensor, "
+                "which cuts fractions off?"
+            )
+    off = ", ".join(f"`{key}`" for key in keys)
     if index >= exam.public:
         return (
             f"{name} is right on the notebook's examples and wrong on others ({off}): "
             "does it lean on their length, sign or size?"
         )
-    key = next(k for k in want if k not in got or not exam.tolerance.agrees(want[k], got[k]))
+    key = keys[0]
     if key not in got:
         return f"{name}: {off} is missing from the answer."
     others = off.removeprefix(f"`{key}`").removeprefix(", ")

@@ -145,6 +145,21 @@ def one_baseline_for_all(
     return -(_powers(gamma, len(returns)) * advantages * log_probs).sum()
 
 
+def normalises_over_n_less_one(
+    log_probs: Tensor, returns: Tensor, values: Tensor, gamma: float
+) -> Tensor:
+    off = returns - values.detach()
+    off = off - off.mean()
+    spread = (off.square().sum() / (len(off) - 1)).sqrt()  # torch's std, less its warning
+    return -(_powers(gamma, len(returns)) * off / (spread + 1e-8) * log_probs).sum()
+
+
+def detaches_the_log_probs(
+    log_probs: Tensor, returns: Tensor, values: Tensor, gamma: float
+) -> Tensor:
+    return -(_powers(gamma, len(returns)) * (returns - values) * log_probs.detach()).sum()
+
+
 # Right by other means.
 
 
@@ -268,6 +283,21 @@ CHECK = Check(
             "The mean of the values is subtracted at every step. The baseline belongs to the "
             "state that the step was taken in: b_t is values[t].",
             "08_advantages#C72",
+        ),
+        Misconception(
+            "normalises the advantages by n - 1",
+            normalises_over_n_less_one,
+            "The differences G - b were shifted and scaled to mean 0 and spread 1 (torch's std "
+            "divides by n - 1, so a single step even gives nan). That is a later trick; here the "
+            "plain differences are asked for.",
+            "08_advantages#C72",
+        ),
+        Misconception(
+            "log_probs detached instead of values",
+            detaches_the_log_probs,
+            "The number is right, but the graph was cut at the wrong place: the gradient flows "
+            "into the baseline and none reaches log_probs. The policy is what this loss is for.",
+            "02_policy_gradient#C17",
         ),
     ),
     accepted=(step_by_step, as_a_dot_product, with_numpy_weights),

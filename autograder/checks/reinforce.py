@@ -247,6 +247,16 @@ def learning_rate_over_iterations(
     return theta
 
 
+def part_of_a_step_an_episode(
+    theta: Tensor, sample: Sample, estimate: Estimate, learning_rate: float, iterations: int
+) -> Tensor:
+    for _ in range(iterations):
+        episodes = sample(theta)
+        for episode in episodes:
+            theta = theta + learning_rate * estimate(theta, episode) / len(episodes)
+    return theta
+
+
 # Right by other means.
 
 
@@ -422,6 +432,14 @@ CHECK = Check(
             "Each step is divided by the number of iterations. The mean is over the episodes of an "
             "iteration, not over the iterations.",
             "04_reinforce#C24",
+        ),
+        Misconception(
+            "part of the step after each episode",
+            part_of_a_step_an_episode,
+            "theta moves a little after each episode, so the later ones are scored with a policy "
+            "that did not act in them. Work out the mean with the theta that they came from, then "
+            "make one step.",
+            "04_reinforce#C28",
         ),
     ),
     accepted=(with_an_optimiser, summing_in_place, in_single_precision, sampling_twice),

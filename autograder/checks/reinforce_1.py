@@ -213,6 +213,14 @@ def takes_the_step(
     return start + _estimate(theta, _log_probs(theta, states, actions), _whole(rewards, gamma))
 
 
+def only_the_entry_of_the_action(
+    theta: Tensor, states: Tensor, actions: Tensor, rewards: Tensor, gamma: float
+) -> Tensor:
+    gradient = torch.zeros_like(theta)
+    scores = 1 - torch.softmax(theta, dim=-1)[states, actions]
+    return gradient.index_put((states, actions), _whole(rewards, gamma) * scores, accumulate=True)
+
+
 # Right by other means.
 
 
@@ -370,6 +378,14 @@ CHECK = Check(
             "This is theta plus the gradient, a step already taken. Asked for is the gradient "
             "alone; how far to go is decided by whoever holds the learning rate.",
             "02_policy_gradient#C17",
+        ),
+        Misconception(
+            "only the entry of the action taken",
+            only_the_entry_of_the_action,
+            "The entry of the action that was taken is right and the others of its row are left at "
+            "0. Raising one logit lowers the probability of all other actions: the score of "
+            "theta[s, b] is -pi(b|s) for them.",
+            "02_policy_gradient#C16",
         ),
     ),
     accepted=(by_counting, by_backward, in_numpy, in_single_precision),

@@ -205,6 +205,42 @@ def outer_product(
     return gradient
 
 
+def only_the_entry_of_the_action(
+    theta: Tensor, states: Tensor, actions: Tensor, returns: Tensor, gamma: float
+) -> Tensor:
+    gradient = torch.zeros_like(theta)
+    scores = 1 - torch.softmax(theta, dim=-1)[states, actions]
+    return gradient.index_put(
+        (states, actions), _powers(gamma, len(returns)) * returns * scores, accumulate=True
+    )
+
+
+def softmax_over_states(
+    theta: Tensor, states: Tensor, actions: Tensor, returns: Tensor, gamma: float
+) -> Tensor:
+    theta = _leaf(theta)
+    scores = torch.log_softmax(theta, dim=0)[states, actions]
+    return _estimate(theta, scores, _powers(gamma, len(returns)) * returns)
+
+
+def normalises(
+    theta: Tensor, states: Tensor, actions: Tensor, returns: Tensor, gamma: float
+) -> Tensor:
+    theta = _leaf(theta)
+    off = returns - returns.mean()
+    spread = (off.square().sum() / (len(off) - 1)).sqrt()  # torch's std, less its warning
+    weights = _powers(gamma, len(returns)) * off / (spread + 1e-8)
+    return _estimate(theta, _log_probs(theta, states, actions), weights)
+
+
+def changes_returns(
+    theta: Tensor, states: Tensor, actions: Tensor, returns: Tensor, gamma: float
+) -> Tensor:
+    returns *= _powers(gamma, len(returns))
+    theta = _leaf(theta)
+    return _estimate(theta, _log_probs(theta, states, actions), returns)
+
+
 # Right by other means.
 
 
@@ -347,6 +383,36 @@ CHECK = Check(
             outer_product,
             "Each score is multiplied with every step's return, (T, T) products in all. Check the "
             "shapes: step t's score goes with step t's return only.",
+            "02_policy_gradient#C23",
+        ),
+        Misconception(
+            "only the entry of the action taken",
+            only_the_entry_of_the_action,
+            "The entry of the action that was taken is right and the others of its row are left at "
+            "0. Raising one logit lowers the probability of all other actions: the score of "
+            "theta[s, b] is -pi(b|s) for them.",
+            "02_policy_gradient#C16",
+        ),
+        Misconception(
+            "softmax over the states",
+            softmax_over_states,
+            "The softmax runs down the columns, so that the probabilities of an action sum to 1 "
+            "over the states. In which direction does a policy sum to 1?",
+            "02_policy_gradient#C19",
+        ),
+        Misconception(
+            "normalises the returns",
+            normalises,
+            "The returns were shifted and scaled to mean 0 and spread 1 (a single step even gives "
+            "nan). That is a later trick, and it changes the gradient; equation (6) takes them as "
+            "they are.",
+            "02_policy_gradient#C23",
+        ),
+        Misconception(
+            "changes the caller's returns",
+            changes_returns,
+            "The gradient is right, but the discount was multiplied into the caller's returns: "
+            "whoever uses them next gets other numbers. Write the product to a tensor of its own.",
             "02_policy_gradient#C23",
         ),
     ),

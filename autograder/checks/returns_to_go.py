@@ -118,6 +118,16 @@ def changes_rewards(rewards: Tensor, gamma: float) -> Tensor:
     return rewards
 
 
+def leaves_entry_0_as_the_reward(rewards: Tensor, gamma: float) -> Tensor:
+    returns = _right(rewards, gamma)
+    returns[0] = rewards[0]
+    return returns
+
+
+def last_reward_left_out(rewards: Tensor, gamma: float) -> Tensor:
+    return _right(torch.cat([rewards[:-1], torch.zeros(1, dtype=rewards.dtype)]), gamma)
+
+
 # Right by other means.
 
 
@@ -260,6 +270,21 @@ CHECK = Check(
             "The returns were shifted and scaled to mean 0 and spread 1 (torch's std divides by "
             "n - 1, so a single step even gives nan). That is a later trick; here the plain "
             "discounted sums are asked for.",
+            "02_policy_gradient#C23",
+        ),
+        Misconception(
+            "entry 0 is the bare reward",
+            leaves_entry_0_as_the_reward,
+            "Entry 0 holds the first reward and nothing that follows, and all others are right: "
+            "where does your loop end? range(a, b) stops before it reaches b, also on the way "
+            "down.",
+            "02_policy_gradient#C23",
+        ),
+        Misconception(
+            "last reward left out",
+            last_reward_left_out,
+            "The last reward is in none of the sums, and the last entry is 0. Where does your loop "
+            "begin, and what is G_t at the last step?",
             "02_policy_gradient#C23",
         ),
     ),

@@ -128,6 +128,24 @@ def test_nan_and_wrong_shapes_name_the_example():
         check(baseline_loss)
 
 
+def test_whole_numbers_and_changed_arguments_are_told_in_words():
+    def returns_to_go(rewards, gamma):
+        return reference.returns_to_go(rewards, gamma).long()
+
+    with pytest.raises(
+        CheckFailed, match=r"`returns` holds whole numbers on example 1: was it put"
+    ):
+        check(returns_to_go)
+
+    def baseline_loss(log_probs, returns, values, gamma):
+        loss = reference.baseline_loss(log_probs, returns, values, gamma)
+        returns += 1
+        return loss
+
+    with pytest.raises(CheckFailed, match="baseline_loss changes an argument on the way on exampl"):
+        check(baseline_loss)
+
+
 def test_an_error_that_cannot_be_told_is_named_all_the_same():
     class Mute(Exception):
         def __str__(self):
