@@ -11,15 +11,15 @@
 #
 # **Lecture 1** of the policy-gradient course. Reading time: about 15 minutes. It runs in a few seconds.
 #
-# Before we climb a hill we should know which hill. This lecture says what a policy is, what number makes one policy better than another, and where that number depends on the parameters. The gradient itself waits for lecture 2. All of it happens in worlds of three or four states, where every quantity can be computed exactly.
+# Before we climb a hill we should know which hill. This lecture says what a policy is, what number makes one policy better than another, and where that number depends on the parameters. All of it happens in worlds so small that every quantity can be computed exactly.
 #
 # | | |
 # |---|---|
 # | **Covers** | slides 3 to 14; note, section 1 and equation (1) |
-# | **Assumes** | Markov decision processes, the Bellman equation, expectations, gradients |
+# | **Assumes** | probability, gradients, some Python and torch; nothing about reinforcement learning |
 # | **Prepares** | [lecture 2](02_policy_gradient.ipynb), which starts where this one ends; [homework 1](../homework/hw1.ipynb): `reinforce` |
 #
-# Headings carry the claim they establish, such as C06.
+# **How to read.** The course follows two sources: *the slides* (Peter Henderson, *Policy Gradients*) and *the note* (Qi Zhang, *Policy Optimization*). A heading carries the number of the claim it establishes, such as C06, and the code below checks it. A line marked `control:` puts something wrong in its place, to show that the check would notice. The argument is in the text; code may be skipped.
 
 # %%
 import matplotlib.pyplot as plt
@@ -43,7 +43,7 @@ def same(left, right):
 # %% [markdown]
 # ## Where the course goes (C01)
 #
-# *Slide 3.* Two ideas grew up apart. One improves a policy greedily and can *prove* that it got better. The other follows a gradient and can be *run* with a neural network. They meet in TRPO, and what follows lives on that meeting.
+# *Slide 3.* A **policy** is a rule for acting. Two ideas for making one better grew up apart. The first improves it step by step and can *prove* that it got better. The second follows a gradient and can be *run* with a neural network. They meet in TRPO, and what came after builds on that. The names below need not mean anything yet: the course visits them one by one.
 
 # %% tags=["C01"]
 methods = {  # name: (year, column, lane)
@@ -61,7 +61,7 @@ PI, PG, NPG, CPI, TRPO, DDPG, PPO, GRPO = names
 leads_to = [(PI, CPI), (PG, NPG), (CPI, TRPO), (NPG, TRPO), (TRPO, PPO), (PPO, GRPO), (PG, DDPG)]
 
 # %% [markdown]
-# A map can be wrong. Ours must never lead back in time, each method must lead on to GRPO or to DDPG, and both old ideas must reach TRPO.
+# A map can be wrong, so we check it. It must never lead back in time, each method must lead on to GRPO or to DDPG, and both old ideas must reach TRPO.
 
 # %% tags=["C01"]
 def reached_from(method, arrows):
@@ -99,7 +99,9 @@ figures.plot_roadmap(ax, methods, leads_to, lanes);
 # %% [markdown]
 # ## Three numbers for each state (C02)
 #
-# *Slide 5.* Our first world is the slides' chain of three states. *Left* leads to $s_1$, *Right* one to the right. The goal $s_3$ ends the episode. The discount is $\gamma = 0.9$.
+# A world answers what we do. At step $t$ we are in a **state** $s_t$ and take an **action** $a_t$. The world pays a **reward** $r(s_t, a_t)$ and moves on to a next state, drawn from $p(\cdot\mid s_t, a_t)$. That is a *Markov decision process*: the next state depends on the present state and action, and on nothing earlier. One run from the start to the end is an **episode**. A policy $\pi(a\mid s)$ gives the probability of each action in each state.
+#
+# *Slide 5.* Our first world is the slides' chain of three states. *Left* leads to $s_1$, *Right* one to the right. The goal $s_3$ ends the episode.
 #
 # ```text
 #   +------+   Right    +------+   Right    +------+
@@ -108,11 +110,19 @@ figures.plot_roadmap(ax, methods, leads_to, lanes);
 #   Left: stay          Left
 # ```
 #
-# Three quantities describe how good things are **under a policy** $\pi$. All three count future rewards discounted by $\gamma$ a step.
+# *Right* pays 0.03 at $s_1$ and 7.5 at $s_2$; *Left* pays $-1.5$ and $0.4$. (The slide prints no rewards. With these, its tables come out.) Rewards that come later count less: each step multiplies by the **discount** $\gamma = 0.9$.
 #
-# - $V^\pi(s)$, the **value**: what we expect from $s$ on.
-# - $Q^\pi(s,a)$, the **action value**: the same, if we take $a$ first.
+# Three quantities say how good things are **under a policy** $\pi$, by the discounted sum of the rewards to come:
+#
+# - $V^\pi(s)$, the **value**: its expectation from $s$ on.
+# - $Q^\pi(s,a)$, the **action value**: the same, if we take $a$ first and follow $\pi$ afterwards.
 # - $A^\pi(s,a) = Q^\pi(s,a) - V^\pi(s)$, the **advantage**: how much better $a$ is than what $\pi$ does on average.
+#
+# They are tied to each other by the **Bellman equation**. An action is worth its reward plus, one step later, the value of where it leads:
+#
+# $$Q^\pi(s,a) = r(s,a) + \gamma\sum_{s'} p(s'\mid s,a)\,V^\pi(s'), \qquad V^\pi(s) = \sum_a\pi(a\mid s)\,Q^\pi(s,a).$$
+#
+# At the goal nothing is paid any more, so $V(s_3) = 0$. We take the policy that tosses a coin in every state.
 
 # %%
 chain = worlds.three_state_chain()
@@ -123,7 +133,7 @@ advantages = chain.advantages(uniform)  # (S, A)
 print(action_values, values)
 
 # %% [markdown]
-# `values` solves a system of linear equations. To have a second opinion we play it forward instead: start from $V = 0$ and apply the Bellman equation until nothing changes.
+# `values` solves the Bellman equation as a system of linear equations. For a second opinion we start from $V = 0$ and apply it again and again, until nothing changes.
 
 # %% tags=["C02"]
 printed_Q = torch.tensor([[1.2, 4.8], [3.1, 7.5], [0.0, 0.0]])  # slide 5
@@ -144,16 +154,16 @@ places = ["s1 (far)", "s2 (near)", "s3 (goal)"]
 figures.plot_action_values(ax, action_values, values, places, ["Left", "Right"]);
 
 # %% [markdown]
-# **What to notice.** Each bar lies between its two marks, and the two advantages of a state are equal and opposite. For an even coin they have to be. For other policies the *weighted* sum is zero.
+# **What to notice.** Each black bar, $V$, lies between its two marks, $Q$. The two advantages of a state are equal and opposite: with a fair coin they have to be. The next section says what holds for other policies.
 
 # %% [markdown]
 # ### V is the average of Q (C03)
 #
-# *Slide 5.* First the policy picks an action, then the world goes on. So a value is an average of action values, and the weights are the policy's:
+# *Slide 5.* First the policy picks an action, then the world goes on. So a value is an average of action values, weighted by the policy, and the weighted advantages cancel:
 #
 # $$V^\pi(s) = \sum_a \pi(a\mid s)\, Q^\pi(s,a) \qquad\Longleftrightarrow\qquad \sum_a \pi(a\mid s)\, A^\pi(s,a) = 0.$$
 #
-# We test it on a random world with a random policy, where no symmetry can help.
+# We test it on a random world with a random policy, where no symmetry can help. (`softmax_policy` makes a policy of any table of numbers; C04 tells how.)
 
 # %% tags=["C03"]
 generator = torch.Generator().manual_seed(0)
@@ -170,9 +180,9 @@ assert not same(Q.mean(1), V)  # control: the plain mean over actions is not V
 # >
 # > - **The lecture says:** in this chain $V = (3.0,\ 5.3,\ 0)$, and on the next slide the policy of "the same example" is $(0.1, 0.9;\ 0.2, 0.8;\ 0.5, 0.5)$.
 # > - **Right is:** the two tables do not belong together. The printed $V$ is the *uniform* policy's. Weighing the printed $Q$ by the printed policy gives other values.
-# > - **The numbers:** $(4.44,\ 6.62,\ 0)$ in place of $(3.0,\ 5.3,\ 0)$. And even that is no value function, since $Q$ belongs to the uniform policy too. In a chain with rewards that make slide 5 exact, the policy of slide 6 is worth $(6.28,\ 7.21,\ 0)$.
+# > - **The numbers:** $(4.44,\ 6.62,\ 0)$ in place of $(3.0,\ 5.3,\ 0)$. And even those are no values of that policy, since the printed $Q$ is the uniform policy's too. With the rewards above, the policy of slide 6 is worth $(6.28,\ 7.21,\ 0)$.
 # >
-# > Also, *Left* leads to $s_1$ from $s_1$ and from $s_2$. So $Q(s_1, \text{Left})$ and $Q(s_2, \text{Left})$ can differ only by their rewards, here by 1.9, whatever the policy. The slide gives no rewards; ours are chosen to make its tables true.
+# > Also, *Left* leads to $s_1$ from $s_1$ and from $s_2$. So $Q(s_1, \text{Left})$ and $Q(s_2, \text{Left})$ can differ only by their rewards, here by 1.9, whatever the policy.
 
 # %% tags=["C03", "E1"]
 printed_policy = torch.tensor([[0.1, 0.9], [0.2, 0.8], [0.5, 0.5]])  # slide 6
@@ -190,11 +200,11 @@ print("slide 6's policy is worth", true_values)
 # %% [markdown]
 # ## A policy is a distribution (C04)
 #
-# *Slide 6.* For each state, $\pi(\cdot\mid s)$ gives every action a probability: none below 0, together 1. Gradients know nothing of such constraints. The softmax takes them off our hands. Whatever numbers stand in $\theta$, the rows of
+# *Slide 6.* For each state, $\pi(\cdot\mid s)$ gives every action a probability: none below 0, together 1. To learn, we give the policy **parameters** $\theta$, numbers that a gradient may change. A gradient knows nothing of those constraints. The softmax takes care of them: let $\theta$ be a table with one number, a **logit**, for each state and action. Whatever stands in it, the rows of
 #
 # $$\pi_\theta(a\mid s) = \frac{e^{\theta_{s,a}}}{\sum_b e^{\theta_{s,b}}}$$
 #
-# are distributions. So $\theta$ may go wherever the gradient leads.
+# are distributions. So $\theta$ may go wherever the gradient leads. A network that computes the logits from the state does the same for worlds too large for a table.
 
 # %% tags=["C04"]
 def is_policy(table):
@@ -212,7 +222,7 @@ assert not is_policy(printed_Q)  # action values are not probabilities either
 #
 # *Slide 6.* **Value-based** methods learn $Q$ and then act by $\arg\max_a Q(s,a)$. **Policy-based** methods leave out the detour and learn $\pi$ itself.
 #
-# From here on the chain's floor is icy: one move in five fails, and one stays put. And three episodes in ten begin at $s_2$.
+# From here on the floor of our chain is icy: one move in five fails, and we stay where we are. And three episodes in ten begin at $s_2$. `J` is the return that a policy can expect from there; the section on the objective says more.
 
 # %%
 stay = torch.eye(3)[:, None, :].expand(3, 2, 3)
@@ -229,7 +239,7 @@ def J(theta):
     return ice.expected_return(softmax_policy(theta))
 
 # %% [markdown]
-# Value-based first: iterate $Q \leftarrow r + \gamma P \max Q$, then take the argmax. Then policy-based: 200 small steps uphill on $J$, the expected return that the next sections define. The slope is felt out by nudging $\theta$ and looking at $J$. No $Q$ occurs anywhere.
+# Value-based first: apply the Bellman equation with the *best* next action, $Q(s,a) \leftarrow r(s,a) + \gamma\sum_{s'}p(s'\mid s,a)\max_b Q(s',b)$, until nothing changes; then take the argmax. Policy-based second: 200 small steps uphill on $J$. The slope is found by nudging each number of $\theta$ and looking at $J$. No $Q$ is needed.
 
 # %% tags=["C05"]
 Q = torch.zeros(3, 2)
@@ -249,7 +259,7 @@ assert before < 0.6 * best  # control: without learning the policy is far from i
 print(f"J: best {best:.3f}, argmax of Q {ice.expected_return(greedy):.3f}, learned {J(theta):.3f}")
 
 # %% [markdown]
-# Both arrive. They differ on the way. An argmax is a switch: an error of $10^{-9}$ in $Q$ can turn the whole policy round. A softmax is a dial: its probability moves at most a quarter as far as the difference of its logits.
+# Both arrive. They differ on the way. An argmax is a switch: where two actions are nearly tied, an error of $10^{-9}$ in $Q$ turns the whole policy round. A softmax is a dial: its probability moves at most a quarter as far as the difference of its logits.
 
 # %% tags=["C05"]
 gaps = torch.linspace(-4, 4, 801)
@@ -266,7 +276,7 @@ figure, ax = blank_panel(6.5, 3.4)
 figures.plot_choice(ax, gaps, {"argmax of Q": switch, "softmax of theta": dial});
 
 # %% [markdown]
-# **What to notice.** The dashed curve has a slope everywhere. The solid one has none where it is flat and too much where it jumps, so there is no gradient to follow. It also never mixes, which brings us to the next point.
+# **What to notice.** The dashed curve has a slope everywhere. The solid one is flat and then jumps: no gradient to follow. It also never mixes two actions, and sometimes one has to.
 
 # %% [markdown]
 # ## When the best policy is stochastic (C06)
@@ -279,7 +289,7 @@ figures.plot_choice(ax, gaps, {"argmax of Q": switch, "softmax of theta": dial})
 #   +-------+-------+-------+
 # ```
 #
-# Who cannot tell the cells apart has one number to choose: the probability $p$ of *Right*. Always *Right* bounces for ever between the first two cells. Always *Left* never leaves the first. In between,
+# If we cannot tell the cells apart, we have one number to choose: the probability $p$ of *Right*. Always *Right* bounces for ever between the first two cells. Always *Left* never leaves the first. In between, the Bellman equations of the three cells (exercise 3) give
 #
 # $$J(p) = \frac{2p - 4}{p\,(1-p)}, \qquad\text{with its maximum at } p = 2 - \sqrt 2 \approx 0.586.$$
 
@@ -306,16 +316,16 @@ figure, ax = blank_panel()
 figures.plot_blind_corridor(ax, chances, returns, best_p.item(), seeing.item());
 
 # %% [markdown]
-# **What to notice.** The curve falls without end at both sides: *no* deterministic policy of what can be seen ever arrives, so no argmax can solve this. A gradient on $p$ can, since $J$ is smooth in it. It is not the world that made dice necessary, but what we see of it. Where the state is seen, some deterministic policy is always among the best, here at $J = -3$.
+# **What to notice.** The curve falls without end at both sides: *no* deterministic policy ever arrives, so no argmax can solve this. A gradient on $p$ can, since $J$ is smooth in it. It is not the world that makes chance necessary, but how little we see of it. If we see the state, some deterministic policy is always among the best, here at $J = -3$.
 
 # %% [markdown]
 # ## When there are too many actions to compare (C07)
 #
-# *Slide 7, again left to the audience.* Throw a parcel $a$ metres. The balcony is at 1.3 metres and forgives about half a metre: $r(a) = e^{-(a-1.3)^2/(2\cdot 0.5^2)}$. No table has a row for each $a$, and a grid of ten values for each of the seven joints of a robot arm already has $10^7$.
+# *Slide 7, again left to the audience.* We throw a parcel $a$ metres far, at a balcony 1.3 metres away. The reward falls off within about half a metre: $r(a) = e^{-(a-1.3)^2/(2w^2)}$ with $w = 0.5$. No table has an entry for each real number $a$, and a grid of ten values for each of the seven joints of a robot arm already has $10^7$.
 #
-# A policy can be a *density* instead. A Gaussian $\mathcal N(\mu, \sigma^2)$ has two parameters, and two more for each further joint. Here its objective is known exactly:
+# A policy can be a *density* instead. A Gaussian $\mathcal N(\mu, \sigma^2)$ has two parameters, and two more for each further joint. What it can expect is an integral over a product of two bell curves, which is known exactly:
 #
-# $$J(\mu,\sigma) = \int r(a)\,\mathcal N(a;\mu,\sigma^2)\,da = \frac{w}{\sqrt{w^2+\sigma^2}}\; e^{-(\mu-1.3)^2/(2(w^2+\sigma^2))}, \qquad w = 0.5.$$
+# $$J(\mu,\sigma) = \int r(a)\,\mathcal N(a;\mu,\sigma^2)\,da = \frac{w}{\sqrt{w^2+\sigma^2}}\; e^{-(\mu-1.3)^2/(2(w^2+\sigma^2))}.$$
 
 # %%
 balcony, width = 1.3, 0.5
@@ -351,7 +361,7 @@ assert (sampled.mean() - at_the_mean).abs() > 4 * error  # control: J is not the
 print(f"J exact {J_throw(first):.4f}, sampled {sampled.mean():.4f} +- {2 * error:.4f}")
 
 # %% [markdown]
-# (The margin is 4 standard errors, which a right number misses once in 16,000 seeds. Printed is the usual 95 % interval.) Now climb.
+# (The check allows 4 standard errors, which a right number misses once in 16,000 seeds. Printed is the usual 95 % interval.) Now we climb, with small steps along the gradient.
 
 # %% tags=["C07"]
 last, frozen = first, first
@@ -376,16 +386,16 @@ densities = {"policy before": density(first)[shown], "after 20 steps": density(l
 figures.plot_throws(ax, throws[shown], reward(throws)[shown], densities);
 
 # %% [markdown]
-# **What to notice.** The policy moves over the balcony, and it narrows. At first the spread is useful, since it finds the balcony at all. In the end it only costs.
+# **What to notice.** The policy moves to the balcony, and it narrows. At first its spread is useful: without it no throw would come near. In the end spread only costs.
 
 # %% [markdown]
 # ## The objective (C08)
 #
-# *Slide 9.* What should "good" mean for a whole policy? We draw three kinds of dice:
+# *Slide 9.* What should "good" mean for a whole policy? Chance enters an episode in three places, and we average over all three:
 #
 # $$J(\theta) = \mathbb{E}\Big[\sum_t \gamma^t\, r(s_t,a_t)\Big], \qquad \underbrace{s_0\sim p(s_0)}_{\text{where it starts}},\quad \underbrace{a_t\sim\pi_\theta(\cdot\mid s_t)}_{\text{what we do}},\quad \underbrace{s_{t+1}\sim p(\cdot\mid s_t,a_t)}_{\text{what the world does}}.$$
 #
-# One number for each policy: the **expected discounted return**. Only the middle dice are ours. To see that the exact $J$ is what one would live through, we live through 20,000 episodes on the ice.
+# That is one number for each policy, the **expected discounted return**. Only the middle one of the three is ours to change. To see that the exact $J$ is what happens on average, we play 20,000 episodes on the ice.
 
 # %% tags=["C08"]
 theta = torch.tensor([[0.2, -0.1], [-0.3, 0.4], [0.0, 0.0]])  # (S, A)
@@ -405,16 +415,16 @@ figure, ax = blank_panel()
 figures.plot_returns(ax, lived, J(theta).item());
 
 # %% [markdown]
-# **What to notice.** Single episodes are all over the place, and $J$ is where they balance. A third of them are quick and return about 7. The left tail went *Left* again and again at $s_1$, which costs 1.5 a time. (Beyond 10 are those who slipped at $s_2$ and were paid for a second attempt.) A policy can raise $J$ and still have terrible episodes.
+# **What to notice.** Single episodes are all over the place, and $J$ is where they balance. A third of them are quick and return about 7. The left tail went *Left* again and again at $s_1$, which costs 1.5 each time. A good $J$ does not rule out terrible episodes.
 
 # %% [markdown]
 # ### The same number from values (C73)
 #
-# *Note, section 1.* The rewards from the start on are worth $V^\pi(s_0)$ on average, so it remains to average over where we start:
+# *Note, section 1.* From a start $s_0$ we can expect $V^\pi(s_0)$. It remains to average over where we start:
 #
 # $$J(\pi) = \mathbb{E}_{s_0\sim p(s_0)}\big[V^\pi(s_0)\big] = \sum_s p(s_0 = s)\, V^\pi(s).$$
 #
-# As second opinion we unroll time: push the distribution over states forward step by step and collect the discounted reward.
+# For a second opinion we unroll time: we push the distribution over states forward step by step and collect the discounted rewards.
 
 # %% tags=["C73"]
 P = torch.einsum("sa,sat->st", policy, ice.transitions)  # (S, S): one step under the policy
@@ -432,11 +442,11 @@ assert not same(V.mean(), unrolled)
 # %% [markdown]
 # ## The probability of a trajectory (C09)
 #
-# *Slide 10.* A trajectory $\tau = (s_0, a_0, s_1, a_1, \dots)$ is one way things may go. Because each dice throw looks only at the present, its probability is a product:
+# *Slide 10.* A **trajectory** $\tau = (s_0, a_0, s_1, a_1, \dots)$ is one way an episode may go. Each draw depends only on the present state and action, so the probability of the whole is a product:
 #
 # $$\pi_\theta(\tau) = p(s_0)\prod_{t=0}^{T-1} \pi_\theta(a_t\mid s_t)\; p(s_{t+1}\mid s_t,a_t).$$
 #
-# (The slides let $t$ run to $T$ inclusive. We count $T$ steps, as the note does.) We list all ways of the first $T = 5$ steps, 697 in number. Some have reached the goal by then, others are still on the way.
+# (The slides let $t$ run to $T$ inclusive. We count $T$ steps, as the note does.) We list all possible first $T = 5$ steps: there are 697. Some have reached the goal by then (and wait there, whatever they do), others are still on the way.
 
 # %%
 T = 5
@@ -461,7 +471,7 @@ print(f"without the dynamics the 'probabilities' sum to {without_dynamics:.2f}")
 # %% [markdown]
 # ### Only one factor knows theta (C10)
 #
-# *Slide 10.* Look at the product again. Start and dynamics hold no $\theta$. So if we divide a trajectory's probability by our own factors, what remains must be the same number for *every* policy, and its derivative must be zero. This small fact carries the whole of lecture 2.
+# *Slide 10.* Look at the product again. The start and the **dynamics** $p(s_{t+1}\mid s_t,a_t)$ hold no $\theta$. So if we divide a trajectory's probability by our own factors, what remains must be the same number for *every* policy, and its derivative must be zero. Lecture 2 rests on this small fact.
 
 # %% tags=["C10"]
 def of_the_world(theta):  # (N,): pi(tau) without our own factors
@@ -482,7 +492,7 @@ assert slopes.abs().max() > 0.01  # control: with our factors it does depend on 
 #
 # $$J(\theta) = V(\pi_\theta) = \mathbb{E}_{\tau\sim\pi_\theta}[R(\tau)] = \sum_\tau \pi_\theta(\tau)\,R(\tau).$$
 #
-# On the ice a trajectory may go on for long, and we have listed five steps. Nothing is lost if we credit each unfinished one with what it can still expect, $\gamma^T V(s_T)$.
+# On the ice a trajectory may go on for long, and we have listed five steps only. Nothing is lost if we credit each unfinished one with what it can still expect, $\gamma^T V(s_T)$.
 
 # %% tags=["C11"]
 V = ice.values(policy)
@@ -503,7 +513,7 @@ figure, ax = blank_panel(6.5, 3.4)
 figures.plot_credited(ax, torch.stack(so_far), torch.stack(to_come), J(theta).item());
 
 # %% [markdown]
-# **What to notice.** Each bar has the same height: what was paid in the listed steps, and on top what the unfinished trajectories can still expect. List more, and the upper part melts.
+# **What to notice.** Each bar has the same height: below what was paid in the listed steps, on top what the unfinished trajectories can still expect. The more steps we list, the smaller the upper part.
 
 # %% [markdown]
 # ## The slope, by nudging (C74)
@@ -512,7 +522,7 @@ figures.plot_credited(ax, torch.stack(so_far), torch.stack(to_come), J(theta).it
 #
 # $$\frac{\partial J}{\partial\theta_i} = \lim_{h\to 0}\frac{J(\theta + h\,e_i) - J(\theta)}{h}, \qquad e_i = (0,\dots,0,\underbrace{1}_{i},0,\dots,0).$$
 #
-# Nudging on both sides, $\frac{J(\theta + h e_i) - J(\theta - h e_i)}{2h}$, costs one evaluation more and is far more accurate. Here is how accurate, against a gradient from linear equations.
+# Nudging to both sides, $\frac{J(\theta + h e_i) - J(\theta - h e_i)}{2h}$, costs one evaluation more and is far more accurate. We measure the error of both against the exact gradient, which `policy_gradient` gets from linear equations (lecture 3 shows how).
 
 # %%
 exact = ice.policy_gradient(theta)  # (S, A)
@@ -551,14 +561,14 @@ figures.plot_difference_errors(ax, nudge_sizes, errors);
 # %% [markdown]
 # **What to notice.** From right to left both errors fall, with slopes 1 and 2. Then they turn: two nearly equal numbers are subtracted, and rounding takes over.
 #
-# As a referee this is excellent. As a method it is hopeless: a policy network for CartPole has 4,610 parameters, so a single gradient needs 9,220 evaluations of $J$, each of them many episodes. Lecture 2 gets the whole gradient from one batch.
+# To check a gradient this is excellent. To learn with it is hopeless: a small policy network has 4,610 parameters, so a single gradient needs 9,220 evaluations of $J$, each of them many episodes. Lecture 2 gets the whole gradient from one batch of episodes.
 
 # %% [markdown]
 # > **Erratum E19, first part (note, equation (1)).**
 # >
 # > - **The note says:** $\frac{\partial J}{\partial\theta_i} = \lim \frac{J(\pi_{\theta+\Delta\theta_i}) - J(\pi_\theta)}{\Delta\theta_i}$ with a number $\Delta\theta_i$.
 # > - **Right is:** a number cannot be added to a vector; what is meant is $\theta + \Delta\theta_i\, e_i$, with the unit vector $e_i$.
-# > - **The number:** who adds the number to all components (as Python does) gets the *sum* of all partial derivatives, six times. For a softmax table that is **0.000**, since shifting all logits of a row changes no probability. The slope itself is 2.622 in one component alone.
+# > - **The number:** if we add the number to all six components (as Python does), we get the *sum* of all partial derivatives. For a softmax table that is **0.000**, since shifting all logits of a row changes no probability. The largest single slope is 2.622.
 
 # %% tags=["C74", "E19"]
 h = 1e-6
@@ -572,7 +582,7 @@ print(exact)
 # %% [markdown]
 # ## A step uphill (C12)
 #
-# *Slide 13.* **Gradient ascent** repeats $\theta \leftarrow \theta + \eta\,\nabla_\theta J(\theta)$. For a small step, Taylor says what we gain:
+# *Slide 13.* **Gradient ascent** repeats $\theta \leftarrow \theta + \eta\,\nabla_\theta J(\theta)$ with a step size $\eta > 0$. For a small step, Taylor's formula says what we gain:
 #
 # $$J(\theta + \eta\nabla J) = J(\theta) + \eta\,\lVert\nabla J\rVert^2 + O(\eta^2).$$
 #
@@ -605,16 +615,16 @@ figure, ax = blank_panel()
 figures.plot_ascent(ax, curves, best.item());
 
 # %% [markdown]
-# **What to notice.** Every curve rises at every step, larger steps faster. That is luck of this small world with its exact gradient. "Small enough" was part of the promise, and how small nobody has told us: half of the course (lectures 4 to 7) is about that.
+# **What to notice.** Every curve rises at every step, even with large steps. But the promise was for a *small enough* step, and nobody has told us how small that is: half of the course (lectures 4 to 7) is about it.
 
 # %% [markdown]
 # ## The data move with us (C13)
 #
-# *Slide 14.* Isn't this just supervised learning with another loss? There is one difference, and it is deep. In supervised learning the average runs over a data set that lies still:
+# *Slide 14.* Isn't this just supervised learning with another loss? There is one difference, and it matters everywhere. In supervised learning the average runs over a fixed data set $\mathcal D$:
 #
 # $$\max_\theta\ \mathbb{E}_{(x,y)\sim\mathcal D}\big[\log p_\theta(y\mid x)\big] \qquad\text{against}\qquad \max_\theta\ \mathbb{E}_{\tau\sim\pi_\theta}\big[R(\tau)\big].$$
 #
-# In reinforcement learning $\theta$ stands *below* the $\mathbb E$. Change the policy, and you change which states it sees. We measure that by the discounted visits $\rho(s) = \sum_t\gamma^t P(s_t = s)$, before and after one step.
+# In reinforcement learning $\theta$ stands *below* the $\mathbb E$. If we change the policy, we change which states it sees. We measure that by the discounted visits of each state, $\rho(s) = \sum_t\gamma^t P(s_t = s)$, before and after one step of gradient ascent.
 
 # %% tags=["C13"]
 after_step = theta + 0.5 * ice.policy_gradient(theta)
@@ -633,14 +643,14 @@ after_step = theta + 0.5 * bandit.policy_gradient(theta)
 assert same(bandit.visitation(softmax_policy(after_step)), still)  # control: actions move nothing
 
 # %% [markdown]
-# The control is a world in which the action earns a reward but does not choose the next state. There the visits lie as still as a data set, and learning is close to supervised learning. It is the *consequences* of actions that make the distribution move.
+# The control is a world in which the action does not influence the next state. There the visits are as fixed as a data set. It is the *consequences* of actions that move them.
 
 # %%
 figure, ax = blank_panel()
 figures.plot_visitation(ax, visits, places);
 
 # %% [markdown]
-# **What to notice.** One step, and the far state is visited much less: the policy has got better at leaving it. Episodes collected before the step describe a world that the new policy no longer lives in. (Time at the goal counts as well, so each set of bars sums to $1/(1-\gamma) = 10$.)
+# **What to notice.** After one step the far state is visited much less: the policy has got better at leaving it. Episodes from before the step tell about states that the new policy seldom sees. (Time at the goal counts too, so the bars of one colour sum to $1/(1-\gamma) = 10$.)
 
 # %% [markdown]
 # ## What we have
@@ -651,19 +661,19 @@ figures.plot_visitation(ax, visits, places);
 # | its worth | $J(\theta) = \mathbb{E}_{\tau\sim\pi_\theta}[R(\tau)] = \mathbb{E}_{s_0}[V(s_0)]$ |
 # | where $\theta$ hides | in the factors $\pi_\theta(a_t\mid s_t)$ of $\pi_\theta(\tau)$, and nowhere else |
 # | how to improve | $\theta\leftarrow\theta+\eta\nabla_\theta J(\theta)$ |
-# | what is missing | a way to get $\nabla_\theta J$ from episodes, without a model and without a nudge for each parameter |
+# | what is missing | a way to get $\nabla_\theta J$ from episodes alone, without knowing the dynamics and without a nudge for each parameter |
 #
 # The last line is the subject of [lecture 2](02_policy_gradient.ipynb).
 #
 # ## Exercises
 #
-# 1. (C02) Solve the Bellman equations of the icy chain for the uniform policy by hand. Two unknowns remain. Check with `ice.values`.
-# 2. (C05) Add noise of size $10^{-3}$ to $Q$ when *Left* and *Right* are exactly tied. How often does the argmax change? How much does the softmax of $Q$?
+# 1. (C02) Solve the Bellman equations of the icy chain for the uniform policy by hand. Two unknowns remain. Check with `ice.values(uniform)`.
+# 2. (C05) Let *Left* and *Right* be exactly tied, and add Gaussian noise of size $10^{-3}$ to both $Q$. How often does the argmax change? How much does a softmax with $Q$ as logits?
 # 3. (C06) Derive $J(p)$ for the corridor from three Bellman equations, and its maximum by calculus.
 # 4. (C07) Start the Gaussian at $\mu = -3$, $\sigma = 0.1$. What happens to the ascent, and why? What would you change?
 # 5. (C11) How many steps must be listed before the unfinished trajectories contribute less than 1 % of $J$? How many trajectories is that?
 #
 # ## To the homework
 #
-# - [hw1](../homework/hw1.ipynb), **`reinforce`** is the loop of C12, with an estimate in place of the exact gradient. C13 is the reason why it must sample anew from the *current* policy before each step.
-# - [hw1](../homework/hw1.ipynb), **`reinforce_1`** and **`reinforce_2`** need the objective of C08 with its discount: rewards at step $t$ count $\gamma^t$.
+# - [hw1, question 7](../homework/hw1.ipynb#7.-REINFORCE): **`reinforce`** is the loop of C12, with an estimate in place of the exact gradient. C13 is the reason why it must sample anew from the *current* policy before each step.
+# - [hw1, questions 4](../homework/hw1.ipynb#4.-The-gradient-from-one-episode:-REINFORCE-1) and [5](../homework/hw1.ipynb#5.-The-gradient-with-rewards-to-go:-REINFORCE-2): **`reinforce_1`** and **`reinforce_2`** estimate the gradient of the objective of C08, in which a reward at step $t$ counts $\gamma^t$.

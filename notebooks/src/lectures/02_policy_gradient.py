@@ -11,20 +11,20 @@
 #
 # **Lecture 2** of the policy-gradient course. Reading time: about 15 minutes. It runs in a few seconds.
 #
-# We want the gradient of an average, and the thing we average over moves when the parameters move. That is the whole difficulty. We derive the answer in small steps, and after every step compute both sides in a world so small that nothing needs to be taken on trust.
+# We want the gradient of an average, and what we average over changes with the parameters. That is the whole difficulty. We derive the answer in small steps, and after every step we compute both sides in a world so small that nothing needs to be taken on trust.
 #
 # | | |
 # |---|---|
 # | **Covers** | slides 15 to 28; note, section 2.1, equations (2) and (3), and the form of equation (6) |
 # | **Assumes** | [lecture 1](01_objective.ipynb): the objective (C08), the probability of a trajectory (C09); softmax, the chain rule, what a standard error is |
-# | **Prepares** | [homework 1](../homework/hw1.ipynb): `reinforce_1`, `returns_to_go`, `reinforce_2` |
+# | **Prepares** | [homework 1](../homework/hw1.ipynb): the two questions in words, `reinforce_1`, `returns_to_go`, `reinforce_2` |
 #
-# Headings carry the claim they establish, such as C14; the homework's checker points at them (`02_policy_gradient#C23`). The boxes correct the sources and may wait for a second reading.
+# Headings carry the claim they establish, such as C14. The boxes correct the sources and may wait for a second reading.
 
 # %%
 import matplotlib.pyplot as plt
 import torch
-from torch.autograd.functional import jacobian
+from torch.autograd.functional import jacobian, jvp
 
 from course_lib.figures import policy_gradient as figures
 from course_lib.figures.basic import world_map
@@ -42,7 +42,7 @@ def same(left, right):
 # %% [markdown]
 # ## A world small enough to write out
 #
-# A courier takes three decisions, each time *steady* (action 0) or *hasty* (action 1), then is home. The choice shifts the odds of the next place but does not settle them.
+# A courier rides from the depot over two more places home. At each of the three she goes *steady* (action 0) or *hasty* (action 1). Her choice shifts the odds of the next place but does not settle them.
 
 # %%
 places = {"depot": (0, 0.5), "street": (1, 1), "park": (1, 0), "bridge": (2, 1), "ferry": (2, 0)}
@@ -51,7 +51,7 @@ figure, ax = blank_panel(6.4, 1.9)
 world_map(ax, {**places, "home": (3, 0.5)}, [*roads, ("bridge", "home"), ("ferry", "home")]);
 
 # %% [markdown]
-# There are $2^3$ action sequences and $2^2$ routes, so 32 trajectories in all: we can list them. Rewards are discounted by $\gamma = 0.8$.
+# There are $2^3$ sequences of actions and $2^2$ routes, so 32 trajectories in all: we can list them. Rewards depend on place and action, and are discounted by $\gamma = 0.8$.
 
 # %%
 gamma, T = 0.8, 3
@@ -87,7 +87,7 @@ assert same(J, courier.expected_return(softmax_policy(theta)))
 print(f"J by listing all trajectories: {J:.6f}")
 
 # %% [markdown]
-# The judge of everything below comes from elsewhere: `policy_gradient` solves linear equations for values and visits, and never looks at a trajectory. Nudging each parameter by a millionth (C74) agrees with it.
+# All that follows is judged by a gradient from elsewhere: `policy_gradient` solves linear equations and never looks at a trajectory. Nudging each parameter by a little (C74) agrees with it.
 
 # %%
 exact = courier.policy_gradient(theta)  # (S, A)
@@ -107,7 +107,7 @@ print(exact)
 #
 # $$\nabla_\theta\, \mathbb{E}_{\tau\sim\pi_\theta}[R(\tau)] \;\overset{?}{=}\; \mathbb{E}_{\tau\sim\pi_\theta}[\nabla_\theta R(\tau)].$$
 #
-# But look at $R(\tau)$: once the trajectory is on paper, its return is a number. No $\theta$ is left in it, so the right-hand side is zero, always. If that were the gradient, no policy could ever be improved.
+# But look at $R(\tau)$: once the trajectory is written down, its return is a number. No $\theta$ is left in it, so the right-hand side is always zero. If that were the gradient, no policy could be improved.
 
 # %% tags=["C14"]
 def path_returns(theta):
@@ -122,7 +122,7 @@ assert not same(inside, exact)  # control: the true gradient is not zero
 print(f"gradient inside the average: {inside.norm():.3f}   true gradient: {exact.norm():.3f}")
 
 # %% [markdown]
-# In supervised learning the swap is fine. There the data come from a fixed distribution $q$, and $\theta$ stands only inside the average. What breaks the swap is a distribution that depends on $\theta$.
+# In supervised learning the swap is fine. There the data come from a fixed distribution $q$, and $\theta$ stands only inside the average. What forbids the swap here is that the *distribution* depends on $\theta$. So as a control we average something over a fixed $q$, and see that both orders agree.
 
 # %% tags=["C14"]
 def path_log_probs(theta):
@@ -137,11 +137,11 @@ assert same(outside, inside) and outside.norm() > 0.1  # control: a fixed q lets
 # %% [markdown]
 # ### Write the average out, then differentiate (C15)
 #
-# *Slide 16.* To see all of the $\theta$, write the expectation as what it is: an integral, here a sum.
+# *Slide 16.* To see every $\theta$, we write the expectation out. In general it is an integral, here a sum:
 #
 # $$\nabla_\theta J(\theta) = \nabla_\theta \sum_\tau R(\tau)\, \pi_\theta(\tau) = \sum_\tau R(\tau)\, \nabla_\theta \pi_\theta(\tau).$$
 #
-# Now the gradient reaches the one factor that moves. For a finite sum, exchanging gradient and sum is plain linearity.
+# The gradient of a finite sum is the sum of the gradients, and only the factor $\pi_\theta(\tau)$ holds a $\theta$.
 
 # %% tags=["C15"]
 def path_probabilities(theta):
@@ -161,7 +161,7 @@ assert not same(one_missing, exact)  # control: one trajectory of 32 left out is
 # > **Erratum E16 (slide 16).**
 # >
 # > - **The lecture says:** the gradient may go inside the integral because the bounds do not depend on $\theta$.
-# > - **Right is:** fixed bounds are not enough. One needs, for instance, that $|\partial_\theta$ integrand$|$ stays below one integrable function for all $\theta$ nearby (dominated convergence).
+# > - **Right is:** fixed bounds are not enough. It suffices, for instance, that the absolute slope of the integrand stays below one integrable function for all $\theta$ nearby (dominated convergence).
 # > - **The number:** for $f(\theta, x) = \frac{\theta^3}{x^2}\, e^{-\theta^2/x}$ on the fixed interval $0 < x \le 1$ the integral is $\theta e^{-\theta^2}$, with slope **1** at $\theta = 0$. But $\partial_\theta f(0, x) = 0$ for every $x$, so the other order gives **0**.
 # >
 # > For us no harm is done: a finite sum always allows the exchange.
@@ -170,26 +170,31 @@ assert not same(one_missing, exact)  # control: one trajectory of 32 left out is
 x = torch.logspace(-14, 0, 200_001)  # (0, 1], crowded near 0 where f hides its mass
 
 
+def f(theta):
+    return theta**3 / x**2 * torch.exp(-(theta**2) / x)
+
+
 def area(theta):
-    return torch.trapezoid(theta**3 / x**2 * torch.exp(-(theta**2) / x), x)
+    return torch.trapezoid(f(theta), x)
 
 
 at = torch.tensor(0.5)
 assert torch.isclose(area(at), at * torch.exp(-(at**2)), atol=1e-6)  # the closed form
 zero, step = torch.tensor(0.0), 1e-3
 slope_of_area = (area(zero + step) - area(zero - step)) / (2 * step)
-area_of_slope = (3 * zero**2 / x**2 * torch.exp(-(zero**2) / x)).sum()
+_, slopes_of_f = jvp(f, zero, torch.tensor(1.0))  # d f / d theta, at every x
+area_of_slope = torch.trapezoid(slopes_of_f, x)
 assert abs(slope_of_area - 1) < 1e-4 and area_of_slope == 0
 print(f"slope of the integral {slope_of_area:.5f}, integral of the slope {area_of_slope:.0f}")
 
 # %% [markdown]
 # ### The log-derivative trick (C16)
 #
-# *Slide 17.* We have a sum, but not an average: $R\,\nabla\pi_\theta(\tau)$ is not weighted by $\pi_\theta(\tau)$, so we cannot sample it. The chain rule for the logarithm puts the weight back:
+# *Slide 17.* We have a sum over all trajectories, but no average any more: the weights $\pi_\theta(\tau)$ are gone, so we cannot estimate the sum by riding. The chain rule for the logarithm brings them back:
 #
 # $$\nabla_\theta \log \pi_\theta(\tau) = \frac{\nabla_\theta \pi_\theta(\tau)}{\pi_\theta(\tau)} \quad\Longleftrightarrow\quad \nabla_\theta \pi_\theta(\tau) = \pi_\theta(\tau)\, \nabla_\theta \log \pi_\theta(\tau).$$
 #
-# It needs $\pi_\theta(\tau) > 0$, which a softmax grants wherever the dynamics do. The vector $\nabla_\theta \log \pi_\theta(\tau)$ is called the **score**. It says which way to turn $\theta$ to make this trajectory more likely, in relative terms.
+# It needs $\pi_\theta(\tau) > 0$; a softmax never gives an action probability 0. The vector $\nabla_\theta \log \pi_\theta(\tau)$ is called the **score**. It says which way to turn $\theta$ to make this trajectory more likely, in relative terms.
 
 # %% tags=["C16", "C79"]
 scores = jacobian(path_log_probs, theta)  # (N, S, A)
@@ -205,7 +210,9 @@ print(f"largest score {scores.abs().max():.3f}, largest slope {slopes.abs().max(
 #
 # $$\nabla_\theta J = \sum_\tau \pi_\theta(\tau)\, R(\tau)\, \nabla_\theta \log\pi_\theta(\tau) = \mathbb{E}_{\tau\sim\pi_\theta}\big[R(\tau)\, \nabla_\theta \log\pi_\theta(\tau)\big] \approx \frac1K \sum_{k=1}^{K} R(\tau_k)\, \nabla_\theta\log\pi_\theta(\tau_k).$$
 #
-# It points *uphill*; an optimiser that goes downhill needs its negative as the gradient of a loss. Now let the courier ride 4,000 times, look each ride up in our table, and average. Every component should lie within 4 standard errors of the exact gradient. (For ten correct components that fails less than once in a thousand seeds.)
+# The $\tau_k$ are rides of the *current* policy. The estimate points *uphill*; an optimiser that goes downhill needs its negative as the gradient of a loss.
+#
+# Now we let the courier ride 4,000 times, look up each ride in our table, and average. Every component should lie within 4 standard errors of the exact gradient. (For ten right components that fails less than once in a thousand seeds.)
 
 # %% tags=["C17"]
 rides = sample_episodes(courier, softmax_policy(theta), 4000, torch.Generator().manual_seed(0))
@@ -225,7 +232,7 @@ assert ((mean - exact[:5]).abs() < 4 * error).all()
 assert ((mean - 1.5 * exact[:5]).abs() > 4 * error).any()  # control: 50 % too long is noticed
 
 # %% [markdown]
-# How fast does the error fall? The variance of a mean of $K$ independent terms is that of one term divided by $K$, so the root-mean-square error is $\sqrt{\operatorname{tr}\operatorname{Cov}/K}$, in a log-log plot a line with slope $-\tfrac12$: **four times the trajectories buy one half of the error.** To measure it we take 200 means at each of many sizes.
+# How fast does the error fall? The variance of a mean of $K$ independent terms is that of one term divided by $K$. So the root-mean-square error is $\sqrt{v/K}$, where $v$ adds up the variances of all components of one term. In a log-log plot that is a line with slope $-\tfrac12$: **four times the trajectories halve the error.** To measure it we take 200 means at each of many sizes.
 
 # %%
 sizes = 2 ** torch.arange(4, 15)  # 16 ... 16,384 trajectories
@@ -260,11 +267,11 @@ print(f"fitted slope {log_log_slope(errors):.3f}")
 # %% [markdown]
 # ### What happens without the trick (C18)
 #
-# *Slide 19.* Suppose we skip the trick and average $R(\tau_k)\,\nabla_\theta\pi_\theta(\tau_k)$ over sampled trajectories. Sampling brings a weight $\pi_\theta(\tau)$ of its own, so that mean settles on
+# *Slide 19.* Suppose we skip the trick and average $R(\tau_k)\,\nabla_\theta\pi_\theta(\tau_k)$ over sampled trajectories. Sampling weighs each trajectory by $\pi_\theta(\tau)$, so that mean settles on
 #
 # $$\sum_\tau \pi_\theta(\tau)\, R(\tau)\, \nabla_\theta \pi_\theta(\tau) \;\neq\; \sum_\tau R(\tau)\, \nabla_\theta \pi_\theta(\tau).$$
 #
-# It converges, with shrinking error bars, to the wrong vector. More data will not tell you.
+# It converges, with shrinking error bars, to the wrong vector. More data do not help.
 
 # %% tags=["C18"]
 naive = returns[:, None, None] * slopes  # (N, S, A): R(tau) grad pi(tau)
@@ -287,7 +294,7 @@ figures.plot_convergence(
 );
 
 # %% [markdown]
-# **What to notice.** The dots lie *on* the line: theory gives the height as well as the slope. The squares stay level however many trajectories we pay for. Their distance is bias, and averaging removes only noise. At 16 rides the biased estimate is even the nearer one.
+# **What to notice.** The dots lie *on* the line: theory gives the height as well as the slope. The squares stay level however many trajectories we take. Their distance is bias, and averaging removes only noise. (At 16 rides the biased estimate is even the nearer one.) The next picture shows where the two means lie.
 
 # %%
 figure, ax = blank_panel(7.0, 4.8)
@@ -301,7 +308,7 @@ figures.plot_gradient_estimates(ax, exact[:5, 1], estimates, list(places))
 ax.set_xlabel("logit of hasty at");
 
 # %% [markdown]
-# **What to notice.** Each bar is the slope of $J$ in the logit of *hasty* at that place. Only the circles reach the bars. The squares look precise and are wrong, three times even in sign. The triangles are the mistake of C14.
+# **What to notice.** Each bar is the slope of $J$ in the logit of *hasty* at that place. Only the circles reach the ends of the bars. The squares look precise and are wrong, most of them even in sign. The triangles are the mistake of C14.
 
 # %% [markdown]
 # ## The score needs no model (C19)
@@ -314,7 +321,7 @@ ax.set_xlabel("logit of hasty at");
 #
 # $$\nabla_\theta\log\pi_\theta(\tau) = \sum_{t=0}^{T-1}\nabla_\theta\log\pi_\theta(a_t\mid s_t).$$
 #
-# Read the sum slowly. A state met twice is counted twice. Its terms score the action that was *taken*, not the policy's favourite. And it is a sum: a mean over the steps would shorten the gradient of long episodes.
+# This is what makes the estimate practical: it needs the policy and the ride, and no model of the world. Read the sum slowly. A state met twice is counted twice. Each term scores the action that was *taken*, not the policy's favourite. And it is a sum: a mean over the steps would shorten the gradient of long episodes.
 
 # %%
 def world_log_probs(theta):  # (N,): log p(s_0) + sum of log p(s_{t+1} | s_t, a_t)
@@ -334,7 +341,7 @@ assert same(step_scores.sum(1), scores)
 assert not same(step_scores[:, :-1].sum(1), scores)  # control: the last step counts too
 
 # %% [markdown]
-# One ride in pictures. Each step scores one row of the table: *taken minus expected*. The score of the ride is the sum.
+# Here is one ride in pictures. For a softmax, $\partial\log\pi_\theta(a\mid s)/\partial\theta_{s,b} = \mathbb 1[a=b] - \pi_\theta(b\mid s)$: in the row of the state, *taken minus expected*, and 0 in all other rows. The score of the ride is the sum over its steps.
 
 # %%
 by_park_and_ferry = (states == torch.tensor([0, 2, 4])).all(1)
@@ -350,7 +357,7 @@ for ax, title, table in zip(panels, titles, tables):
 # %% [markdown]
 # **What to notice.** Blue raises the logit, red lowers it, and each row sums to zero: an action can only gain what the other loses. The less an action was expected, the more its row moves: *hasty* had probability 0.38 at the depot and scores 0.62. Places that the ride did not visit have no say.
 #
-# Be careful what C19 says. The dynamics vanish from the *score*. They do not vanish from the *expectation*: they still decide which trajectories we get to see. On an icy day, with other odds for the next place, every score stays as it was, and the gradient changes.
+# The dynamics vanish from the *score*. They do not vanish from the *expectation*: they still decide which trajectories we get to see. On an icy day, with other odds for the next place, every score stays as it was, and the gradient changes.
 
 # %% tags=["C19"]
 icy_transitions = courier.transitions.clone()
@@ -415,7 +422,7 @@ assert not same(over_all(probabilities * returns, pi_for_log_pi), exact)  # cont
 #
 # $$\nabla_\theta J = \mathbb{E}_\tau\Big[\sum_{t=0}^{T-1}\nabla_\theta\log\pi_\theta(a_t\mid s_t)\;\sum_{t'=0}^{T-1}\gamma^{t'} r_{t'}\Big] = \sum_{t}\sum_{t'}\;\underbrace{\mathbb{E}_\tau\big[\nabla_\theta\log\pi_\theta(a_t\mid s_t)\,\gamma^{t'} r_{t'}\big]}_{B_{t,t'}}.$$
 #
-# So the gradient is a sum of $T\times T$ blocks: how does the reward at $t'$ speak to the action at $t$? Note that $\gamma^{t'}$ belongs to the reward's clock.
+# So the gradient is a sum of $T\times T$ blocks. Block $B_{t,t'}$ says what the reward at $t'$ tells about the action at $t$. Note that $\gamma^{t'}$ goes with the time of the reward.
 
 # %% tags=["C21"]
 blocks = torch.einsum("n,ntsa,nu->tusa", probabilities, step_scores, discounted)  # (T, T, S, A)
@@ -428,11 +435,11 @@ print(f"with one shared index the gradient is off by {(same_clock - exact).norm(
 # %% [markdown]
 # ### Rewards of the past contribute nothing (C22)
 #
-# *Slide 27.* Take a block with $t' < t$: the reward was paid before the action was chosen. Stand at step $t$, the past $h_t$ given, and average over the action alone:
+# *Slide 27.* Take a block with $t' < t$: the reward was paid before the action was chosen. Let $h_t$ be all that happened before that action. Given $h_t$, the state and the reward are fixed, and we average over the action alone:
 #
 # $$\mathbb{E}\big[\nabla_\theta\log\pi_\theta(a_t\mid s_t)\, r_{t'}\,\big|\,h_t\big] = r_{t'}\sum_a \pi_\theta(a\mid s_t)\,\nabla_\theta\log\pi_\theta(a\mid s_t) = r_{t'}\,\nabla_\theta\underbrace{\sum_a\pi_\theta(a\mid s_t)}_{=\,1} = 0.$$
 #
-# The middle step is the log-derivative trick read backwards. **A score has mean zero under its own policy**, and given the past a past reward is a constant.
+# The middle step is the log-derivative trick read backwards. In words: **a score has mean zero under its own policy**, and a constant times zero is zero.
 
 # %% tags=["C22"]
 sizes_of_blocks = blocks.flatten(2).norm(dim=2)  # (T, T)
@@ -448,14 +455,14 @@ figure, ax = blank_panel(4.6, 4.0)
 figures.plot_credit(ax, sizes_of_blocks);
 
 # %% [markdown]
-# **What to notice.** In row $t$, column $t'$ stands the length of $B_{t,t'}$. Below the diagonal all is zero: no action answers for what was paid before it. To the right of the diagonal are delayed consequences, which is why C21 needs two indices.
+# **What to notice.** Row $t$, column $t'$ shows the length of $B_{t,t'}$. Below the diagonal all is zero: no action is credited with what was paid before it. Right of the diagonal are delayed consequences, which is why C21 needs two indices.
 
 # %% [markdown]
 # > **Erratum E7, first half (slide 28).**
 # >
 # > - **The lecture says:** past rewards may be dropped since they do not depend on the action $a_t$.
 # > - **Right is:** they may be dropped because $\mathbb{E}[\nabla_\theta\log\pi_\theta(a_t\mid s_t)\mid s_t] = 0$ when the actions come from $\pi_\theta$ itself. A past reward *can* be correlated with $a_t$, through the state. And where the score does not average to zero, the past does not drop out.
-# > - **The numbers:** here the correlation of $r_0$ with "$a_1$ is hasty" is not 0 but +0.14. And if the rides come from a courier who tosses a coin for every action, the past blocks add up to a vector of length 0.45, while the gradient itself is 0.72 long.
+# > - **The numbers:** here the correlation of $r_0$ with "$a_1$ is hasty" is not 0 but +0.14. And if the rides come from a courier who tosses a coin for every action, so that $\pi_\theta$'s scores no longer average to zero, the past blocks add up to a vector of length 0.45. The gradient itself is 0.72 long.
 
 # %% tags=["C22", "E7"]
 def correlation(x, y):  # of two functions of the trajectory, under pi
@@ -473,11 +480,14 @@ print(f"correlation {related:+.2f}; past blocks under a coin {past_of_coin.norm(
 # %% [markdown]
 # ### Rewards-to-go (C23)
 #
-# *Slide 28.* Drop the zero blocks and each action keeps only what comes after it:
+# *Slide 28.* We drop the zero blocks, and each action keeps only its own reward and what comes after it:
 #
-# $$\nabla_\theta J = \mathbb{E}_\tau\Big[\sum_{t=0}^{T-1}\nabla_\theta\log\pi_\theta(a_t\mid s_t)\sum_{t'=t}^{T-1}\gamma^{t'} r_{t'}\Big] = \mathbb{E}_\tau\Big[\sum_{t=0}^{T-1}\gamma^t\, G_t\,\nabla_\theta\log\pi_\theta(a_t\mid s_t)\Big], \qquad G_t = \sum_{t'=t}^{T-1}\gamma^{t'-t} r_{t'}.$$
+# $$\begin{aligned}
+# \nabla_\theta J &= \mathbb{E}_\tau\Big[\sum_{t=0}^{T-1}\nabla_\theta\log\pi_\theta(a_t\mid s_t)\sum_{t'=t}^{T-1}\gamma^{t'} r_{t'}\Big] \\
+# &= \mathbb{E}_\tau\Big[\sum_{t=0}^{T-1}\gamma^t\, G_t\,\nabla_\theta\log\pi_\theta(a_t\mid s_t)\Big], \qquad G_t = \sum_{t'=t}^{T-1}\gamma^{t'-t} r_{t'}.
+# \end{aligned}$$
 #
-# Mind the name: slide 28 calls the whole inner sum $G_t$, with $\gamma^{t'}$ inside. The note's equation (6) starts discounting afresh at $t$ and puts $\gamma^t$ in front. **The homework follows the note**: $G_t$ is discounted from step $t$ on. This is **REINFORCE-2**.
+# This is **REINFORCE-2**. Beware of the name $G_t$: slide 28 gives it to the whole inner sum, with $\gamma^{t'}$ inside. The note's equation (6) starts discounting afresh at $t$ and puts $\gamma^t$ in front. **The homework follows the note**: $G_t$ is discounted from step $t$ on.
 
 # %% tags=["C23"]
 later = torch.ones(T, T).triu()  # 1 where t' >= t
@@ -489,7 +499,7 @@ off_by_one = torch.einsum("ntsa,nu,tu->nsa", step_scores, discounted, too_late)
 assert not same(over_all(probabilities, off_by_one), exact)  # control: starting a step late
 
 # %% [markdown]
-# The mean is the same. The noise is not: we removed terms that average to zero but are seldom zero on a single ride. Here is the total variance (the trace of the covariance), exactly.
+# The mean is the same. The noise is not: we removed terms that average to zero but are seldom zero on a single ride. We compute the total variance of one ride's estimate, that is the variances of all components added up, exactly.
 
 # %% tags=["C23"]
 def total_variance(table):  # of one trajectory's estimate, summed over the parameters
@@ -510,7 +520,7 @@ print(f"rewards-to-go need {ratio:.0%} of the rides for the same accuracy")
 # >
 # > - **The lecture says:** dropping past rewards reduces the variance. (The note, more carefully: "usually".)
 # > - **Right is:** it often does, and it need not. Write whole return = to-go + past. Then the variance of the whole is $\operatorname{Var}(\text{to-go}) + \operatorname{Var}(\text{past}) + 2\operatorname{Cov}(\text{to-go},\text{past})$, and a negative covariance can outweigh the rest.
-# > - **The number:** let the courier leave a deposit of 4 at the depot, refunded with interest (divided by $\gamma^2$) at the last step. No trajectory's return changes, so the whole-return estimator does not notice: its variance stays 20.3. At steps 1 and 2 rewards-to-go drop the deposit but keep the refund, and their variance goes from 11.7 up to **41.7**.
+# > - **The number:** let the courier leave a deposit of 4 at the depot, refunded with interest (divided by $\gamma^2$) at the last step. No trajectory's return changes, so with whole returns the variance stays 20.3. Rewards-to-go drop the deposit from the weights of steps 1 and 2 but keep the refund, and their variance goes from 11.7 up to **41.7**.
 
 # %% tags=["C23", "E7"]
 def variances_with(advance):  # paid out at step 0, taken back at step 2 (below 0: a deposit)
@@ -538,10 +548,14 @@ figure, ax = blank_panel()
 figures.plot_variance_of_shifted_pay(ax, advances, curves[:, 0], curves[:, 1]);
 
 # %% [markdown]
-# **What to notice.** At 0 stands our courier: rewards-to-go are much quieter. Move pay between first and last step, and their variance draws a parabola through a flat line: below it over a wide middle, above it at both ends. So rewards-to-go are a good default, and no theorem ([lecture 3](03_rewards_to_go.ipynb), C84, says how good). What cures the ends is to subtract what one expects of the future: a *baseline*, [lecture 8](08_advantages.ipynb).
+# **What to notice.** At 0 stands our courier: with rewards-to-go the variance is much lower. If pay moves between the first and the last step, it draws a parabola across a flat line: below over a wide middle, above at both ends. So rewards-to-go are a good default, and no theorem ([lecture 3](03_rewards_to_go.ipynb), C84, says how good). What helps at the ends is to subtract what we expect of the future: a *baseline*, [lecture 8](08_advantages.ipynb).
 
 # %% [markdown]
-# > **E8, a convention to state (slide 28; note, equation (6)).** Both sources keep the factor $\gamma^t$ before the score. Much code drops it. In this town, where every place belongs to one step, that makes the rows of step 1 exactly $1/\gamma = 1.25$ times too long, those of step 2 $1.5625$ times. Lecture 3 shows a world where it leads downhill. This course keeps $\gamma^t$; where a question wants the other form, it says so.
+# > **E8, a convention to state (slide 28; note, equation (6)).**
+# >
+# > - **Both sources keep** the factor $\gamma^t$ before the score. Much code drops it.
+# > - **Right is:** without it the mean is no longer the gradient of $J$. This course keeps $\gamma^t$; where a question wants the other form, it says so.
+# > - **The numbers:** in this town, where each place belongs to one step, dropping it makes the rows of step 1 exactly $1/\gamma = 1.25$ times too long, those of step 2 $1.5625$ times. Lecture 3 shows a world where it leads downhill.
 
 # %% tags=["C23", "E8"]
 afresh = later * discounts / discounts[:, None]  # (T, T): gamma^(t'-t) where t' >= t
@@ -561,17 +575,18 @@ assert not same(dropped, exact)  # control: without gamma^t it is another vector
 # | $R(\tau)\,\nabla\pi_\theta(\tau)$ | something else (C18) | - |
 # | $\sum_t G_t\,\nabla\log\pi_\theta(a_t\mid s_t)$ | too heavy on late steps (E8) | - |
 #
-# Neither of the first two needs a model of the world. They need trajectories from the *current* policy and the derivative of its own log-probabilities.
+# The first two need no model of the world. They need trajectories from the *current* policy and the gradients of its log-probabilities.
 #
 # ## Exercises
 #
-# 1. Work out $\nabla_\theta\log\pi_\theta(a\mid s)$ for the softmax table by hand. What does each row sum to, and why? Compare with `step_scores`.
+# 1. (C19) Derive "taken minus expected" for the softmax table by hand. What does each row sum to, and why? Compare with `step_scores`.
 # 2. (C18) You draw trajectories uniformly from the 32 rows instead of from $\pi_\theta$. By what must $R(\tau)\,\nabla\pi_\theta(\tau)$ be multiplied so that the sample mean is right?
 # 3. (C22) Replace $r_{t'}$ by any function $b(s_t)$. Show that the block is still zero. Where does the proof break if $b$ may look at $a_t$?
 # 4. (E8) For which $\gamma$ does dropping $\gamma^t$ change nothing? If a place can be met at step 0 *and* at step 1, is the bias still a plain factor for each row?
 #
 # ## To the homework
 #
-# - [hw1](../homework/hw1.ipynb), **`reinforce_1`** is line 4 of C20 for a single trajectory, note (3).
-# - [hw1](../homework/hw1.ipynb), **`returns_to_go`** is the $G_t$ of C23, discounted from step $t$ on.
-# - [hw1](../homework/hw1.ipynb), **`reinforce_2`** is the last formula of C23, note (6), with $\gamma^t$ kept (E8).
+# - [hw1, question 1](../homework/hw1.ipynb#1.-Rewards-to-go): **`returns_to_go`** is the $G_t$ of C23, discounted from step $t$ on.
+# - [hw1, questions 2](../homework/hw1.ipynb#2.-The-log-derivative-trick) and [3](../homework/hw1.ipynb#3.-Where-the-dynamics-go), in words: C15 to C18, and C19.
+# - [hw1, question 4](../homework/hw1.ipynb#4.-The-gradient-from-one-episode:-REINFORCE-1): **`reinforce_1`** is line 4 of C20 for a single trajectory, note (3).
+# - [hw1, question 5](../homework/hw1.ipynb#5.-The-gradient-with-rewards-to-go:-REINFORCE-2): **`reinforce_2`** is the last formula of C23, note (6), with $\gamma^t$ kept (E8).

@@ -11,7 +11,7 @@
 #
 # **Lecture 3** of the policy-gradient course. Reading time: about 15 minutes. It runs in a few seconds.
 #
-# Lecture 2 ended with two estimators of the same gradient. What are they worth? On the way we change our point of view: from *trajectories*, which are many, to *visits of states*, which are few. The note's equations (4) to (6) are this change of view and the way back.
+# Lecture 2 ended with two estimators of the same gradient. Which one is better, and is there a better one still? To find out we change our point of view: from *trajectories*, which are many, to *visits of states*, which are few. The note's equations (4) to (6) are this change of view and the way back.
 #
 # | | |
 # |---|---|
@@ -42,7 +42,7 @@ torch.set_default_dtype(torch.float64)  # identities below are checked to 1e-10
 # %% [markdown]
 # ## The courier finds a shortcut
 #
-# You know the courier of lecture 2: three decisions, each *steady* (0) or *hasty* (1), then home. The town has opened a path from the depot straight to the ferry. So the ferry can now be met at step 1 *or* at step 2: time and place have become two different things.
+# This is the courier of lecture 2: at each place she goes *steady* (0) or *hasty* (1), until she is home. But the town has opened a path from the depot straight to the ferry. So she can now be at the ferry at step 1 *or* at step 2: time and place have become two different things.
 
 # %%
 spots = {"depot": (0, 0.5), "street": (1, 1), "park": (1.2, 0.5), "bridge": (2, 1)}
@@ -69,7 +69,7 @@ exact = courier.policy_gradient(theta)  # (S, A): from linear equations, our jud
 places = ["depot", "street", "park", "bridge", "ferry"]
 
 # %% [markdown]
-# The names below are those of lecture 2. (The note counts steps with $h$ and calls the number of steps $H$. We write $t$ and $T$.) A ride that is home early waits there for step 3, with reward 0.
+# The names below are those of lecture 2. (The note counts steps with $h$ up to $H$. We write $t$ and $T$.) A ride that is home early waits there until step 3, with reward 0.
 
 # %%
 def same(left, right):
@@ -99,7 +99,7 @@ step_scores[states == 5] = 0.0  # who waits at home decides nothing
 #
 # $$P^\pi(\tau) = d_0(s_0)\,\pi(a_0\mid s_0)\,P(s_1\mid s_0,a_0)\cdots\pi(a_{T-1}\mid s_{T-1})\,P(s_T\mid s_{T-1},a_{T-1}).$$
 #
-# Are they what happens? We let the courier ride 20,000 times and count. There are 36 different rides (waiting at home makes no new one), and each share should be within 4.5 standard errors of its $P^\pi$. (For 36 true numbers that fails once in 4,000 seeds.)
+# Do these numbers describe what happens? We let the courier ride 20,000 times and count. There are 36 different rides (waiting at home makes no new one), and each share should be within 4.5 standard errors of its $P^\pi$. (For 36 right numbers that fails once in 4,000 seeds.)
 
 # %% tags=["C75"]
 def shares_under(probabilities):  # ride -> probability, waiting at home left out
@@ -137,12 +137,12 @@ figure, ax = blank_panel(6.0, 3.6)
 figures.plot_shares(ax, p, share, len(rides));
 
 # %% [markdown]
-# **What to notice.** From the rarest ride to the commonest, a factor of a hundred, the counts sit on the line.
+# **What to notice.** From the rarest ride to the commonest, a factor of a hundred, the shares lie on the line.
 #
 # > **Erratum E19, second part (note, the line above equation (2)).**
 # >
 # > - **The note says:** $\nabla\log\big(d_0(s_0)\,\pi(a_0\mid s_0)\,P(s_1\mid s_0,a_0)\cdots\pi(a_{H-1}\mid s_{H-1})\big)$. The product stops at the last action.
-# > - **Right is:** the factor $P(s_H\mid s_{H-1},a_{H-1})$ of the last transition belongs there too. It is back in the next line, and it holds no $\theta$, so the gradient is spared.
+# > - **Right is:** the factor $P(s_H\mid s_{H-1},a_{H-1})$ of the last transition belongs there too. (It holds no $\theta$ and is back in the note's next line, so the gradient comes out right.)
 # > - **The number:** without it the product is not the probability of $\tau$. Over the first two steps of all rides it sums to **1.79**.
 
 # %% tags=["C75", "E19"]
@@ -158,15 +158,15 @@ print(f"with the last transition {full.sum():.2f}, without it {shortened.sum():.
 # %% [markdown]
 # ## Planning: the exact gradient by listing everything (C76)
 #
-# *Note, equation (2).* Who knows the world can compute the sum over all trajectories as it stands:
+# *Note, equation (2).* If we know the world, we can compute the sum over all trajectories as it stands:
 #
 # $$\nabla J(\pi) = \sum_\tau R(\tau)\,P^\pi(\tau)\sum_{t=0}^{T-1}\nabla\log\pi(a_t\mid s_t).$$
 #
-# For a softmax table the inner sum can be read off a tally. The score of $\tau$ in row $s$ is *how often $a$ was taken there, minus how often $\pi$ would have taken it*:
+# For a softmax table the inner sum is a matter of counting. Let $n_\tau(s)$ be how often $\tau$ visits $s$, and $n_\tau(s,a)$ how often it takes $a$ there. Each visit adds "taken minus expected" (C19), so
 #
 # $$\sum_t\frac{\partial\log\pi_\theta(a_t\mid s_t)}{\partial\theta_{s,a}} = n_\tau(s,a) - \pi_\theta(a\mid s)\,n_\tau(s).$$
 #
-# We try it in random worlds whose episodes last exactly $H$ steps, for $H = 1$ to $6$.
+# We compute the sum in random worlds whose episodes last exactly $H$ steps, for $H = 1$ to $6$.
 
 # %%
 def tally_scores(paths, policy):  # (N, S, A)
@@ -203,12 +203,12 @@ names = ["trajectories to list, equation (2)", "unknowns to solve for, equation 
 figures.plot_growth(ax, horizons, dict(zip(names, [listed, unknowns])));
 
 # %% [markdown]
-# **What to notice.** $4^H$ trajectories: four thousand at six steps, a million at ten. The squares grow by two a step. Both give the same gradient to ten digits. So a sum over *states* must hide in the sum over trajectories. We shall find it.
+# **What to notice.** There are $4^H$ trajectories: four thousand at six steps, a million at ten. The linear equations behind our exact gradient have two more unknowns for each step, and both give the same gradient to ten digits. So a sum over *states* must hide in the sum over trajectories. We look for it in the next sections.
 
 # %% [markdown]
 # ### Learning: one ride is enough, on average (C77)
 #
-# *Note, equation (3).* Who does not know the world rides. **REINFORCE-1** takes a single trajectory and returns
+# *Note, equation (3).* If we do not know the world, we ride. **REINFORCE-1** takes a single trajectory and returns
 #
 # $$\hat g_1(\tau) = R(\tau)\sum_{t=0}^{T-1}\nabla\log\pi(a_t\mid s_t), \qquad \mathbb{E}_\tau[\hat g_1(\tau)] = \nabla J.$$
 #
@@ -230,7 +230,7 @@ per_step = mean / torch.tensor([len(ride) for ride in rides]).double().mean()
 assert ((per_step - exact[:5]).abs() > 4 * error).any()  # control: mean over steps, not the sum
 
 # %% [markdown]
-# Right on average. And a single ride? Look at each estimate's component along the true gradient. Where it is negative, this ride alone would send us downhill.
+# It is right on average. What about a single ride? We look at each estimate's component along the true gradient. Where it is negative, this ride alone would send us downhill.
 
 # %% tags=["C77"]
 def along(table):  # (N,): component of each estimate along the gradient
@@ -243,16 +243,16 @@ assert 0.6 < wrong_way < 0.7
 print(f"{wrong_way:.0%} of the rides point downhill")
 
 # %% [markdown]
-# Two rides in three point the wrong way, and still their mean is right: the remaining third pulls harder. We shall look for weights that swing less.
+# Two rides in three point the wrong way, and still the mean is right: the remaining third pulls harder. Weights that vary less would help.
 
 # %% [markdown]
 # ## Discounted visits (C36)
 #
-# *Slide 43.* How much does a state matter? Count its visits, and let a visit at step $t$ weigh $\gamma^t$:
+# *Slide 43.* How much does a state matter? We count its visits, and let a visit at step $t$ weigh $\gamma^t$, as a reward would:
 #
 # $$\rho_\pi(s) = P(s_0 = s) + \gamma P(s_1 = s) + \gamma^2 P(s_2 = s) + \dots = \sum_t\gamma^t P(s_t = s).$$
 #
-# One step of the policy moves the distribution by a matrix, $P_\pi(s,s') = \sum_a\pi(a\mid s)\,p(s'\mid s,a)$. So $\rho = d_0 + \gamma P_\pi^\top\rho$, a linear system. We hold its solution against counting on the rides. (A ride that comes home after $k$ steps stays for ever, which weighs $\gamma^k/(1-\gamma)$.)
+# One step of the policy moves the distribution over states by a matrix, $P_\pi(s,s') = \sum_a\pi(a\mid s)\,p(s'\mid s,a)$. A visit is either at the start, with distribution $d_0$, or one step after another visit. So $\rho = d_0 + \gamma P_\pi^\top\rho$, a linear system. We compare its solution with counts on the rides. (A ride that is home after $k$ steps stays there for ever, which weighs $\gamma^k + \gamma^{k+1} + \dots = \gamma^k/(1-\gamma)$.)
 
 # %% tags=["C36"]
 step_matrix = torch.einsum("sa,sat->st", policy, transitions)  # (S, S)
@@ -271,7 +271,7 @@ assert ((undiscounted - rho[:5]).abs() > 4 * error[:5]).any()  # control: gamma^
 print("solved ", rho, "\ncounted", visits.mean(0))
 
 # %% [markdown]
-# Whatever is paid by state, say $f(s)$, may be collected ride by ride over time, or state by state over $\rho$:
+# Suppose each visit of $s$ pays $f(s)$. Then we may add up over time, or state by state with weights $\rho$:
 #
 # $$\mathbb{E}\Big[\sum_t\gamma^t f(s_t)\Big] = \sum_t\sum_s\gamma^t P(s_t = s)\,f(s) = \sum_s\rho_\pi(s)\,f(s).$$
 #
@@ -300,7 +300,7 @@ figure, ax = blank_panel()
 figures.plot_visits_by_step(ax, torch.stack(parts)[:, :5], places);
 
 # %% [markdown]
-# **What to notice.** A bar forgets *when*. The ferry's is made of visits at step 1 and at step 2, and the later ones have been discounted once more. From here on only the full height counts.
+# **What to notice.** The ferry's bar is made of visits at step 1 and at step 2, and the later ones have been discounted once more. From here on only the full height of a bar counts: $\rho$ no longer says *when*.
 
 # %% [markdown]
 # ### Occupancy sums to 1/(1 - gamma) (C81)
@@ -309,7 +309,7 @@ figures.plot_visits_by_step(ax, torch.stack(parts)[:, :5], places);
 #
 # $$d^\pi(s,a) = \sum_{t}\gamma^t\,\Pr(s_t = s,\,a_t = a) = \rho_\pi(s)\,\pi(a\mid s).$$
 #
-# It is not a distribution. At every step one is *somewhere* (waiting at home counts), so the total is $\sum_t\gamma^t = \frac{1}{1-\gamma}$, in our town 5.
+# It is not a distribution. At every step we are *somewhere* (waiting at home counts), so the total is $\sum_t\gamma^t = \frac{1}{1-\gamma}$, in our town 5.
 
 # %% tags=["C81"]
 d = courier.occupancy(policy)  # (S, A)
@@ -348,7 +348,7 @@ assert torch.allclose(as_meant, d, rtol=0, atol=1e-8)  # control: with gamma^h i
 #
 # The proof is one line. An expectation is a sum over outcomes, so $\mathbb{E}[f(s_t,a_t)] = \sum_{s,a}\Pr(s_t=s,a_t=a)\,f(s,a)$; multiply by $\gamma^t$, add over $t$, and exchange the sums.
 #
-# Read it from right to left as a theorem, and from left to right as a recipe: **who wants to average over $d^\pi$ may ride along and weigh step $t$ with $\gamma^t$.**
+# This is also a recipe: **to average over $d^\pi$, ride along with $\pi$ and weigh step $t$ by $\gamma^t$.**
 
 # %% tags=["C82"]
 f = torch.randn(6, 2, generator=generator) * ~courier.terminal[:, None]  # 0 at home
@@ -364,12 +364,12 @@ assert (pooled.mean() - over_occupancy).abs() > 4 * error  # control: the bag fo
 print(f"exact {over_occupancy:.4f}, rides {sampled.mean():.4f} +- {2 * error:.4f} (95 %)")
 
 # %% [markdown]
-# (The control is not far-fetched. To throw all steps into one buffer and average is what most code does. More about that at E8.)
+# (The control is not far-fetched. Most code puts all steps into one buffer and averages. More about that at E8.)
 
 # %% [markdown]
 # ## The action-value form (C80)
 #
-# *Note, equation (4).* Now the trajectories can go. Start from the rewards-to-go of lecture 2:
+# *Note, equation (4).* Now we can do without trajectories. We start from the rewards-to-go of lecture 2:
 #
 # $$\begin{aligned}
 # \nabla J &= \mathbb{E}\Big[\sum_t\gamma^t G_t\,\nabla\log\pi(a_t\mid s_t)\Big] \\
@@ -377,9 +377,9 @@ print(f"exact {over_occupancy:.4f}, rides {sampled.mean():.4f} +- {2 * error:.4f
 # &= \mathbb{E}_{(s,a)\sim d^\pi}\big[Q^\pi(s,a)\,\nabla\log\pi(a\mid s)\big].
 # \end{aligned}$$
 #
-# The second line replaces $G_t$ by its mean, given $s_t$ and $a_t$: that is what $Q$ is. The third is C82 with $f = Q\,\nabla\log\pi$. No time is left, no trajectory, only one term for each state and action. This is the small sum behind the squares above.
+# The second line replaces $G_t$ by its mean, given $s_t$ and $a_t$: that is what $Q$ is. The third is C82 with $f = Q\,\nabla\log\pi$. No time and no trajectory is left, only one term for each state and action. This is the small sum we looked for.
 #
-# We test it in 1,000 random worlds that never end. The judge is autograd, differentiating straight through the linear solve for $J$.
+# We test it in 1,000 random worlds that never end. The other opinion comes from autograd, which differentiates the solution of the linear equations for $J$.
 
 # %% tags=["C80"]
 logits = policies.log().requires_grad_()  # (M, S, A)
@@ -399,11 +399,11 @@ V_for_Q = torch.einsum("msa,ms,msab->msb", occupancies, V, score)
 assert V_for_Q.abs().max() < 1e-10  # V knows no action, so it says nothing about actions
 
 # %% [markdown]
-# Look at the last line again. Put anything that depends on the state alone in the place of $Q$, and it contributes nothing. So it may also be *subtracted*: with $V$ the form becomes $\mathbb{E}_{d^\pi}[A^\pi(s,a)\,\nabla\log\pi(a\mid s)]$, and for a softmax table simply
+# The last line of the code deserves a second look. Anything that depends on the state alone, put in the place of $Q$, contributes nothing, because a score has mean zero (C22). So it may also be *subtracted*: with $V$ the form becomes $\mathbb{E}_{d^\pi}[A^\pi(s,a)\,\nabla\log\pi(a\mid s)]$, and for a softmax table simply
 #
 # $$\frac{\partial J}{\partial\theta_{s,a}} = \rho_\pi(s)\,\pi(a\mid s)\,A^\pi(s,a).$$
 #
-# Three factors that can be read aloud: how often one gets there, how often one does that, how much better it is than usual. This is the closed form inside `policy_gradient`, our judge since lecture 2.
+# Three factors: how often we get there, how often we do that, how much better it is than usual. This is what `policy_gradient`, our exact gradient since lecture 1, computes.
 
 # %% tags=["C80"]
 A = many.advantages(policies)
@@ -413,7 +413,7 @@ assert not same(occupancies * Q, judge)  # control: in this short form Q does no
 # %% [markdown]
 # ### And back to something one can sample (C83)
 #
-# *Note, equation (6).* $d^\pi$ and $Q^\pi$ need a model. C82 turns the average over $d^\pi$ back into rides, and a ride's own rewards stand in for $Q$:
+# *Note, equation (6).* $d^\pi$ and $Q^\pi$ need a model of the world. C82 turns the average over $d^\pi$ back into rides, and a ride's own rewards stand in for $Q$. It is the chain of C80, walked in the other direction, as the note does:
 #
 # $$\begin{aligned}
 # \nabla J(\pi) &= \mathbb{E}_{(s,a)\sim d^\pi}\big[Q^\pi(s,a)\,\nabla\log\pi(a\mid s)\big] && \text{(4), from C80} \\
@@ -421,7 +421,7 @@ assert not same(occupancies * Q, judge)  # control: in this short form Q does no
 # &= \mathbb{E}_\tau\Big[\sum_t\gamma^t\,G_t\,\nabla\log\pi(a_t\mid s_t)\Big] && \text{(6b), where } G_t = \sum_{t'=t}^{T-1}\gamma^{t'-t}r_{t'}.
 # \end{aligned}$$
 #
-# The last step holds because $Q^\pi(s_t,a_t)$ is the mean of $G_t$, given $s_t$ and $a_t$. And $G_t$ needs no model at all: it stands in the ride's own log. This is **REINFORCE-2**. First the reason for the last step, then the three lines.
+# The last step holds because $Q^\pi(s_t,a_t)$ is the mean of $G_t$, given $s_t$ and $a_t$. And $G_t$ needs no model: the rewards of the ride suffice. This is **REINFORCE-2**. First we check the reason for the last step, then the three lines.
 
 # %% tags=["C83"]
 later = torch.ones(T, T).triu()  # 1 where t' >= t
@@ -450,14 +450,14 @@ assert same(average_Q[0], probabilities @ to_go)  # E[Q(s_t, a_t)] = E[G_t], and
 assert loose.abs().max() < 1e-10  # control: an equal mean alone gives no gradient at all
 
 # %% [markdown]
-# Look at the control. The note justifies (6b), "roughly speaking", by $\mathbb{E}[Q(s_t,a_t)] = \mathbb{E}[G_t]$. That is true and not enough: a weight with just that mean gives gradient *zero*. What is needed is equality **given** $s_t$ and $a_t$, which the cell before checked pair by pair.
+# About the control: the note justifies (6b), "roughly speaking", by $\mathbb{E}[Q(s_t,a_t)] = \mathbb{E}[G_t]$. That is true and not enough: a constant weight with that same mean gives gradient *zero*. What is needed is equality **given** $s_t$ and $a_t$, which we checked pair by pair.
 
 # %% [markdown]
 # > **Erratum E19, fourth part (note, equation (6)).**
 # >
 # > - **The note says:** $\sum_{h=0}^{H}$ and $\sum_{h'=h}^{H}$, for an episode of $H$ transitions.
 # > - **Right is:** both sums end at $H-1$. In $s_H$ nothing is decided and nothing is paid.
-# > - **The number:** a ride over the bridge has $H = 3$ rewards, $r_0, r_1, r_2$. The formula as printed asks for a fourth, and code that believes it stops with an `IndexError` (or reads the next episode's first reward, and does not stop).
+# > - **The number:** a ride over the bridge has $H = 3$ rewards, $r_0, r_1, r_2$. The formula as printed asks for a fourth, and code that follows it stops with an `IndexError` (or worse, goes on with the next episode's first reward).
 # >
 # > The rest of E19 concerns section 3 of the note and waits for lectures 5 and 7.
 
@@ -476,8 +476,8 @@ assert stopped and long_ride.rewards[H - 1] != 0  # control: index H - 1 is ther
 # > **E8 again: what the missing $\gamma^t$ does (note, equation (6)).**
 # >
 # > - **Both sources have:** $\gamma^t$ in front of the score. **Much code does:** leave it out.
-# > - **In lecture 2** each place had its own step, and its row came out $\gamma^{-t}$ times too long. The ferry now has two steps. Its row is $\sum_t P(s_t)\,/\,\sum_t\gamma^t P(s_t) =$ **1.43** times too long, between $1/\gamma = 1.25$ and $1/\gamma^2 = 1.5625$: a mixture. Still a plain factor for each row, still uphill.
-# > - **The number that hurts:** rows are independent only in a table. Let two states *share* a parameter, as in every network, and the factors pull against each other. In the world below the true slope of $J$ in a probability $p$ is $+0.5$, and the code without $\gamma^t$ follows $-1$: **downhill, to the worst policy.**
+# > - **In lecture 2** each place had its own step, and without $\gamma^t$ its row came out $\gamma^{-t}$ times too long. The ferry now has two steps. Its row is $\sum_t P(s_t)\,/\,\sum_t\gamma^t P(s_t) =$ **1.43** times too long, between $1/\gamma = 1.25$ and $1/\gamma^2 = 1.5625$. In a table that is a positive factor for each row, and the step still leads uphill.
+# > - **The number that hurts:** in a network, states *share* parameters, and the factors pull against each other. In the world below the true slope of $J$ in a probability $p$ is $+0.5$, and the code without $\gamma^t$ follows $-1$: **downhill, to the worst policy.**
 
 # %% tags=["C83", "E8"]
 dropped = torch.einsum("n,nt,ntsa->sa", probabilities, to_go, step_scores)  # no gamma^t
@@ -489,7 +489,7 @@ assert same(discounts @ ferry, rho[4])  # control: kept, gamma^t gives the facto
 print(f"the ferry's row is {factor:.3f} times too long")
 
 # %% [markdown]
-# The world: two decisions that look alike, two steps apart, $\gamma = 0.5$. *Right* pays 1 at the first, *Left* pays 2 at the second. With one probability $p$ of *Right* for both, $J = p + \gamma^2\cdot 2(1-p) = 0.5 + 0.5\,p$. We climb along both directions, exactly, without any noise.
+# The world: two decisions that look alike, two steps apart, with $\gamma = 0.5$. *Right* pays 1 at the first, *Left* pays 2 at the second. With one probability $p$ of *Right* for both, $J = p + \gamma^2\cdot 2(1-p) = 0.5 + 0.5\,p$. We climb with $\gamma^t$ and without, exactly, so that there is no noise.
 
 # %%
 twins, looks_like = worlds.aliased_twins()
@@ -523,12 +523,12 @@ figure, ax = blank_panel(6.5, 3.6)
 plot_ascent(ax, {"gamma^t kept": kept, "gamma^t left out": forgotten}, 1.0);
 
 # %% [markdown]
-# **What to notice.** Both curves are exact. The dashed one is not noisy, it is *sure of the wrong thing*. Real code gets away with leaving out $\gamma^t$ because its $\gamma$ is close to 1, and because it then serves another goal, closer to the undiscounted return. **The homework keeps $\gamma^t$.**
+# **What to notice.** The dashed curve is not noisy, it goes steadily the wrong way. In practice leaving out $\gamma^t$ often does no harm, because $\gamma$ is close to 1 and because what we want is often nearer to the undiscounted return anyway. **The homework keeps $\gamma^t$.**
 
 # %% [markdown]
 # ## What is it worth? Both sides of "usually" (C84)
 #
-# *Note, section 2.2.* The note says of (6) that its variance is *usually* lower than that of (3). Lecture 2 had one world for each side of that word. First our courier again, with four weights that all have the right mean:
+# *Note, section 2.2.* The note says of (6) that its variance is *usually* lower than that of (3). Lecture 2 had one world for each side of that word. First our courier again, with four weights for the score that all give the right mean:
 
 # %% tags=["C84"]
 def total_variance(table):  # of one trajectory's estimate, summed over the parameters
@@ -555,9 +555,9 @@ progress = {name: along(table) for name, table in forms.items()}
 figures.plot_progress(ax, probabilities, progress, exact.norm().item());
 
 # %% [markdown]
-# **What to notice.** Each mark is a ride, its area the ride's probability. All rows have the same mean, the dashed line. Rewards-to-go pull the marks together, the exact $Q$ only a little more. The big step is the last: subtract what was to be expected anyway (lecture 8).
+# **What to notice.** Each mark is a ride, its area the ride's probability. All rows have the same mean, the dashed line. Rewards-to-go pull the marks together, the exact $Q$ only a little more. The big gain is the last: $A = Q - V$ leaves out what was to be expected anyway (lecture 8).
 #
-# Now 2,000 random worlds: three steps, two states each, random odds and policies. Every trajectory is a choice of three states and three actions, 64 in all, so we can have the exact variance everywhere.
+# Is that the rule? We take 2,000 random worlds: three steps, two states each, random odds and policies. A trajectory is a choice of three states and three actions, 64 in all, so we can compute the exact variance in every world.
 
 # %%
 ways = torch.cartesian_prod(*[torch.arange(2)] * 6)  # (64, 6)
@@ -572,7 +572,7 @@ score_rows = torch.nn.functional.one_hot(a, 2) - tables[:, t, s]  # (M, 64, 3, A
 assert same(p_ways.sum(1), torch.ones(2000))
 
 # %% [markdown]
-# In these worlds no state is met twice, so the scores of different steps live in different rows, and the second moment of the estimate is $\mathbb{E}\big[\sum_t w_t^2\,\lVert\nabla\log\pi(a_t\mid s_t)\rVert^2\big]$ with $w_t$ the weight of step $t$.
+# In these worlds no state is met twice, so the scores of different steps stand in different rows of the table. Hence the mean square length of the estimate is $\mathbb{E}\big[\sum_t w_t^2\,\lVert\nabla\log\pi(a_t\mid s_t)\rVert^2\big]$, with $w_t$ the weight of step $t$. The variance is that minus the squared length of the mean, which is the same for $R$ and $G$.
 
 # %%
 def both_variances(paid):  # rewards (M, step, state, action) -> variance with R, variance with G
@@ -609,12 +609,12 @@ ratios = dict(zip(families, [mixed_G / mixed_R, with_G / with_R]))
 figures.plot_variance_ratios(ax, ratios);
 
 # %% [markdown]
-# **What to notice.** To the left of the line rewards-to-go are better, and nearly everything is there: typically they halve the variance. The hatched tail across the line is real. The dotted family never crosses: if all rewards are positive, $R \ge \gamma^t G_t \ge 0$, so every $w_t^2$ is at least as large. (We used that no state is met twice.) The tail needs past and future that cancel.
+# **What to notice.** To the left of the line rewards-to-go are better, and nearly everything is there: typically they halve the variance. The dotted family never crosses the line. If no reward is negative, $R \ge \gamma^t G_t \ge 0$, so every $w_t^2$ is at least as large with $R$. The hatched family has a tail across the line, where past and future rewards cancel each other.
 #
 # > **Erratum E7, the word "usually" (slide 28; note, section 2.2).**
 # >
 # > - **The slide says:** dropping past rewards reduces the variance. **The note says:** usually.
-# > - **Right is:** the note's word. Guaranteed only in special cases, such as the one above.
+# > - **Right is:** the note's word. It is guaranteed only in special cases, such as rewards that are never negative and states that are met once.
 # > - **The numbers:** lower in 100 % of 2,000 random worlds with rewards in $[0,1]$, and in about 97 % of those with rewards in $[-1,1]$. In the game below it goes from **0** to **0.5**.
 
 # %% tags=["C84", "E7"]
@@ -644,12 +644,12 @@ assert same(noise, torch.tensor(0.5))  # control: by dropping the past we added 
 # | (6), REINFORCE-2 | $\gamma^t G_t$ | rides | one ride, variance 11.2 |
 # | (6) with advantages | $\gamma^t A^\pi$ | rides and a value function | one ride, variance 1.2 |
 #
-# All five are the same gradient. The last line shows what there is to gain, and why the rest of the course keeps estimating advantages.
+# All five have the same gradient as their mean. The last line shows what there is to gain, and why the rest of the course keeps estimating advantages.
 #
 # ## Exercises
 #
-# 1. (C75) The courier's rides were counted 20,000 times. How many rides would you need to tell the policy `theta` from `theta + 0.1` in one logit, using shares alone?
-# 2. (C36) Write $\rho$ for a single state that leads back to itself with probability $q$. What happens as $\gamma q\to1$?
+# 1. (C75) Add 0.1 to the logit of *hasty* at the depot. About how many rides must you count to tell the new policy from the old by the share of hasty starts, with 2 standard errors between them?
+# 2. (C36) A state leads back to itself with probability $q$, otherwise the episode ends. What is its $\rho$ if we start there? What happens as $\gamma q\to1$?
 # 3. (C81) Show that the time on the road, `on_the_road`, is $\mathbb{E}\big[\frac{1-\gamma^k}{1-\gamma}\big]$ with $k$ the length of a ride.
 # 4. (C82) Choose $f$ so that C82 becomes: (a) $J$; (b) the expected discounted number of hasty actions; (c) $1/(1-\gamma)$.
 # 5. (C80) Prove (4) without trajectories: differentiate $V(s) = \sum_a\pi(a\mid s)\,Q(s,a)$ and unroll.
@@ -657,6 +657,6 @@ assert same(noise, torch.tensor(0.5))  # control: by dropping the past we added 
 #
 # ## To the homework
 #
-# - [hw1](../homework/hw1.ipynb), **`reinforce_1`** is $\hat g_1$ of C77: the whole discounted return times the sum of the scores.
-# - [hw1](../homework/hw1.ipynb), **`returns_to_go`** is the $G_t$ of C83. Its mean, given state and action, is $Q$.
-# - [hw1](../homework/hw1.ipynb), **`reinforce_2`** is line (6b) of C83 for one ride, with $\gamma^t$ kept (E8).
+# - [hw1, question 1](../homework/hw1.ipynb#1.-Rewards-to-go): **`returns_to_go`** is the $G_t$ of C83. Its mean, given state and action, is $Q$.
+# - [hw1, question 4](../homework/hw1.ipynb#4.-The-gradient-from-one-episode:-REINFORCE-1): **`reinforce_1`** is $\hat g_1$ of C77: the whole discounted return times the sum of the scores.
+# - [hw1, question 5](../homework/hw1.ipynb#5.-The-gradient-with-rewards-to-go:-REINFORCE-2): **`reinforce_2`** is line (6b) of C83 for one ride, with $\gamma^t$ kept (E8).

@@ -11,7 +11,7 @@
 #
 # **Lecture 4** of the policy-gradient course. Reading time: about 15 minutes. It runs in under half a minute.
 #
-# We have an estimator whose mean is the gradient. Put it into a loop, and it learns: that is the whole of REINFORCE. This lecture runs the loop two hundred times side by side, so that we see not only *that* it learns but how far luck decides. Then it looks for what breaks it: data from another policy, and steps that are too large.
+# We have an estimator whose mean is the gradient. Put into a loop, it learns: that is REINFORCE. We run the loop two hundred times side by side, to see not only *that* it learns but how much is luck. Then we look for what breaks it: data from another policy, and steps that are too large.
 #
 # | | |
 # |---|---|
@@ -46,7 +46,7 @@ def same(left, right):
 # %% [markdown]
 # ## The courier once more
 #
-# The town of lecture 3: three decisions at most, each *steady* (0) or *hasty* (1), with a shortcut from the depot to the ferry. The best policy earns $J^* = 6.44$, a coin 3.75.
+# This is the town of lecture 3: three decisions at most, each *steady* (0) or *hasty* (1), with a shortcut from the depot to the ferry. The best policy earns $J = 6.44$, a courier who tosses a coin 3.75.
 
 # %%
 spots = {"depot": (0, 0.5), "street": (1, 1), "park": (1.2, 0.5), "bridge": (2, 1)}
@@ -72,9 +72,9 @@ best = courier.start @ courier.optimal_values()
 print(f"best {best:.4f}, a coin {courier.expected_return(coin):.4f}")
 
 # %% [markdown]
-# We want hundreds of learners, so we prepare two tallies of each of the $N$ trajectories once and for all.
+# We want hundreds of learners at once, so we count two things in each of the $N$ trajectories once and for all.
 #
-# - `taken`: how often $a$ was taken in $s$. With it, $\log\pi_\theta(\tau)$ is a product of two tables, and so are the chances of all rides for all learners.
+# - `taken`: how often $a$ was taken in $s$. With it, $\log\pi_\theta(\tau)$ is $\sum_{s,a}\text{taken}_{s,a}\log\pi_\theta(a\mid s)$, plus a constant of the world.
 # - `credit`: the same count, with $\gamma^t G_t$ in place of 1.
 
 # %%
@@ -113,7 +113,7 @@ assert same(J(start)[0], courier.expected_return(coin))
 #
 # $$\hat g(\tau)_{s,a} = \sum_{t:\,s_t=s}\gamma^t G_t\,\big(\mathbb 1[a_t = a] - \pi_\theta(a\mid s)\big) = \text{credit}_{s,a} - \pi_\theta(a\mid s)\sum_b\text{credit}_{s,b}.$$
 #
-# That is REINFORCE-2 in closed form. Before we trust it, its mean over all rides must be the gradient.
+# That is REINFORCE-2 in closed form. Before we use it we check that its mean over all rides is the gradient.
 
 # %%
 def push(mean_credit, theta):  # both (L, S, A): the estimate of the gradient, (L, S, A)
@@ -133,10 +133,10 @@ assert same(average, exact) and exact.norm() > 1
 # 1. Begin with some $\theta$.
 # 2. Collect $K$ episodes **with the policy of the present $\theta$**.
 # 3. Estimate the gradient: the **mean over episodes** of $\hat g(\tau_k)$, each a **sum over its steps**.
-# 4. Step **uphill**: $\theta\leftarrow\theta+\alpha\,\hat g$.
+# 4. Step **uphill**: $\theta\leftarrow\theta+\alpha\,\hat g$, with a learning rate $\alpha > 0$.
 # 5. Go to 2. The old episodes are thrown away.
 #
-# The note's Algorithm 1 is the case $K = 1$. Below, 200 learners run the loop next to each other, each with its own luck.
+# The note's Algorithm 1 is the case $K = 1$. Below, 200 learners run the loop next to each other, each with its own random numbers.
 
 # %%
 def learn(K, rate, updates=200, learners=200, seed=0):
@@ -159,9 +159,9 @@ print(f"after 200 updates: {heights_16[-1].min():.2f} to {heights_16[-1].max():.
       f"best {best:.2f}; with a minus sign {downhill[-1].median():.2f}")
 
 # %% [markdown]
-# A table of six rows is not much of a test. So here is a network with 4,610 parameters balancing a pole: `CartPole-v1`, where each step pays 1 and 500 steps are the most one can get. An update uses 16 episodes, with $\gamma = 0.99$; Adam takes the step.
+# Now a harder test: a network with 4,610 parameters balances a pole on a cart. In `CartPole-v1` each step pays 1, and an episode ends when the pole falls or after 500 steps. An update uses 16 episodes with $\gamma = 0.99$; the step is taken by Adam, a common optimiser.
 #
-# **These runs were recorded.** The update rule is your homework, and they take minutes. `benchmarks/reinforce_on_cartpole.py` made them; `course_lib/data` holds the numbers: 100 updates, six seeds at each of five learning rates.
+# **These runs were recorded.** They take minutes, and the update rule is your homework. `benchmarks/reinforce_on_cartpole.py` made them; `course_lib/data` holds the numbers: 100 updates, six seeds at each of five learning rates.
 
 # %% tags=["C24"]
 cartpole = recorded("reinforce_on_cartpole")
@@ -180,7 +180,7 @@ assert too_fast.max() < 250  # control: the same loop does not learn at just any
 print("best five updates in a row, each seed:", peaks.round().int().tolist())
 
 # %% [markdown]
-# What do such numbers look like? One agent of this kind, watched three times from the same start (recorded by `benchmarks/agents_to_watch.py`). Press play.
+# What does that look like? Here is one such agent, watched before, halfway through and after training, each time from the same start (recorded by `benchmarks/agents_to_watch.py`).
 
 # %%
 agent = recorded("agents_to_watch")["agents"]["CartPole-v1"]
@@ -199,12 +199,12 @@ def cartpoles(seconds):
 Slider(cartpoles, [0.1 * k for k in range(31)], 0.0, "seconds", still=cartpoles(0.4))
 
 # %% [markdown]
-# **What to notice.** Before training the pole is down at once (it turns red). Half way the agent balances and drifts: it has learned the angle, not yet the place. Afterwards it corrects before one sees why.
+# **What to notice.** Before training the pole is down at once (it turns red). Halfway the agent balances and drifts: it has learned the angle, not yet the place. Afterwards it keeps both.
 
 # %% [markdown]
 # ### What to hand over: the policy or its argmax (C78)
 #
-# *Note, Algorithm 1, last line.* The learner outputs $\hat\pi = \pi_\theta$, or $\hat\pi(s) = \arg\max_a\pi_\theta(a\mid s)$. The second one stops exploring. Is it better? We stop 200 learners early and grade both.
+# *Note, Algorithm 1, last line.* The learner outputs $\hat\pi = \pi_\theta$, or $\hat\pi(s) = \arg\max_a\pi_\theta(a\mid s)$. The second one no longer tries anything else. Is it better? We stop 200 learners early and compare both.
 
 # %% tags=["C78"]
 def argmax_return(theta):  # (L,): J of the policy that always takes the likeliest action
@@ -221,7 +221,7 @@ print(f"argmax better for {(gain > 0).double().mean():.0%}, median gain {gain.me
       f"perfect for {share_best:.0%}; worst loss {gain.min():.2f}")
 
 # %% [markdown]
-# Usually the argmax is the better product. But it needs each state to be told apart. Recall the blind corridor of [lecture 1](01_objective.ipynb), where the best policy goes right with probability $2-\sqrt2\approx0.59$. REINFORCE finds that. The argmax of what it found says "always right", and never arrives.
+# Usually the argmax is better. But that needs states that can be told apart. Recall the blind corridor of [lecture 1](01_objective.ipynb), where the best policy goes right with probability $2-\sqrt2\approx0.59$. REINFORCE finds that policy. Its argmax says "always right", and never arrives.
 
 # %%
 corridor, looks_like = worlds.aliased_corridor()
@@ -254,7 +254,7 @@ print(f"right with probability {found:.2f}: J = {as_learned:.2f}. Its argmax: st
 # %% [markdown]
 # ## High variance (C25)
 #
-# *Slide 30* praises REINFORCE for simple problems and warns of its variance. What does variance look like to someone who trains? The same program, the same settings, another seed, and another result. We compare $K = 1$, $K = 16$, and the exact gradient, which has no luck in it.
+# *Slide 30* warns of the variance of REINFORCE. In training it shows like this: the same program with the same settings and another seed gives another result. We compare $K = 1$, $K = 16$, and the exact gradient, which has no luck in it.
 
 # %%
 theta_1, heights_1 = learn(K=1, rate=0.3)
@@ -280,9 +280,9 @@ fans = {"K = 1": heights_1, "K = 16": heights_16, "exact gradient": heights_exac
 figures.plot_spread(ax, {name: h[:101] for name, h in fans.items()}, float(best), "return J");
 
 # %% [markdown]
-# **What to notice.** The three medians climb much alike: the estimate is right on average. The bands differ. With one ride an update, one step in four leads *down*, and after a hundred updates the unlucky tenth still lags far behind. Those learners have not just been slow. An early streak of luck made them sure of something wrong, and a sure policy no longer tries the alternative. We return to that at C31.
+# **What to notice.** The three medians climb much alike: the estimate is right on average. The bands differ. With one ride an update, one step in four leads *down*, and after a hundred updates the unlucky tenth still lags far behind. They are not just slow: bad luck early on has made them sure of something wrong, and a sure policy no longer tries the alternative. We return to that at C31.
 #
-# On CartPole the spread is as large. A claim about a method that rests on one seed is worth little.
+# On CartPole the spread is as large. So a claim about a method that rests on one seed is worth little.
 
 # %% tags=["C25"]
 at_30 = runs(0.01)[:, 25:30].mean(1)  # around update 30, each seed a mean over 80 episodes
@@ -295,11 +295,11 @@ print("CartPole, return around update 30, six seeds:", at_30.round().int().tolis
 # %% [markdown]
 # ## Imitating oneself, with weights (C26)
 #
-# *Slide 31.* **Behavioural cloning** is supervised learning of a policy: given states and an expert's actions, raise $\log\pi_\theta(a\mid s)$. Its loss is the cross-entropy of a classifier. Now put the two gradients side by side:
+# *Slide 31.* **Behavioural cloning** is supervised learning of a policy: given states and an expert's actions, raise $\log\pi_\theta(a\mid s)$. Its loss is the cross-entropy of a classifier. We put the two gradients side by side:
 #
 # $$\underbrace{\frac1K\sum_k\sum_t\nabla\log\pi_\theta(a_t\mid s_t)}_{\text{cloning}} \qquad\qquad \underbrace{\frac1K\sum_k\sum_t w_{k,t}\,\nabla\log\pi_\theta(a_t\mid s_t)}_{\text{REINFORCE, } w = R(\tau_k)\text{ or }\gamma^tG_t}$$
 #
-# The policy imitates *its own* actions, and good ones more. So any classifier can be turned into a learner: pass the actions as labels, and weigh the losses.
+# REINFORCE imitates *its own* actions, and good ones more. So the code of a classifier will do: pass the actions as labels, and weigh the losses.
 
 # %% tags=["C26"]
 def weighted_cloning(theta, rides, weights):  # (S, A), (K,), (K, T): minus the loss's gradient
@@ -320,7 +320,7 @@ unweighted = weighted_cloning(some[0], rides, torch.ones(50, T))
 assert not same(unweighted, cloned)  # control: without weights it is another gradient
 
 # %% [markdown]
-# And which one would that be? On average, none at all. Who copies himself without judging stays who he is: the mean of the unweighted gradient is exactly zero (C22 of lecture 2, with a constant for the past). All that REINFORCE knows is in the weights.
+# Without the weights nothing is learned. A policy that copies all of its own actions alike stays what it is: the mean of the unweighted gradient is exactly zero, since a score has mean zero (C22 of lecture 2). All that REINFORCE knows is in the weights.
 
 # %% tags=["C26"]
 all_rides = torch.arange(len(states))
@@ -332,7 +332,7 @@ assert nothing.abs().max() < 1e-10
 assert same(everything, exact[0])  # control: with the returns as weights, the policy gradient
 
 # %% [markdown]
-# Two differences to cloning remain, and both will bite. The data come from the policy itself, so they change with it (C28, C31). And weights may be negative: "do *not* do this" is a label no expert gives.
+# Two differences to cloning remain. The data come from the policy itself, so they change with it (C28, C31). And weights may be negative: "do *not* do this" is a label no expert gives.
 
 # %% [markdown]
 # ### Which bars rise (C27)
@@ -366,7 +366,7 @@ def five_bars(size):
 Slider(five_bars, [0.02, 0.1, 0.3, 1.0, 4.0], 0.1, "step size")
 
 # %% [markdown]
-# **What to notice.** At the small step two bars rise and three fall. Slide to the right: at step size 4 even the $+8$ loses, to the $+10$. A gradient speaks about small steps only.
+# **What to notice.** At a small step two bars rise and three fall. Move the slider to the right: at step size 4 even $+8$ loses, to $+10$. A gradient speaks about small steps only.
 #
 # > **Erratum E9 (slide 32).**
 # >
@@ -374,7 +374,7 @@ Slider(five_bars, [0.02, 0.1, 0.3, 1.0, 4.0], 0.1, "step size")
 # > - **Right is:** probabilities sum to 1, so actions compete. What counts is the return *minus the mean*: an action rises if it is better than what the policy earns now.
 # > - **The number:** the mean of the five is **3.2**. From uniform, $+3$ and $0$ both go **down**, by 0.0020 and 0.0135 at step size 0.1.
 #
-# "Now" is the word to mark. For a policy that mostly earns $-5$ the same $+3$ is good news, and so is $0$.
+# The word "now" matters. For a policy that mostly earns $-5$, the same $+3$ is better than the mean, and so is $0$.
 
 # %% tags=["C27", "E9"]
 mean_return = (paid * 0.2).sum()
@@ -388,16 +388,16 @@ assert risen.tolist() == [True, True, True, False, True]  # control: same return
 print(f"+3 from uniform: {after[1] - 0.2:+.4f}; 0 from uniform: {after[2] - 0.2:+.4f}")
 
 # %% [markdown]
-# (One *sample* is another matter. If the ride happened to take $+3$, its own estimate $3\,(\mathbb 1 - \pi)$ raises $+3$. Only the average over samples knows of the competition. Lecture 8 subtracts the mean by hand.)
+# (A single *sample* of $+3$ raises $+3$. Only the average over samples knows the other actions. Lecture 8 subtracts the mean by hand.)
 
 # %% [markdown]
 # ## Only the policy that acted (C28)
 #
-# *Slide 33.* The estimator's mean is the gradient under one condition: the trajectories come from $\pi_\theta$ itself. Suppose they come from a coin $\beta$ instead. The sample mean still converges, to
+# *Slide 33.* The estimator's mean is the gradient under one condition: the trajectories come from $\pi_\theta$ itself. We call such data **on-policy**. Suppose they come from another policy $\beta$ instead, here from a coin. Then they are **off-policy**, and the sample mean still converges, to
 #
 # $$\mathbb{E}_{\tau\sim\beta}\big[R(\tau)\,\nabla\log\pi_\theta(\tau)\big] \neq \nabla J(\theta).$$
 #
-# The remedy is a weight: each ride counts $\pi_\theta(\tau)/\beta(\tau)$ times. The dynamics cancel in this ratio, so it can be computed. It needs $\beta(\tau) > 0$ wherever $\pi_\theta(\tau) > 0$.
+# The remedy is an **importance weight**: each ride counts $\pi_\theta(\tau)/\beta(\tau)$ times. The dynamics cancel in this ratio, so it can be computed. It needs $\beta(\tau) > 0$ wherever $\pi_\theta(\tau) > 0$.
 
 # %% tags=["C28"]
 target = some[:1]  # theta, (1, S, A)
@@ -416,7 +416,7 @@ print(f"coin's mean and the gradient: cosine {cosine:.2f}, "
       f"off by {(mean_push(off) - exact[0]).norm() / exact[0].norm():.0%} of its length")
 
 # %% [markdown]
-# The most common way to get this wrong is to collect once and train on: the episodes of the first policy, used for every update. After the first step they are someone else's. Where does that lead? The push vanishes where $\pi(a\mid s)$ is the *share of credit* that $a$ collected, and that point can be written down.
+# The most common way to get this wrong is to use the episodes of the first policy for every update. After the first step they are off-policy. Where does that lead? The estimate vanishes where $\pi(a\mid s)$ is the *share of credit* that $a$ collected in $s$, so that point can be written down.
 
 # %% tags=["C28"]
 def learn_from_old(rides, rate=0.3, updates=600):  # rides (L, K) of the first policy, kept
@@ -437,14 +437,14 @@ assert heights_16[-1].min() > 0.97 * best  # control: as many rides, 16 fresh on
 print(f"3,200 old rides: {stale.mean():.2f}; 200 times 16 fresh ones: {heights_16[-1].mean():.2f}")
 
 # %% [markdown]
-# The stale learners had every ride at once and converged, to a policy that imitates the coin weighted by credit: one round of weighted cloning (C26) and no more. The gap to 6.4 is not noise and does not shrink with data.
+# These learners converged to a policy that imitates the coin weighted by credit: one round of weighted cloning (C26) and no more. The gap to 6.4 is not noise and does not shrink with data.
 
 # %% [markdown]
 # ### The same in a picture: a bowl (C29)
 #
-# *Slide 34.* Make it as plain as possible: no states, one action $x\in\mathbb R^2$ from $\mathcal N(\theta, I)$, return $R(x) = -\tfrac12\lVert x\rVert^2$, a bowl upside down with its top at 0. Then $J(\theta) = -\tfrac12\lVert\theta\rVert^2 - 1$ and $\nabla J = -\theta$: straight to the top. The score is $x-\theta$.
+# *Slide 34.* We make it as plain as possible: no states, one action $x\in\mathbb R^2$ from $\mathcal N(\theta, I)$, and return $R(x) = -\tfrac12\lVert x\rVert^2$, a bowl upside down with its top at 0. Then $J(\theta) = -\tfrac12\lVert\theta\rVert^2 - 1$ and $\nabla J = -\theta$: straight to the top. The score is $x-\theta$.
 #
-# We want the gradient at $\theta = (2,2)$ and have samples around $\mu$. With $\mu = \theta$ the mean of $R(x)(x-\theta)$ is right. In general it is, by the moments of a Gaussian,
+# We want the gradient at $\theta = (2,2)$ and have samples around some $\mu$. With $\mu = \theta$ the mean of $R(x)(x-\theta)$ is right. In general it is, by the moments of a Gaussian,
 #
 # $$\mathbb{E}_{x\sim\mathcal N(\mu,I)}\big[R(x)(x-\theta)\big] = -\mu + \tfrac12\big(\lVert\mu\rVert^2+2\big)(\theta-\mu).$$
 
@@ -476,17 +476,17 @@ def bowl(distance, K):  # the off-policy samples lie to the left of theta by thi
         x, arrows = estimates_from(at - torch.tensor([shift, 0.0]), 8, K, seed)
         clouds[f"{name} samples and estimates"] = x[0, :80], arrows
     figures.plot_bowl(ax, at, -at, clouds)
-    ax.set_title(f"{K} samples in an estimate, the red ones {distance:g} away", fontsize="medium")
+    ax.set_title(f"{K} samples an estimate, off-policy ones {distance:g} away", fontsize="medium")
     return figure
 
 
-stops = {"distance of the red samples": [0.25, 0.5, 1.0, 1.5, 2.0], "samples": [20, 200, 2000]}
-Sliders(bowl, stops, {"distance of the red samples": 2.0, "samples": 200})
+stops = {"off-policy distance": [0.25, 0.5, 1.0, 1.5, 2.0], "samples": [20, 200, 2000]}
+Sliders(bowl, stops, {"off-policy distance": 2.0, "samples": 200})
 
 # %% [markdown]
-# **What to notice.** The thick arrow is the gradient at the cross; a thin one is an estimate (80 samples of one lot are drawn). The blue ones scatter about the thick one. Move the red samples away: their arrows swing round, away from the top. Now take more samples: *both* bundles close up, the red one around a wrong direction. Noise shrinks with data. Bias does not, and looks just as sure.
+# **What to notice.** The thick arrow is the gradient at the cross; each thin one is an estimate (80 samples of one estimate are drawn). The on-policy arrows scatter about the thick one. Off-policy, the farther away the samples, the more the arrows turn away from the top. With more samples *both* bundles close up, the off-policy one around a wrong direction. Noise shrinks with data. Bias does not, and looks just as sure.
 #
-# Importance weights repair the mean, at a price.
+# Importance weights repair the mean, at a price: the farther away the samples, the larger the variance.
 
 # %% tags=["C29"]
 def weighted_terms(mu, K=200_000):  # (K, 2): ratio of densities times the term
@@ -505,7 +505,7 @@ print(f"total variance of a term: {fair.var(0).sum():.0f} at distance 0.5, "
       f"{wild.var(0).sum():.0f} at 2")
 
 # %% [markdown]
-# So data from *nearby* policies can be used, from distant ones hardly. How near is near enough is the subject of lectures 5 to 7.
+# So data from *nearby* policies can be used, data from distant ones hardly. How near is near enough is the subject of lectures 5 to 7.
 
 # %% [markdown]
 # ## Large steps are fragile (C30)
@@ -533,12 +533,12 @@ figure, ax = blank_panel(7.5, 4.0)
 figures.plot_rates(ax, rates, ends, float(best), "return J after 200 updates");
 
 # %% [markdown]
-# **What to notice.** To the left, too little happens. In the middle nearly all arrive. To the right some find the best policy, and others end in one of a few rows of dots. Each row is a *deterministic* policy, and those learners will stay. With the exact gradient (the control) the same large steps do no harm here. It is noise **times** step size that is fragile.
+# **What to notice.** On the left, too little happens. In the middle nearly all arrive. On the right some find the best policy, and others end in one of a few rows of dots. Each row is a *deterministic* policy, and those learners stay there. With the exact gradient (the control) the same large steps do no harm here. What is fragile is noise **times** step size.
 
 # %% [markdown]
 # ## The collapse loop (C31)
 #
-# *Slide 38.* In supervised learning a bad step is a nuisance. The data are still there, and the next gradient points back, harder than before. In reinforcement learning the policy fetches its own data. The picture shows what can happen then.
+# *Slide 38.* In supervised learning a bad step does little harm: the data are still there, and the next gradient points back, more strongly than before. In reinforcement learning the policy collects its own data. The picture shows what can happen then.
 
 # %%
 figure, ax = blank_panel(7.5, 3.6)
@@ -547,7 +547,7 @@ stations = ["too large a step,\non a noisy estimate", "a bad policy,\nsure of it
 figures.plot_loop(ax, stations, "each round\nmakes the next worse");
 
 # %% [markdown]
-# The smallest loop: one decision, *good* pays 2 and *bad* pays 1. Both pay, so whatever is drawn gets pushed up. Let one unlucky draw come first, learning rate 2, from a fair start. Compare with a classifier that has made the same wrong step and goes on with its fixed data, in which *good* is the label.
+# Here is the smallest such loop: one decision, *good* pays 2 and *bad* pays 1. Both pay, so whatever is drawn becomes more likely. We start from a fair coin with learning rate 2, and let unlucky draws come first. For comparison, a classifier has made the same wrong steps and goes on with its fixed data, in which *good* is the label. We follow how strongly each is pulled back.
 
 # %% tags=["C31"]
 def after_bad_draw(logit, rate=2.0):  # of good minus bad; the draw was bad, and paid 1
@@ -573,7 +573,7 @@ print("chance of a bad draw", chance_of_bad, "\npull back, own data ", signal)
 # > - **Right is:** a **positive** one. Positive feedback makes a deviation grow, negative feedback shrinks it (a thermostat). "Positive" is the sign of the loop and no praise.
 # > - **The numbers:** one bad draw raises the chance of the next from 0.50 to **0.88**, two more to 0.94. Meanwhile the pull back, for the learner with its own data, falls from 0.25 to **0.05**. For the classifier it *rises*, from 0.50 to 0.94: that loop is the negative one.
 #
-# Of learners with a large learning rate, some never come back. How many?
+# How many learners never come back? That depends on the learning rate.
 
 # %% tags=["C31", "E17"]
 def locked_in(rate, learners=10_000, updates=300):
@@ -592,7 +592,7 @@ assert stuck[0.1] < 0.001  # control: with small steps the same luck does no har
 print("share that ends on the bad action:", stuck)
 
 # %% [markdown]
-# And with a network on CartPole, from the recorded runs: the same code, the same six seeds, only the learning rate differs.
+# The same happens to a network on CartPole. In these recorded runs only the learning rate differs.
 
 # %%
 figure, axes = plt.subplots(
@@ -604,7 +604,9 @@ for ax in axes[1:]:
     ax.set_ylabel("")
 
 # %% [markdown]
-# **What to notice.** Thin lines are seeds, the thick one is their median. At 0.001 all climb, slowly, and keep what they have. At 0.01 every seed holds the pole for 480 steps or more at some time, and none can keep it up. At 0.1 a handful of updates decides all. **The larger the step, the lower the end.** Now look at who ended at the very bottom.
+# **What to notice.** Thin lines are seeds, the thick one is their median. At 0.001 all climb, slowly, and keep what they have. At 0.01 every seed holds the pole for 480 steps or more at some time, and none can keep it up. At 0.1 a handful of updates decides all. **The larger the step, the lower the end.**
+#
+# Now we look at those that ended at the very bottom, by two numbers. The **entropy** $-\sum_a\pi\log\pi$ is 0 if the policy always does the same. The **KL divergence** says how far an update moved the policy (0: not at all; lecture 6 has the formula).
 
 # %% tags=["C31"]
 ends = torch.stack([runs(rate)[:, -20:].mean(1) for rate in (0.001, 0.003, 0.01, 0.03, 0.1)])
@@ -623,9 +625,9 @@ assert slow[0].min() > 0.4 and slow[1].max() < 0.002  # control: small steps, an
 print("median of the last 20 updates, by rate:", middle.round().int().tolist())
 
 # %% [markdown]
-# Three runs of twelve are at nine steps, which is what one gets for always pushing the same way. Each made a step of more than 1 nat in KL at some time. Now their entropy is 0.000 and their updates move nothing: no data is about the other action. The loop has closed.
+# Three runs of twelve end at nine steps, which is what always pushing the same way gets. Each made a huge step at some time, with a KL above 1. Now their entropy is 0.000 and their updates move nothing: no data tell about the other action. The loop has closed.
 #
-# What helps? Less noise is one way: with a learned baseline, same rate of 0.01 and same seeds, the median of the last 20 updates is 495 where it was 255 (also recorded; lecture 8 tells why). Steps that know how far they go are the other.
+# What helps? One way is less noise: with a learned baseline, at the same rate of 0.01 with the same seeds, the median of the last 20 updates is 495 where it was 255 (also recorded; lecture 8 tells why). The other is a step that knows how far it goes.
 
 # %% tags=["C31"]
 with_baseline = runs(0.01, arm="baseline")[:, -20:].mean(1)
@@ -634,7 +636,7 @@ assert with_baseline.min() < 250  # control: it is no guarantee, one seed of six
 print("with a baseline, last 20 updates:", with_baseline.round().int().tolist())
 
 # %% [markdown]
-# The loop closes on a grid, too: a cliff walk with 24 places, wind towards the cliff, $-0.2$ a step, 20 episodes an update (recorded by `benchmarks/grid_learners.py`). Arrows are as long as an action is likely, places as dark as they are visited, and a bar says how far an update moved the policy. Press play.
+# We can also watch the loop close, on a grid of 24 places beside a cliff: wind blows towards the cliff, a step costs 0.2, an update uses 20 episodes (recorded by `benchmarks/grid_learners.py`). An arrow is as long as its action is likely, a place as dark as it is visited, and a bar shows the KL of the update.
 
 # %%
 film = recorded("grid_learners")
@@ -651,12 +653,12 @@ strip = grids.film_strip(cliff, 6, learner, (0, 4, 10, 30))  # for paper
 Slider(moment, [*range(11), 13, 16, 20, 25, 30], 0, "update", still=strip)
 
 # %% [markdown]
-# **What to notice.** In a few leaps it learns that pushing *down* in the corner is safe. Soon it is there all the time, sees nothing else, and its steps shrink to nothing. What we would want is the largest step that cannot do this. That is the rest of the course.
+# **What to notice.** In a few leaps REINFORCE learns that pushing *down* in the corner is safe. Soon it is there all the time, sees nothing else, and its steps shrink to nothing. What we want is the largest step that cannot do this. That is the rest of the course.
 
 # %% [markdown]
 # ## Discrete actions: a categorical policy (C70)
 #
-# *Slide 68.* Nothing so far needs a table. A network maps the observation to one **logit** an action, and softmax makes them probabilities:
+# *Slide 68.* Nothing so far needs a table. A network maps the state to one logit for each action, and softmax makes them probabilities:
 #
 # $$\log\pi_\theta(a\mid s) = z_a - \log\sum_b e^{z_b}, \qquad \frac{\partial\log\pi_\theta(a\mid s)}{\partial z_b} = \mathbb 1[a=b]-\pi_\theta(b\mid s).$$
 
@@ -689,7 +691,7 @@ scaled = {f"logits times {k:g}": (k * logits).softmax(0) for k in (0.01, 1, 4)}
 basic_figures.policy_bars(ax, scaled, [f"logit {value:g}" for value in logits.tolist()]);
 
 # %% [markdown]
-# **What to notice.** Small logits explore, large ones decide. A fresh network starts with all bars equal: that is why its last layer is initialised small. The collapse of C31 is a run to the other end, where $\mathbb 1 - \pi$, and so the score, is close to zero for the action one keeps taking.
+# **What to notice.** With small logits the policy explores, with large ones it has decided. We want a fresh network to start with all bars equal, so its last layer is initialised small. The collapse of C31 is the other end: $1 - \pi$, and so the score, is close to zero for the action that is always taken.
 
 # %% [markdown]
 # ## Continuous actions: a diagonal Gaussian (C71)
@@ -698,7 +700,7 @@ basic_figures.policy_bars(ax, scaled, [f"logit {value:g}" for value in logits.to
 #
 # $$\log\pi_\theta(a\mid s) = \sum_{i=1}^d\Big(-\frac{(a_i-\mu_i)^2}{2\sigma_i^2} - \log\sigma_i - \tfrac12\log2\pi\Big).$$
 #
-# We hold it against the general formula for a Gaussian with covariance matrix $\Sigma$, with a real inverse and a real determinant.
+# We compare it with the general formula for a Gaussian, which needs the inverse and the determinant of a covariance matrix.
 
 # %% tags=["C71"]
 arm = GaussianPolicy(4, 2, generator=torch.Generator().manual_seed(0)).double()
@@ -717,7 +719,7 @@ each = -0.5 * away**2 / covariance.diag() - 0.5 * (2 * math.pi * covariance.diag
 assert same(each.sum(1), general) and not same(each.mean(1), general)  # control: sum, not mean
 
 # %% [markdown]
-# The sum is easy to forget: without it one gets $(B, d)$ numbers, and multiplied by returns of shape $(B,)$ they either fail or, if $B = d$, go wrong in silence. A second check needs no formula at all. A density over the plane has to integrate to 1.
+# The sum is easy to forget: without it a batch of $B$ actions gives $(B, d)$ numbers, and times returns of shape $(B,)$ they fail or, if $B = d$, go wrong in silence. A second check needs no formula: a density over the plane has to integrate to 1.
 
 # %% tags=["C71"]
 across, up = torch.linspace(-8, 8, 321), torch.linspace(-4, 4, 321)
@@ -737,7 +739,7 @@ figures.plot_density(ax, across, up, density, cloud)
 ax.set(xlim=(-4.5, 4.5), ylim=(-2, 2));
 
 # %% [markdown]
-# **What to notice.** The ellipses stand upright, since a diagonal covariance cannot tilt. Where $\sigma$ is small a density exceeds 1, so $\log\pi$ may be positive. If the environment clips an action to its bounds, do it after the log-prob is taken: the score belongs to the action that was *drawn*.
+# **What to notice.** The ellipses are not tilted: a diagonal covariance cannot tilt them. Where $\sigma$ is small a density may exceed 1, so $\log\pi$ may be positive. If an environment clips actions to its bounds, take the log-probability before: the score belongs to the action that was *drawn*.
 
 # %% [markdown]
 # ## What we have
@@ -753,15 +755,15 @@ ax.set(xlim=(-4.5, 4.5), ylim=(-2, 2));
 # ## Exercises
 #
 # 1. (C24) Take the mean over *steps* in place of the mean over episodes in `learn`. Which rides count for less now? Is the direction still right?
-# 2. (C78) Find a policy table for the courier whose argmax is the *worst* deterministic policy although $J(\pi) > 5$. How sure must it be of each mistake?
+# 2. (C78) Find a policy for the courier that earns $J > 3.7$ although its argmax is the *worst* deterministic policy, with $J = 1.67$. How sure is it of each mistake?
 # 3. (C25) Give `learn(K=1)` sixteen times the updates and a sixteenth of the rate. Both have then seen as many rides as $K = 16$. Which spread is smaller?
 # 4. (C27) Add 100 to all five returns. What changes in the exact step? What changes in a step from one sample?
-# 5. (C28) Weigh the *stale* learners' rides by $\pi_\theta/\beta$ in each update. Do they reach 6.4? Watch the largest weight.
+# 5. (C28) In `learn_from_old`, weigh the old rides by $\pi_\theta(\tau)/\beta(\tau)$ in each update. Do the learners reach 6.4? How large does the largest weight get?
 # 6. (C31) Let *bad* pay $-1$ and *good* pay 0. Is the loop still positive? What does that say about subtracting a constant from all returns?
 # 7. (C71) Compute $\partial\log\pi/\partial\log\sigma_i$. What does REINFORCE do to $\sigma$ when the lucky actions were the far ones?
 #
 # ## To the homework
 #
-# - [hw1](../homework/hw1.ipynb), **`reinforce`** is the loop of C24. Sample anew in each iteration, from the current $\theta$ (C28 shows where the other way ends); average over episodes; step uphill.
-# - [hw1](../homework/hw1.ipynb), **`baseline_loss`** is the loss of C26 with $G_t$ minus a baseline as weight; lecture 8 says which baseline.
-# - [hw2](../homework/hw2.ipynb), **`ppo_update`** takes several steps on one batch after all. Why that can work is lecture 7; why it needs a ratio is C28.
+# - [hw1, question 7](../homework/hw1.ipynb#7.-REINFORCE): **`reinforce`** is the loop of C24. Sample anew in each iteration, from the current $\theta$ (C28 shows where the other way ends); average over episodes; step uphill.
+# - [hw1, question 6](../homework/hw1.ipynb#6.-A-loss-with-a-baseline): **`baseline_loss`** is the loss of C26 with weight $\gamma^t$ times $G_t$ minus a baseline; lecture 8 says which baseline.
+# - [hw2, question 9](../homework/hw2.ipynb#9.-PPO's-update-on-one-batch): **`ppo_update`** takes several steps on one batch after all. Why that can work is lecture 7; why it needs a ratio is C28.
