@@ -249,7 +249,7 @@ def one_batch(seed: int) -> dict[str, dict[str, list[float]]]:
     envs = make_envs(ENVIRONMENT, config.envs)
     rollout, _ = collect(envs, policy, config.rollout_steps, generator)
     envs.close()
-    batch = make_batch(rollout, critic, gae, config)
+    batch = make_batch(rollout, policy, critic, gae, config)
     batch = replace(batch, advantages=normalise(batch.advantages))
     found = {}
     for name, objective in {

@@ -40,11 +40,9 @@ class Greedy(Policy):
         """The policy's own distribution."""
         return self.policy(observations)
 
-    def draw(self, observations: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """argmax_a pi(a | s) and its log-prob; nothing is drawn."""
-        distribution = self(observations)
-        actions = distribution.mode
-        return actions, distribution.log_prob(actions)
+    def draw(self, observations: Tensor, generator: torch.Generator) -> Tensor:
+        """argmax_a pi(a | s); nothing is drawn."""
+        return self(observations).mode
 
 
 def evaluate(

@@ -61,7 +61,7 @@ class OneHot(Scaler):
         return self.unit_vectors.numpy().__getitem__
 
 
-Actor = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+Actor = Callable[[np.ndarray], np.ndarray]
 
 
 class Policy(nn.Module):
@@ -103,25 +103,26 @@ class Policy(nn.Module):
         """
         _check_observations(self, observations)
         with torch.no_grad():
-            actions, log_probs = self.draw(observations, generator)
-        check_finite("actions or log-probs", actions.sum() + log_probs.sum())
+            actions = self.draw(observations, generator)
+            log_probs = self.log_prob(observations, actions)
+        _check_finite("actions or log-probs", actions.sum() + log_probs.sum())
         return actions, log_probs
 
-    def draw(self, observations: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """`sample` unchecked, under torch.no_grad(): nothing here waits for the device."""
+    def draw(self, observations: Tensor, generator: torch.Generator) -> Tensor:
+        """The actions of `sample`, unchecked: nothing here waits for the device."""
         raise NotImplementedError
 
-    def actor(self, generator: torch.Generator, steps: int) -> Actor:
-        """`sample` of arrays (N, ...), for at most `steps` calls, until the parameters change.
+    def actor(self, generator: torch.Generator, steps: int, envs: int) -> Actor:
+        """`draw` of arrays (envs, ...), for at most `steps` calls, until the parameters change.
 
         A few rows at a time torch spends its time on calling, not on arithmetic: on a CPU the
-        policies of this module act in NumPy, on the parameters' own memory.
+        policies of this module act in NumPy.
         """
         device = next(self.parameters()).device
 
-        def act(observations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            actions, log_probs = self.sample(torch.from_numpy(observations).to(device), generator)
-            return actions.cpu().numpy(), log_probs.cpu().numpy()
+        @torch.no_grad()
+        def act(observations: np.ndarray) -> np.ndarray:
+            return self.draw(torch.from_numpy(observations).to(device), generator).cpu().numpy()
 
         return act
 
@@ -142,6 +143,7 @@ class _DiscretePolicy(Policy):
     """What the tabular softmax and the network have in common: a softmax over logits."""
 
     action_shape = ()
+    actions: int
 
     def logits(self, observations: Tensor) -> Tensor:
         """Logits (B, A)."""
@@ -157,40 +159,26 @@ class _DiscretePolicy(Policy):
         _check_actions(self, observations, actions)
         return _pick(self.logits(observations).log_softmax(-1), actions)
 
-    def draw(self, observations: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Actions (B,) long and their log-probs (B,)."""
-        log_probs = self.logits(observations).log_softmax(-1)  # (B, A)
-        # The Gumbel-max trick: with independent E_a ~ Exp(1), argmax_a log pi(a) - log E_a ~ pi.
-        noise = torch.empty_like(log_probs).exponential_(generator=generator).log_()
-        actions = (log_probs - noise).argmax(-1)  # (B,)
-        return actions, _pick(log_probs, actions)
+    def draw(self, observations: Tensor, generator: torch.Generator) -> Tensor:
+        """Actions (B,) long.
+
+        By the Gumbel-max trick: argmax_a (z_a + noise_a) is drawn from the softmax of z.
+        """
+        logits = self.logits(observations)  # (B, A)
+        return (logits + _gumbel(logits.shape, logits.dtype, generator)).argmax(-1)
 
     def logits_of_arrays(self) -> Callable[[np.ndarray], np.ndarray]:
         """`logits` in NumPy, for the parameters as they are."""
         raise NotImplementedError
 
-    def actor(self, generator: torch.Generator, steps: int) -> Actor:
-        """`sample` of arrays (N, ...), at most `steps` times; in NumPy on a CPU."""
+    def actor(self, generator: torch.Generator, steps: int, envs: int) -> Actor:
+        """`draw` of arrays (envs, ...), at most `steps` times; in NumPy on a CPU."""
         if generator.device.type != "cpu":
-            return super().actor(generator, steps)
+            return super().actor(generator, steps, envs)
         logits_of = self.logits_of_arrays()
-        draws: Iterator[np.ndarray] | None = None
-
-        def act(observations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            nonlocal draws
-            if draws is None:
-                draws = _uniform_rows(steps, len(observations), generator)
-            # (A, N), since NumPy reduces the first axis many times faster than a short last one.
-            logits = np.ascontiguousarray(logits_of(observations).T)
-            logits -= logits.max(0)  # so that exp cannot overflow
-            cdf = np.exp(logits).cumsum(0)
-            total = cdf[-1]
-            actions = (next(draws) * total >= cdf[:-1]).sum(0)  # (N,), the inverse of the cdf
-            log_probs = logits[actions, np.arange(len(total))] - np.log(total)
-            check_finite("logits", log_probs)
-            return actions, log_probs
-
-        return act
+        kind = next(self.parameters()).dtype
+        noise = _rows(steps, lambda rows: _gumbel((rows, envs, self.actions), kind, generator))
+        return lambda observations: (logits_of(observations) + next(noise)).argmax(-1)
 
 
 class TabularSoftmaxPolicy(_DiscretePolicy):
@@ -281,12 +269,10 @@ class MultiCategoricalPolicy(Policy):
         logits[..., self.real] = scores
         return Independent(Categorical(logits=logits, validate_args=False), 1, validate_args=False)
 
-    def draw(self, observations: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Actions (B, K) long and their log-probs (B,)."""
-        log_probs = self(observations).base_dist.logits  # (B, K, A), normalised
-        noise = torch.empty_like(log_probs).exponential_(generator=generator).log_()
-        actions = (log_probs - noise).argmax(-1)
-        return actions, _pick(log_probs, actions).sum(-1)
+    def draw(self, observations: Tensor, generator: torch.Generator) -> Tensor:
+        """Actions (B, K) long."""
+        logits = self(observations).base_dist.logits  # (B, K, A)
+        return (logits + _gumbel(logits.shape, logits.dtype, generator)).argmax(-1)
 
 
 class GaussianPolicy(Policy):
@@ -320,28 +306,26 @@ class GaussianPolicy(Policy):
         normal = Normal(means, self.log_std.exp().expand_as(means), validate_args=False)
         return Independent(normal, 1, validate_args=False)
 
-    def draw(self, observations: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Actions (B, action_dim) and their log-probs (B,)."""
+    def draw(self, observations: Tensor, generator: torch.Generator) -> Tensor:
+        """Actions (B, action_dim)."""
         means = self.net(observations)
         noise = torch.empty_like(means).normal_(generator=generator)
-        actions = means + self.log_std.exp() * noise
-        # Of (a - mean) / std = noise: nothing is lost by subtracting the mean again.
-        log_densities = -0.5 * noise**2 - self.log_std - 0.5 * math.log(2 * math.pi)
-        return actions, log_densities.sum(-1)
+        return means + self.log_std.exp() * noise
 
-    def actor(self, generator: torch.Generator, steps: int) -> Actor:
-        """`sample` of arrays (N, ...), at most `steps` times; in NumPy on a CPU."""
+    def actor(self, generator: torch.Generator, steps: int, envs: int) -> Actor:
+        """`draw` of arrays (envs, ...), at most `steps` times; in NumPy on a CPU."""
         if generator.device.type != "cpu":
-            return super().actor(generator, steps)
-        means_of, log_std = self.net.of_arrays(), self.log_std.detach().numpy()
-        std, constant = np.exp(log_std), -log_std.sum() - 0.5 * math.log(2 * math.pi) * log_std.size
+            return super().actor(generator, steps, envs)
+        means_of, std = self.net.of_arrays(), np.exp(self.log_std.detach().numpy())
+        shape, kind = (envs, *self.action_shape), self.log_std.dtype
+        noise = _rows(
+            steps, lambda rows: torch.randn((rows, *shape), dtype=kind, generator=generator)
+        )
 
-        def act(observations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            means = means_of(observations)
-            noise = torch.randn(means.shape, dtype=self.log_std.dtype, generator=generator).numpy()
-            actions = means + std * noise
-            check_finite("means", actions)
-            return actions, constant - 0.5 * (noise**2).sum(-1)
+        def act(observations: np.ndarray) -> np.ndarray:
+            actions = means_of(observations) + std * next(noise)
+            _check_finite("actions", actions)  # an environment may crash on them
+            return actions
 
         return act
 
@@ -543,11 +527,16 @@ def _check_actions(policy: Policy, observations: Tensor, actions: Tensor) -> Non
         )
 
 
-def _uniform_rows(steps: int, count: int, generator: torch.Generator) -> Iterator[np.ndarray]:
-    """`steps` rows of `count` numbers from [0, 1): the same, however many calls share them out."""
+def _gumbel(shape: Sequence[int], kind: torch.dtype, generator: torch.Generator) -> Tensor:
+    """Independent noise -log E, E ~ Exp(1), on the generator's device."""
+    noise = torch.empty(tuple(shape), dtype=kind, device=generator.device)
+    return noise.exponential_(generator=generator).log_().neg_()
+
+
+def _rows(steps: int, noise: Callable[[int], Tensor]) -> Iterator[np.ndarray]:
+    """`steps` rows, 64 at a time: a call of torch costs as much as hundreds of its numbers."""
     for start in range(0, steps, 64):
-        shape = (min(64, steps - start), count)
-        yield from torch.rand(shape, dtype=torch.float64, generator=generator).numpy()
+        yield from noise(min(64, steps - start)).numpy()
 
 
 def _pick(rows: Tensor, columns: Tensor) -> Tensor:
@@ -555,7 +544,7 @@ def _pick(rows: Tensor, columns: Tensor) -> Tensor:
     return rows.gather(-1, columns.unsqueeze(-1)).squeeze(-1)
 
 
-def check_finite(what: str, tensor: Tensor | np.ndarray) -> None:
+def _check_finite(what: str, tensor: Tensor | np.ndarray) -> None:
     """Raise FloatingPointError if the policy's tensor holds NaN or infinite numbers."""
     # The sum of finite numbers of this size is finite, and is one operation instead of four.
     if not math.isfinite(tensor.sum().item()):
@@ -577,15 +566,14 @@ class _Network(nn.Sequential):
         if self.scaler is not None:
             inputs = self.scaler(inputs)
         # Straight to the weights: calling nn.Linear costs a few environments as much as its sums.
-        *hidden, last = self.linear
-        for layer in hidden:
-            inputs = _TanhLayer.apply(inputs, layer.weight, layer.bias)
-        return functional.linear(inputs, last.weight, last.bias)
+        theta = [part for layer in self.linear for part in (layer.weight, layer.bias)]
+        return _TanhNetwork.apply(inputs, *theta)[0]
 
     def of_arrays(self) -> Callable[[np.ndarray], np.ndarray]:
-        """The same function in NumPy, for as long as the parameters stay where they are."""
+        """The same function in NumPy, for the parameters as they are now."""
         *hidden, last = [
-            (layer.weight.detach().numpy().T, layer.bias.detach().numpy()) for layer in self.linear
+            (np.ascontiguousarray(layer.weight.detach().numpy().T), layer.bias.detach().numpy())
+            for layer in self.linear
         ]
         scale = self.scaler.of_arrays() if self.scaler is not None else None
 
@@ -601,31 +589,52 @@ class _Network(nn.Sequential):
         return forward
 
 
-class _TanhLayer(torch.autograd.Function):
-    """h = tanh(x W^T + b) in one piece, without a copy for each operation on the way.
+class _TanhNetwork(torch.autograd.Function):
+    """y = W_K h_{K-1} + b_K, h_k = tanh(W_k h_{k-1} + b_k), h_0 the inputs (..., D), in one piece.
 
-    With d = (1 - h^2) g, g the gradient with respect to h: d W, d^T x and the sum of d are those
-    with respect to x, W and b. They are differentiable in turn, which Fisher-vector products need.
+    theta: W_1, b_1 to W_K, b_K. Gives y and h_1 to h_{K-1}: nobody asks for the hidden layers, but
+    as outputs they let second derivatives through, which Fisher-vector products need.
+    With g_K the gradient with respect to y and g_k = (1 - h_k^2) (W_{k+1}^T g_{k+1}), those with
+    respect to W_k and b_k are the sums over the batch of g_k h_{k-1}^T and of g_k.
     """
 
     @staticmethod
-    def forward(ctx: Any, inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        outputs = functional.linear(inputs, weight, bias)
-        if outputs.device.type == "cpu":  # NumPy's tanh takes an eighth of the time of torch's
-            array = outputs.numpy()
-            np.tanh(array, out=array)
-        else:
-            outputs.tanh_()
-        ctx.save_for_backward(inputs, weight, outputs)
-        return outputs
+    def forward(ctx: Any, inputs: Tensor, *theta: Tensor) -> tuple[Tensor, ...]:
+        *hidden, last = zip(theta[::2], theta[1::2], strict=True)
+        layers = [inputs]
+        for weight, bias in hidden:
+            layers.append(functional.linear(layers[-1], weight, bias))
+            if inputs.device.type == "cpu":  # NumPy's tanh takes an eighth of the time of torch's
+                array = layers[-1].numpy()
+                np.tanh(array, out=array)
+            else:
+                layers[-1].tanh_()
+        ctx.save_for_backward(*layers, *theta[::2])
+        ctx.set_materialize_grads(False)
+        return functional.linear(layers[-1], *last), *layers[1:]
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
-        inputs, weight, outputs = ctx.saved_tensors
-        before = torch.ops.aten.tanh_backward(gradient, outputs)
-        rows = before.flatten(0, -2)
-        for_inputs = before @ weight if ctx.needs_input_grad[0] else None
-        return for_inputs, (inputs.flatten(0, -2).T @ rows).T, rows.sum(0)
+    def backward(
+        ctx: Any, gradient: Tensor | None, *for_hidden: Tensor | None
+    ) -> tuple[Tensor | None, ...]:
+        depth = len(ctx.saved_tensors) // 2
+        layers, weights = ctx.saved_tensors[:depth], ctx.saved_tensors[depth:]
+        if gradient is None:  # of second derivatives: y itself does not matter
+            gradient = layers[-1].new_zeros(*layers[-1].shape[:-1], len(weights[-1]))
+        for_theta: list[Tensor] = []
+        for k in reversed(range(depth)):
+            rows, columns = gradient.flatten(0, -2), layers[k].flatten(0, -2)
+            # A thin matrix is transposed six times as fast on the left as on the right.
+            thin = rows.shape[1] < columns.shape[1]
+            for_weight = rows.T @ columns if thin else (columns.T @ rows).T
+            for_theta += rows.sum(0), for_weight
+            if k > 0:
+                gradient = gradient @ weights[k]
+                also = for_hidden[k - 1]
+                gradient = gradient if also is None else gradient + also
+                gradient = torch.ops.aten.tanh_backward(gradient, layers[k])
+        for_inputs = gradient @ weights[0] if ctx.needs_input_grad[0] else None
+        return for_inputs, *reversed(for_theta)
 
 
 def _network(

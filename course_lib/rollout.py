@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from course_lib.mdp import TabularMDP, check_policy, cumulative
-from course_lib.policies import Policy, check_finite, check_fits
+from course_lib.policies import Policy, check_fits
 from course_lib.seeding import check_device, check_generator, draw_seed
 from course_lib.tensor_envs import PREFIX, TensorEnvs, make_tensor_envs
 
@@ -87,9 +87,8 @@ class Rollout:
     """T steps of N environments side by side, as they happened.
 
     path (T + 1, N, ...): what the environments showed before each step and after the last one.
-    actions (T, N, ...) as drawn, not clipped; rewards (T, N); log_probs (T, N) of those actions
-    when they were drawn; terminated, truncated (T, N) bool, apart, since the first stops
-    bootstrapping and the second does not.
+    actions (T, N, ...) as drawn, not clipped; rewards (T, N); terminated, truncated (T, N) bool,
+    apart, since the first stops bootstrapping and the second does not.
     valid (T, N) bool: False where the environment ignored the action, or the step was past the
     episode asked for. Such a step is no experience: nothing may be trained on it.
     episode_returns, episode_lengths: undiscounted returns and lengths of the episodes that ended
@@ -99,7 +98,6 @@ class Rollout:
     path: Tensor
     actions: Tensor
     rewards: Tensor
-    log_probs: Tensor
     terminated: Tensor
     truncated: Tensor
     valid: Tensor
@@ -249,76 +247,74 @@ def _record(
 
     kind = observations.dtype if policy.observation_shape == () else floating
     path = room(steps + 1, kind, *policy.observation_shape)
-    kind = torch.long if policy.discrete else floating
-    actions = room(steps, kind, *policy.action_shape)
-    rewards, log_probs = room(steps, floating), room(steps, floating)
-    terminated, truncated, valid = (room(steps, torch.bool) for _ in range(3))
+    actions = room(steps, torch.long if policy.discrete else floating, *policy.action_shape)
+    rewards = room(steps, floating)
+    terminated, truncated = room(steps, torch.bool), room(steps, torch.bool)
     path[0] = observations
 
     # One loop for both: the same memory is seen as tensors or as arrays, as the environments do.
     act, see, patience = _acting(envs, policy, generator, steps)
-    at, doing, paid, scores, over, cut, counted, counts = map(
-        see, (path, actions, rewards, log_probs, terminated, truncated, valid, ~ended)
+    at, doing, paid, over, cut, finished = map(
+        see, (path, actions, rewards, terminated, truncated, ended.clone())
     )
+    _check_parameters(policy)
     t = 0
-    with torch.no_grad():
-        while t < steps and not (once and t % patience == 0 and not counts.any()):
-            doing[t], scores[t], sent = act(at[t], t)
-            counted[t] = counts
-            at[t + 1], paid[t], over[t], cut[t], _ = envs.step(sent)
-            if once and t == steps - 1:
-                cut[t] |= counts & ~over[t]
-            goes_on = ~(over[t] | cut[t])
-            counts = counts & goes_on if once else goes_on
-            t += 1
-
+    try:
+        with torch.no_grad():
+            while t < steps and not (once and t % patience == 0 and finished.all()):
+                doing[t], sent = act(at[t])
+                at[t + 1], paid[t], over[t], cut[t], _ = envs.step(sent)
+                if once:
+                    finished |= over[t] | cut[t]
+                t += 1
+    except FloatingPointError:
+        _check_observations(path[: t + 1])
+        raise
+    _check_observations(path[:t])
+    before = torch.cat([ended[None], (terminated | truncated)[: t - 1]])  # (T, N), at each step
     if once:
-        t = int(valid[:t].any(1).sum())  # without the rows after the last episode's end
-    actions, rewards, log_probs = actions[:t], rewards[:t], log_probs[:t]
-    terminated, truncated, valid = terminated[:t], truncated[:t], valid[:t]
-    if isinstance(envs, TensorEnvs):  # in arrays each step was looked at
-        _check_drawn(path[: t + 1], actions, log_probs)
-    flags = terminated, truncated, valid
-    episodes, returns, lengths = _episodes(rewards, *flags, returns, lengths)
+        valid = before.cumsum(0) == 0
+        if t == steps:
+            truncated[-1] |= valid[-1] & ~terminated[-1]
+        t = int(valid.any(1).sum())  # without the rows after the last episode's end
+    else:
+        valid = ~before
+    flags = terminated[:t], truncated[:t], valid[:t]
+    episodes, returns, lengths = _episodes(rewards[:t], *flags, returns, lengths)
     rollout = Rollout(
         path[: t + 1].to(device),
-        actions.to(device),
-        rewards.to(device),
-        log_probs.to(device),
-        terminated.to(device),
-        truncated.to(device),
-        valid.to(device),
+        actions[:t].to(device),
+        rewards[:t].to(device),
+        terminated[:t].to(device),
+        truncated[:t].to(device),
+        valid[:t].to(device),
         *episodes,
     )
-    return rollout, Cursor(path[t].clone(), ~torch.as_tensor(counts), returns, lengths)
+    return rollout, Cursor(path[t].clone(), (terminated | truncated)[t - 1], returns, lengths)
 
 
 def _acting(
     envs: Any, policy: Policy, generator: torch.Generator, steps: int
-) -> tuple[Callable[[Any, int], tuple[Any, Any, Any]], Callable[[Tensor], Any], int]:
+) -> tuple[Callable[[Any], tuple[Any, Any]], Callable[[Tensor], Any], int]:
     """How one acts in environments made of tensors, and in all others, which are made of arrays.
 
-    act: (observations, row) -> actions, their log-probs, and the actions as the environments take
-    them. see: a tensor as the environments do. patience: rows between two looks at what is over.
+    act: observations -> actions, and the actions as the environments take them. see: a tensor as
+    the environments do. patience: rows between two looks at what is over.
     """
     if isinstance(envs, TensorEnvs):
 
-        def act(observations: Tensor, t: int) -> tuple[Tensor, Tensor, Tensor]:
-            actions, log_probs = policy.draw(observations, generator)
-            return actions, log_probs, actions
+        def act(observations: Tensor) -> tuple[Tensor, Tensor]:
+            actions = policy.draw(observations, generator)
+            return actions, actions
 
         return act, lambda column: column, PATIENCE
 
-    draw = policy.actor(generator, steps)
+    draw = policy.actor(generator, steps, envs.num_envs)
     space = envs.single_action_space
 
-    def act_on_arrays(observations: np.ndarray, t: int) -> tuple[Any, Any, Any]:
-        try:
-            actions, log_probs = draw(observations)
-        except FloatingPointError:
-            _check_observations(torch.from_numpy(observations)[None], t)
-            raise
-        return actions, log_probs, _for_environment(actions, space)
+    def act_on_arrays(observations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        actions = draw(observations)
+        return actions, _for_environment(actions, space)
 
     return act_on_arrays, lambda column: column.numpy(), 1
 
@@ -355,24 +351,23 @@ def _episodes(
     return episodes, returns, lengths
 
 
-def _check_drawn(path: Tensor, actions: Tensor, log_probs: Tensor) -> None:
-    """Raise FloatingPointError if a policy drew NaN, naming the observation if that was it."""
-    drawn = log_probs + actions.reshape(*log_probs.shape, -1).sum(-1)  # (T, N)
-    try:
-        check_finite("actions or log-probs", drawn)
-    except FloatingPointError:
-        row = int(torch.nonzero(~drawn.isfinite())[0, 0])
-        _check_observations(path[: row + 1], 0)  # NaN that came later may come of this
-        raise
+def _check_parameters(policy: Policy) -> None:
+    """Raise FloatingPointError if the policy holds NaN: nothing it does would mean anything."""
+    if bool(torch.stack([each.isnan().any() for each in policy.parameters()]).any()):
+        raise FloatingPointError(
+            "the policy's parameters hold NaN: the last update was too large, or its loss was NaN"
+        )
 
 
-def _check_observations(path: Tensor, before: int) -> None:
+def _check_observations(path: Tensor) -> None:
     """Raise FloatingPointError naming the first observation of path (T, N, ...) not finite."""
+    if bool(path.sum().isfinite()):
+        return
     broken = ~path.isfinite().reshape(*path.shape[:2], -1).all(-1)
     for t, n in torch.nonzero(broken)[:1].tolist():
         raise FloatingPointError(
-            f"the observation of environment {n} is {path[t, n].tolist()}, {before + t} rows on: "
-            "look at what the environment gave"
+            f"the observation of environment {n} is {path[t, n].tolist()}, {t} rows on: look at "
+            "what the environment gave"
         )
 
 

@@ -120,11 +120,13 @@ class RewardScaler(nn.Module):
 
         For rollouts that follow upon each other. The episodes' own returns stay as they were paid.
         """
-        returns = torch.empty_like(rollout.rewards, dtype=self.returns.dtype)  # (T, N)
-        for t, valid in enumerate(rollout.valid):  # (N,)
-            self.returns.mul_(self.gamma).add_(rollout.rewards[t])
-            returns[t] = self.returns
-            self.returns.masked_fill_(~valid, 0)  # a reset follows each end
-        self.moments.update(returns[rollout.valid])
+        rewards = rollout.rewards.to(self.returns.dtype)
+        kept = self.returns  # (N,), 0 where an episode begins
+        returns = []
+        for reward, valid in zip(rewards, rollout.valid.to(rewards), strict=True):
+            returns.append(torch.add(reward, kept, alpha=self.gamma))
+            kept = valid * returns[-1]  # a reset follows each end
+        self.returns.copy_(kept)
+        self.moments.update(torch.stack(returns)[rollout.valid])
         std = (self.moments.variance + 1e-8).sqrt().to(rollout.rewards)
         return replace(rollout, rewards=rollout.rewards / std)

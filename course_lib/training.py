@@ -349,7 +349,7 @@ def train_on_steps(
     def update_from(rollout: Rollout) -> Statistics:
         if rescale is not None:
             rollout = rescale(rollout)
-        return update(make_batch(rollout, critic, advantages, config))
+        return update(make_batch(rollout, policy, critic, advantages, config))
 
     return train(config, collect_next, update_from, run)
 
@@ -357,12 +357,14 @@ def train_on_steps(
 @torch.no_grad()
 def make_batch(
     rollout: Rollout,
+    policy: Policy,
     critic: torch.nn.Module,
     advantages: Advantages,
     config: PPOConfig | TRPOConfig,
 ) -> Batch:
     """The rollout's valid steps with their advantages, and returns = advantages + values.
 
+    policy: the one that acted, before its update; its log-probs are those of the batch.
     Raises ValueError if advantages is not shaped like the rewards, FloatingPointError if values or
     advantages hold NaN.
     """
@@ -381,10 +383,11 @@ def make_batch(
     )
     _check_same("advantages", estimates, rollout.rewards)
     valid = rollout.valid  # (T, N); indexing by it lays the steps in one row (B, ...)
+    observations, actions = rollout.observations[valid], rollout.actions[valid]
     return Batch(
-        rollout.observations[valid],
-        rollout.actions[valid],
-        rollout.log_probs[valid],
+        observations,
+        actions,
+        policy.log_prob(observations, actions),
         estimates[valid],
         (estimates + values)[valid],
     )

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from course_lib.optimiser import Adam
 from course_lib.policies import Policy, critic_for, policy_for
@@ -62,8 +63,9 @@ def train_ppo(
         optimiser.learning_rate = decayed(config.learning_rate, config, run.history)
         for _ in range(config.epochs):
             for part in batch.minibatches(config.minibatches, generator):
-                loss, statistics = ppo_loss(policy, critic, part, config, objective, prepare)
+                loss, parts = ppo_loss(policy, critic, part, config, objective, prepare)
                 optimiser.minimise(loss, config.max_grad_norm)
+        statistics = {**parts, **distance(policy, part, config.epsilon)}
         if scaler is not None:
             scaler.moments.update(batch.observations)  # from the next rollout on
         return {name: value.item() for name, value in statistics.items()}
@@ -94,22 +96,28 @@ def ppo_loss(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """-L_clip + value_weight * mean (V - returns)^2 - entropy_weight * mean entropy, and its parts.
 
-    Among them the KL from the policy that acted, estimated by the mean of ratio - 1 - log ratio,
-    and the share of steps whose ratio lies outside the clip. [slides 60 and 63]
+    Returns the loss, and what of it is reported. [slides 60 and 63]
     """
     log_probs = policy.log_prob(part.observations, part.actions)
     gain = objective(log_probs, part.log_probs, prepare(part.advantages), config.epsilon)
-    value_loss = ((critic(part.observations) - part.returns) ** 2).mean()
+    value_loss = functional.mse_loss(critic(part.observations), part.returns)
     loss = -gain + config.value_weight * value_loss
     if config.entropy_weight > 0:
         loss = loss - config.entropy_weight * policy.entropy(part.observations).mean()
-    with torch.no_grad():
-        log_ratio = log_probs - part.log_probs
-        ratio = log_ratio.exp()
-        parts = {
-            "objective": gain.detach(),
-            "value_loss": value_loss.detach(),
-            "kl": (ratio - 1 - log_ratio).mean(),
-            "share_outside_clip": ((ratio - 1).abs() > config.epsilon).to(ratio.dtype).mean(),
-        }
-    return loss, parts
+    return loss, {"objective": gain.detach(), "value_loss": value_loss.detach()}
+
+
+@torch.no_grad()
+def distance(policy: Policy, part: Batch, epsilon: float) -> dict[str, Tensor]:
+    """How far the policy is from the one that acted.
+
+    kl: KL(acted || policy), estimated by the mean of ratio - 1 - log ratio. share_outside_clip: of
+    the steps whose ratio is further than epsilon from 1. [slides 56 and 60]
+    """
+    log_ratio = policy.log_prob(part.observations, part.actions) - part.log_probs
+    ratio = log_ratio.exp()
+    outside = (ratio - 1).abs() > epsilon
+    return {
+        "kl": (ratio - 1 - log_ratio).mean(),
+        "share_outside_clip": outside.to(ratio.dtype).mean(),
+    }

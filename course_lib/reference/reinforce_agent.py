@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from course_lib.optimiser import Adam
 from course_lib.policies import Policy, critic_for, policy_for
@@ -22,6 +23,8 @@ from course_lib.training import (
     shuffled,
     train,
 )
+
+ROWS = 2048  # steps whose networks are worked out at a time
 
 
 def train_reinforce(
@@ -56,14 +59,15 @@ def train_reinforce(
         optimiser.learning_rate = decayed(config.learning_rate, config, run.history)
         critic_optimiser.learning_rate = decayed(config.critic_learning_rate, config, run.history)
         returns = padded_returns(rollout, config.gamma)  # (T, N)
-        with torch.no_grad():
-            values = torch.cat([critic(rows) for rows in rollout.observations.split(32)])  # (T, N)
-        losses = policy_losses(policy, rollout, returns - values, config.gamma)
-        length = optimiser.minimise(losses)
         observations, targets = rollout.observations[rollout.valid], returns[rollout.valid]
+        advantages = returns.clone()
+        with torch.no_grad():
+            values = torch.cat([critic(rows) for rows in observations.split(ROWS)])  # (B,)
+        advantages[rollout.valid] -= values
+        length = optimiser.minimise(policy_losses(policy, rollout, advantages, config.gamma))
         for _ in range(config.critic_epochs):
             for rows in shuffled(len(targets), config.critic_batch, generator):
-                value_loss = ((critic(observations[rows]) - targets[rows]) ** 2).mean()
+                value_loss = functional.mse_loss(critic(observations[rows]), targets[rows])
                 critic_optimiser.minimise(value_loss)
         return {"gradient_length": length, "value_loss": value_loss.item()}
 
@@ -87,13 +91,13 @@ def policy_losses(
 ) -> Iterator[Tensor]:
     """- mean over episodes of sum_t gamma^t A_t log pi(a_t | s_t), the sum of what is given.
 
-    advantages (T, N). The steps come a few thousand at a time: what is computed for them then stays
-    in the processor's cache, and memory does not grow with the episodes.
+    advantages (T, N). The steps come ROWS at a time: what is computed for them then stays in the
+    processor's cache, and memory does not grow with the episodes.
     """
     valid = rollout.valid
     times = torch.arange(len(advantages), dtype=advantages.dtype, device=advantages.device)
     weights = (gamma**times)[:, None] * advantages / valid.shape[1]  # (T, N)
     columns = (rollout.observations, rollout.actions, weights)
-    parts = (column[valid].split(2048) for column in columns)  # (B, ...) each
+    parts = (column[valid].split(ROWS) for column in columns)  # (B, ...) each
     for observations, actions, scale in zip(*parts, strict=True):
         yield -(scale * policy.log_prob(observations, actions)).sum()

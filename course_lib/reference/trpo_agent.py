@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, kl_divergence
 from torch.func import functional_call
+from torch.nn import functional
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from course_lib.optimiser import Adam
@@ -69,7 +70,7 @@ def train_trpo(
         statistics = trust_region_step(policy, batch, config, prepare)
         for _ in range(config.critic_epochs):
             for part in batch.minibatches(config.minibatches, generator):
-                value_loss = ((critic(part.observations) - part.returns) ** 2).mean()
+                value_loss = functional.mse_loss(critic(part.observations), part.returns)
                 optimiser.minimise(value_loss)
         if scaler is not None:
             scaler.moments.update(batch.observations)  # from the next rollout on

@@ -20,7 +20,7 @@ from course_lib.reference import (
     kl,
     surrogate,
 )
-from course_lib.reference.ppo_agent import ppo_loss
+from course_lib.reference.ppo_agent import distance, ppo_loss
 from course_lib.reference.trpo_agent import distribution_at
 from course_lib.seeding import new_generator
 from course_lib.training import Batch, PPOConfig, normalise
@@ -141,6 +141,7 @@ def test_ppos_loss_its_parts_and_its_gradient(ppo_peer):
     peer, batch = ppo_peer, ppo_peer.batch
     config = PPOConfig(epsilon=0.2, **PPO_WEIGHTS)
     loss, parts = ppo_loss(peer.policy, peer.critic, batch, config)
+    parts |= distance(peer.policy, batch, config.epsilon)
     entropy = peer.policy.entropy(batch.observations).mean()
     gradients = torch.autograd.grad(loss, [mine for mine, _ in peer.pairs])
     peer.model.train()

@@ -100,10 +100,13 @@ def expected_advantages(gamma, lam):
 
 
 @pytest.fixture
-def rollout():
-    envs = scripted_envs()
-    policy = policy_for(envs, generator=new_generator())
-    return collect(envs, policy, STEPS, new_generator())[0]
+def policy():
+    return policy_for(scripted_envs(), generator=new_generator())
+
+
+@pytest.fixture
+def rollout(policy):
+    return collect(scripted_envs(), policy, STEPS, new_generator())[0]
 
 
 def test_every_number_of_a_rollout_is_the_scripts(rollout):
@@ -130,9 +133,9 @@ def test_the_successor_at_truncation_is_the_last_state_and_not_the_next_episodes
         assert rollout.next_observations[t, n] == rollout.observations[t, n] + 1
 
 
-def test_batch_holds_each_valid_step_once_with_its_advantage(rollout):
+def test_batch_holds_each_valid_step_once_with_its_advantage(rollout, policy):
     config = PPOConfig(gamma=0.9, lam=0.7)
-    batch = make_batch(rollout, Fives(), gae, config)
+    batch = make_batch(rollout, policy, Fives(), gae, config)
     wanted = expected_advantages(0.9, 0.7)
     flat = [wanted[n][t] for t in range(STEPS) for n in range(2) if wanted[n][t] is not None]
     assert len(batch) == len(flat) < 2 * STEPS
@@ -160,10 +163,10 @@ def as_if_episodes_ran_on(rewards, values, next_values, terminated, truncated, *
         as_if_episodes_ran_on,
     ],
 )
-def test_the_scripts_tell_the_usual_wrong_ways_apart(rollout, wrong):
+def test_the_scripts_tell_the_usual_wrong_ways_apart(rollout, policy, wrong):
     config = PPOConfig(gamma=0.9, lam=0.7)
-    right = make_batch(rollout, Fives(), gae, config).advantages
-    assert (make_batch(rollout, Fives(), wrong, config).advantages - right).abs().max() > 1
+    right = make_batch(rollout, policy, Fives(), gae, config).advantages
+    assert (make_batch(rollout, policy, Fives(), wrong, config).advantages - right).abs().max() > 1
 
 
 def test_actions_on_reset_steps_reach_no_environment_and_are_marked():
@@ -176,22 +179,13 @@ def test_actions_on_reset_steps_reach_no_environment_and_are_marked():
         assert len(received) < STEPS
 
 
-def test_log_probs_are_the_acting_policys():
-    envs = scripted_envs()
-    policy = policy_for(envs, generator=new_generator())
-    rollout, _ = collect(envs, policy, STEPS, new_generator())
-    wanted = policy.log_prob(rollout.observations, rollout.actions)
-    torch.testing.assert_close(rollout.log_probs, wanted.detach())
-    assert not rollout.log_probs.requires_grad
-
-
 def test_two_halves_are_one_whole():
     policy = policy_for(scripted_envs(), generator=new_generator())
     whole, _ = collect(scripted_envs(), policy, STEPS, new_generator(3))
     envs, generator = scripted_envs(), new_generator(3)
     first, cursor = collect(envs, policy, 5, generator)
     second, _ = collect(envs, policy, STEPS - 5, generator, cursor)
-    for name in ("observations", "actions", "rewards", "log_probs", "valid", "next_observations"):
+    for name in ("observations", "actions", "rewards", "valid", "next_observations"):
         halves = torch.cat([getattr(first, name), getattr(second, name)])
         assert torch.equal(halves, getattr(whole, name))
     assert first.episode_returns + second.episode_returns == whole.episode_returns
@@ -254,8 +248,10 @@ def test_environment_gets_clipped_actions_and_the_rollout_keeps_the_drawn_ones()
         received = torch.from_numpy(np.stack(env.received))
         torch.testing.assert_close(received, drawn.clamp(-0.1, 0.1), rtol=0, atol=0)
     density = -0.5 * (rollout.actions - policy(rollout.observations).mean) ** 2
-    density = (density - 0.5 * np.log(2 * np.pi)).sum(-1)
-    torch.testing.assert_close(rollout.log_probs, density.detach(), rtol=1e-4, atol=1e-5)
+    density = (density - 0.5 * np.log(2 * np.pi)).sum(-1)[rollout.valid].detach()
+    batch = make_batch(rollout, policy, Fives(), gae, PPOConfig(envs=2))
+    torch.testing.assert_close(batch.log_probs, density, rtol=1e-4, atol=1e-5)
+    assert not batch.log_probs.requires_grad
 
 
 @pytest.mark.parametrize("env_id", ["CartPole-v1", "Pendulum-v1", "FrozenLake-v1"])
@@ -267,7 +263,7 @@ def test_same_generator_same_rollout_bit_for_bit(env_id):
         return collect(envs, policy, 40, generator)[0]
 
     first, second = once(), once()
-    for name in ("observations", "actions", "rewards", "log_probs", "next_observations", "valid"):
+    for name in ("observations", "actions", "rewards", "next_observations", "valid"):
         assert torch.equal(getattr(first, name), getattr(second, name)), name
     assert not torch.equal(first.actions[0], first.actions[1])
 
