@@ -589,7 +589,8 @@ Slider(zoom, [0.003, 0.009, 0.02, 0.05, 0.1, 0.3, 0.6, 1.0], 0.009, "alpha")
 # > **Erratum E10 (slide 48).**
 # >
 # > - **The lecture says:** a penalty of 1.98 requires a substantial improvement of the surrogate to guarantee progress.
-# > - **Right is:** no improvement can be that large. The gain in $L$ is at most $\alpha\varepsilon\sum_s\rho(s) = \alpha\varepsilon/(1-\gamma)$, which at $\alpha = 0.01$ is **1.0 < 1.98**. Nothing at all can be guaranteed above $\alpha = \frac{1-\gamma}{2\gamma} =$ **0.00505**.
+# > - **Right is:** no improvement can be that large. The gain in $L$ is at most $\alpha\varepsilon\sum_s\rho(s) = \alpha\varepsilon/(1-\gamma)$, so nothing at all can be guaranteed above $\alpha = \frac{1-\gamma}{2\gamma}$.
+# > - **The number:** at $\alpha = 0.01$ the largest possible gain is **1.0**, less than 1.98. The last $\alpha$ with any guarantee is **0.00505**.
 
 # %% tags=["C45", "E10"]
 def largest_gain(alpha, gamma, epsilon=1.0):

@@ -681,7 +681,7 @@ print("eigenvalues:", *(f"{value:.4f}" for value in eigenvalues.abs()))
 #
 # $$\theta_{\text{new}} = \theta_{\text{old}} + \sqrt{\frac{2\delta}{g^\top F^{-1}g}}\;F^{-1}g.$$
 #
-# It uses up the allowance *in the model*. The true KL agrees to second order, so KL$/\delta\to1$ as $\delta\to0$. (For the singular $F$ we take the pseudo-inverse, the limit of no damping.)
+# It uses up the allowance *in the model*. The true KL agrees to second order, so $\bar D_{\text{KL}}/\delta\to1$ as $\delta\to0$. (For the singular $F$ we take the pseudo-inverse, the limit of no damping.)
 
 # %% tags=["C59"]
 natural = torch.linalg.pinv(F, hermitian=True) @ g  # (P,)
@@ -859,7 +859,7 @@ Slider(moment, [*range(11), 13, 16, 20, 25, 30], 0, "update", still=strip)
 # 1. (C46) Show $\frac12\sum|p-q| = 1-\sum\min(p,q)$. Hint: $|x-y| = x + y - 2\min(x,y)$.
 # 2. (C48) Two dice, one fair, one that never shows a six (the rest equally likely). How often can they agree at best?
 # 3. (C49) For which pair of distributions is the total variation 1? What is the KL then?
-# 4. (C51) Where does the chain of inequalities break if $\pi_{i+1}$ only *raises* $M_i$ without maximising it?
+# 4. (C51) Does the chain of inequalities still hold if $\pi_{i+1}$ only *raises* $M_i$ without maximising it?
 # 5. (C58) Work out $F$ for one state and two actions as a function of $\theta_1-\theta_2$. For which policy is it largest?
 # 6. (C59) Stretch the parameters, $\theta = 10\,\phi$. How do the gradient step and the natural gradient step change, as policies?
 # 7. (C61) Why is the surrogate compared with its value at $\theta_{\text{old}}$ and not with zero? When is that the same?
