@@ -89,14 +89,16 @@ def pdf_bytes(stem: str, notebook: NotebookNode) -> bytes:
 
 def _pages(stem: str, main: Path) -> bytes:
     """The pages of a document; closer set where that saves a last page with a few lines on it."""
-    pages, count, filled = _fitted(stem, main, closer=False)
+    pages, count, filled = _fitted(stem, main, closer=0)
     if count > 1 and filled < FEW:
-        closer, shorter, _ = _fitted(stem, main, closer=True)
-        return closer if shorter < count else pages
+        for closer in (1, 2):
+            fewer, shorter, _ = _fitted(stem, main, closer)
+            if shorter < count:
+                return fewer
     return pages
 
 
-def _fitted(stem: str, main: Path, closer: bool) -> tuple[bytes, int, float]:
+def _fitted(stem: str, main: Path, closer: int) -> tuple[bytes, int, float]:
     """Pages, how many, how far the last is filled; no foot is left empty by the next picture.
 
     A picture that would be pushed to the next page is made a little smaller if it then fits, or
@@ -157,7 +159,8 @@ def _code(place: Cell, cell: NotebookNode, pictures: dict[str, bytes]) -> str:
     """A code cell and its outputs as one call of each of the template's functions."""
     outputs = cell.get("outputs", [])
     prints = bool(outputs) and "image/png" not in outputs[0].get("data", {})
-    calls = [f"#code({_string(cell.source)}, sticky: {'true' if prints else 'false'})"]
+    source = re.sub(r"\n{3,}", "\n\n", cell.source)
+    calls = [f"#code({_string(source)}, sticky: {'true' if prints else 'false'})"]
     for output in outputs:
         data = output.get("data", {})
         if output.output_type == "stream":
