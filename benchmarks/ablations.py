@@ -1,14 +1,15 @@
 """What each detail of an algorithm is worth: trained with all of them, and without one at a time.
 
-    python benchmarks/ablations.py [--seeds 10] [--json FILE] [--figure FILE] [--settings FILE]
+    python benchmarks/ablations.py [--seeds 10] [--docs FOLDER] [--settings FILE]
 
-Without --settings: PPO on CartPole-v1 for 50,000 steps, with numbers under which every detail is
-there to be left out. Two things are measured for each seed: the mean of the learning
-curve (how fast it learns) and of 100 fresh episodes by the policy at the end, actions drawn as
-in training (where it arrives). What counts is the difference, seed by seed, between without and
-with: its mean and the 95 % interval of that mean (Student's t). A detail matters if one of the two
-intervals does not hold 0. One interval in twenty misses 0 by chance alone, so look at the size too,
-and run more seeds where it is close. The figure shows a panel a detail, with bands.
+Without --settings: PPO on CartPole-v1 for 50,000 steps and on Pendulum-v1 for 80,000, with numbers
+under which the details are there to be left out. Two things are measured for each seed: the mean of
+the learning curve (how fast it learns) and of 100 fresh episodes by the policy at the end, actions
+drawn as in training (where it arrives). What counts is the difference, seed by seed, between
+without and with: its mean and the 95 % interval of that mean (Student's t). A detail matters if one
+of the two intervals does not hold 0. One interval in twenty misses 0 by chance alone, so look at
+the size too, and run more seeds where it is close. --docs writes all of it down, with a figure for
+each environment: a panel a detail, with bands.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ from course_lib.settings import Settings, read_settings
 from course_lib.training import PPOConfig
 
 # Written out, so that a table stays what it says when the course's own numbers are tuned anew.
-EVERYTHING = Settings(
+CARTPOLE = Settings(
     "ppo",
     "CartPole-v1",
     PPOConfig(
@@ -67,9 +68,32 @@ EVERYTHING = Settings(
         total_steps=50_000,
     ),
 )
+PENDULUM = Settings(
+    "ppo",
+    "Pendulum-v1",
+    PPOConfig(
+        envs=16,
+        rollout_steps=128,
+        gamma=0.9,
+        lam=0.95,
+        epsilon=0.2,
+        learning_rate=3e-3,
+        epochs=8,
+        minibatches=8,
+        value_weight=0.5,
+        entropy_weight=0.0,
+        max_grad_norm=0.5,
+        scale_rewards=True,
+        decay_to=0.1,
+        total_steps=80_000,
+    ),
+)
+COMMAND = "python benchmarks/ablations.py --docs docs"
 UNCHANGED = "with everything"
 EPISODES, POINTS = 100, 25
 MEASURES = {"training": "training", "final": "at end"}
+
+Study = tuple[Settings, dict[str, list[Any]]]  # runs by the detail that they left out
 
 
 def one_run(settings: Settings, detail: str, seed: int) -> dict[str, Any]:
@@ -138,17 +162,29 @@ def summary(runs: dict[str, list[Any]]) -> dict[str, Any]:
     return rows
 
 
-def screen(settings: Settings, rows: dict[str, Any], seeds: int) -> Table:
+def cells(name: str, row: dict[str, Any]) -> list[str]:
+    """A row of the table as text."""
+    texts = [name]
+    for measure in MEASURES:
+        numbers = row[measure]
+        change = f"{numbers['difference']:+.0f} +- {numbers['half_width']:.0f}"
+        texts += [f"{numbers['mean']:.0f}", "" if name == UNCHANGED else change]
+    return [*texts, "" if name == UNCHANGED else "yes" if row["matters"] else "unseen"]
+
+
+def title(settings: Settings, runs: dict[str, list[Any]]) -> str:
+    """What was trained, for how long and how often."""
+    steps, seeds = settings.config.total_steps, len(runs[UNCHANGED])
+    return f"{settings.algorithm.upper()} on {settings.env}, {steps:,} steps, {seeds} seeds"
+
+
+def screen(settings: Settings, runs: dict[str, list[Any]]) -> Table:
     """The table for a terminal."""
-    title = f"{settings.algorithm} on {settings.env}, {settings.config.total_steps:,} steps, "
-    caption = (
-        "mean of the learning curve, and of fresh episodes at the end; difference to the first "
-        "row, seed by seed, and its 95 % interval"
-    )
     table = Table(
-        title=title + f"{seeds} seeds",
+        title=title(settings, runs),
         title_justify="left",
-        caption=caption,
+        caption="mean of the learning curve, and of fresh episodes at the end; difference to the "
+        "first row, seed by seed, and its 95 % interval",
         caption_justify="left",
         box=SIMPLE,
         padding=(0, 1, 0, 0),
@@ -158,16 +194,48 @@ def screen(settings: Settings, rows: dict[str, Any], seeds: int) -> Table:
         table.add_column(label, justify="right", no_wrap=True)
         table.add_column("difference", justify="right", no_wrap=True)
     table.add_column("matters", no_wrap=True)
-    for name, row in rows.items():
-        cells = []
-        for measure in MEASURES:
-            numbers = row[measure]
-            cells.append(f"{numbers['mean']:.0f}")
-            change = f"{numbers['difference']:+.0f} +- {numbers['half_width']:.0f}"
-            cells.append("" if name == UNCHANGED else change)
-        verdict = "" if name == UNCHANGED else ("yes" if row["matters"] else "unseen")
-        table.add_row(name, *cells, verdict)
+    for name, row in summary(runs).items():
+        table.add_row(*cells(name, row))
     return table
+
+
+def page(studies: list[Study]) -> str:
+    """The tables in Markdown, with what each row left out and how to run it."""
+    lines = [
+        "# What each detail is worth",
+        "",
+        f"Made by `{COMMAND}`. *training*: mean return over the learning curve; *at end*: of "
+        f"{EPISODES} fresh episodes, actions drawn. *difference*: without the detail minus with "
+        "everything, seed by seed, and the 95 % interval of its mean (Student's t). A detail "
+        "matters if one of the two intervals does not hold 0; *unseen* is not *useless*: these "
+        "seeds on this task cannot tell. One interval in twenty misses 0 by chance.",
+    ]
+    for settings, runs in studies:
+        head = ["without", *(each for name in MEASURES.values() for each in (name, "difference"))]
+        lines += ["", f"## {title(settings, runs)}", "", " | ".join(["", *head, "matters", ""])]
+        lines += [" | ".join(["", "---", *["---:"] * (2 * len(MEASURES)), "---", ""])]
+        rows = summary(runs).items()
+        lines += [" | ".join(["", *cells(name, row), ""]) for name, row in rows]
+        lines += ["", f"![Learning curves on {settings.env}]({picture(settings)})"]
+    lines += ["", "## What was left out", ""]
+    found = {(settings.algorithm, name) for settings, runs in studies for name in runs}
+    for algorithm, details in ABLATIONS.items():
+        lines += [
+            f"- `course train {algorithm} --without {name}`: {detail.says}."
+            for name, detail in details.items()
+            if (algorithm, name) in found
+        ]
+    lines += [
+        "",
+        "The command takes the course's own settings; those of the tables are in "
+        "[ablations.json](ablations.json).",
+    ]
+    return "\n".join(line.strip() for line in lines) + "\n"
+
+
+def picture(settings: Settings) -> str:
+    """Name of the figure's file."""
+    return f"ablations-{settings.env}.png"
 
 
 def draw(settings: Settings, runs: dict[str, list[Any]], target: Path) -> None:
@@ -193,33 +261,37 @@ def draw(settings: Settings, runs: dict[str, list[Any]], target: Path) -> None:
 
 
 def main() -> None:
-    """Measure, print the table, write JSON and figure."""
+    """Measure, print the tables, write pages, figures and JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--first-seed", type=int, default=500)
     parser.add_argument("--settings", type=Path, help="other settings with everything")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--figure", type=Path)
+    parser.add_argument("--docs", type=Path, help="folder for ablations.md, .json and figures")
     options = parser.parse_args()
     if options.seeds < 2:
         parser.error("--seeds must be at least 2: one seed has no interval")
-    settings = read_settings(options.settings) if options.settings else EVERYTHING
-    settings = replace(settings, config=replace(settings.config, stop_return=None))
+    chosen = [read_settings(options.settings)] if options.settings else [CARTPOLE, PENDULUM]
     machine = facts()
     seeds = range(options.first_seed, options.first_seed + options.seeds)
-    runs = measure(settings, seeds, options.workers)
-    rows = summary(runs)
-    Console().print(screen(settings, rows, options.seeds))
-    if options.json:
-        report = {"settings": asdict(settings), "machine": machine, "rows": rows, "runs": runs}
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(report, indent=1) + "\n")
-        print(f"wrote {options.json}")
-    if options.figure:
-        options.figure.parent.mkdir(parents=True, exist_ok=True)
-        draw(settings, runs, options.figure)
-        print(f"wrote {options.figure}")
+    studies: list[Study] = []
+    for each in chosen:
+        settings = replace(each, config=replace(each.config, stop_return=None))
+        runs = measure(settings, seeds, options.workers)
+        Console().print(screen(settings, runs))
+        studies.append((settings, runs))
+    if options.docs:
+        options.docs.mkdir(parents=True, exist_ok=True)
+        for settings, runs in studies:
+            draw(settings, runs, options.docs / picture(settings))
+        report = {
+            settings.env: {"settings": asdict(settings), "rows": summary(runs), "runs": runs}
+            for settings, runs in studies
+        }
+        text = json.dumps({"machine": machine, **report}, indent=1)
+        (options.docs / "ablations.json").write_text(text + "\n")
+        (options.docs / "ablations.md").write_text(page(studies))
+        print(f"wrote {options.docs / 'ablations.md'}, its figures and ablations.json")
 
 
 if __name__ == "__main__":
