@@ -19,7 +19,7 @@
 # | **Assumes** | probability, gradients, some Python and torch; nothing about reinforcement learning |
 # | **Prepares** | [lecture 2](02_policy_gradient.ipynb), which starts where this one ends; [homework 1](../homework/hw1.ipynb): `reinforce` |
 #
-# **How to read.** The course follows two sources: *the slides* (Peter Henderson, *Policy Gradients*) and *the note* (Qi Zhang, *Policy Optimization*). A heading carries the number of the claim it establishes, such as C06, and the code below checks it. A line marked `control:` puts something wrong in its place, to show that the check would notice. The argument is in the text; code may be skipped.
+# **How to read.** The course follows two sources: *the slides* (Peter Henderson, *Policy Gradients*) and *the note* (Qi Zhang, *Policy Optimization*). A heading carries the number of the claim it establishes, such as C06, and the code below it checks that claim. A line marked `control:` tries the check on something wrong, to show that it would notice. The argument is in the text; code may be skipped.
 
 # %%
 import matplotlib.pyplot as plt
@@ -79,7 +79,7 @@ assert TRPO not in reached_from(PI, without_cpi)  # control: CPI is the bridge
 
 # %%
 figure, ax = blank_panel(9.5, 3.6)
-lanes = ["act without dice", "follow the gradient", "improve, with proof"]
+lanes = ["deterministic policies", "follow the gradient", "improve, with proof"]
 figures.plot_roadmap(ax, methods, leads_to, lanes);
 
 # %% [markdown]

@@ -196,7 +196,7 @@ def cartpoles(seconds):
     return figure
 
 
-Slider(cartpoles, [0.1 * k for k in range(31)], 0.0, "seconds", still=cartpoles(0.4))
+Slider(cartpoles, [0.1 * k for k in range(31)], 0.0, "seconds", still=cartpoles(3.0))
 
 # %% [markdown]
 # **What to notice.** Before training the pole is down at once (it turns red). Halfway the agent balances and drifts: it has learned the angle, not yet the place. Afterwards it keeps both.
