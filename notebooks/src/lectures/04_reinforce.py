@@ -596,12 +596,11 @@ print("share that ends on the bad action:", stuck)
 
 # %%
 figure, axes = plt.subplots(
-    1, 4, figsize=(10, 3.4), sharey=True, facecolor="white", layout="constrained"
+    2, 2, figsize=(7.5, 5.0), sharex=True, sharey=True, facecolor="white", layout="constrained"
 )
-for ax, rate in zip(axes, (0.001, 0.01, 0.03, 0.1)):
+for ax, rate in zip(axes.flat, (0.001, 0.01, 0.03, 0.1)):
     figures.plot_runs(ax, runs(rate), f"learning rate {rate}", "return of 16 episodes")
-for ax in axes[1:]:
-    ax.set_ylabel("")
+    ax.label_outer()
 
 # %% [markdown]
 # **What to notice.** Thin lines are seeds, the thick one is their median. At 0.001 all climb, slowly, and keep what they have. At 0.01 every seed holds the pole for 480 steps or more at some time, and none can keep it up. At 0.1 a handful of updates decides all. **The larger the step, the lower the end.**
