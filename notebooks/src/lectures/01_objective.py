@@ -130,7 +130,7 @@ uniform = torch.full((3, 2), 0.5)
 values = chain.values(uniform)  # (S,)
 action_values = chain.action_values(uniform)  # (S, A)
 advantages = chain.advantages(uniform)  # (S, A)
-print(action_values, values)
+print("Q", action_values, "\nV", values)
 
 # %% [markdown]
 # `values` solves the Bellman equation as a system of linear equations. For a second opinion we start from $V = 0$ and apply it again and again, until nothing changes.

@@ -475,7 +475,7 @@ assert stopped and long_ride.rewards[H - 1] != 0  # control: index H - 1 is ther
 # %% [markdown]
 # > **E8 again: what the missing $\gamma^t$ does (note, equation (6)).**
 # >
-# > - **Both sources have:** $\gamma^t$ in front of the score. **Much code does:** leave it out.
+# > - **Both sources have** $\gamma^t$ in front of the score. Much code leaves it out.
 # > - **In lecture 2** each place had its own step, and without $\gamma^t$ its row came out $\gamma^{-t}$ times too long. The ferry now has two steps. Its row is $\sum_t P(s_t)\,/\,\sum_t\gamma^t P(s_t) =$ **1.43** times too long, between $1/\gamma = 1.25$ and $1/\gamma^2 = 1.5625$. In a table that is a positive factor for each row, and the step still leads uphill.
 # > - **The number that hurts:** in a network, states *share* parameters, and the factors pull against each other. In the world below the true slope of $J$ in a probability $p$ is $+0.5$, and the code without $\gamma^t$ follows $-1$: **downhill, to the worst policy.**
 
