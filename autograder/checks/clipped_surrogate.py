@@ -221,6 +221,25 @@ def normalises(
     return torch.minimum(ratio * advantages, clipped * advantages).mean()
 
 
+def normalises_over_n_less_one(
+    log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, epsilon: float
+) -> Tensor:
+    off = advantages - advantages.mean()
+    spread = (off.square().sum() / (off.numel() - 1)).sqrt()  # torch's std, less its warning
+    weights = off / (spread + 1e-8)
+    ratio = _ratio(log_probs, old_log_probs)
+    clipped = ratio.clamp(1 - epsilon, 1 + epsilon)
+    return torch.minimum(ratio * weights, clipped * weights).mean()
+
+
+def quotient_of_logs(
+    log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, epsilon: float
+) -> Tensor:
+    ratio = log_probs / old_log_probs
+    clipped = ratio.clamp(1 - epsilon, 1 + epsilon)
+    return torch.minimum(ratio * advantages, clipped * advantages).mean()
+
+
 # Right by other means.
 
 
@@ -385,6 +404,21 @@ CHECK = Check(
             "The advantages were shifted and scaled to mean 0 and spread 1. That is the caller's "
             "choice; here they are used as they come.",
             "07_ppo#C63",
+        ),
+        Misconception(
+            "normalises the advantages by n - 1",
+            normalises_over_n_less_one,
+            "The advantages were shifted and scaled to mean 0 and spread 1 (torch's std divides by "
+            "n - 1, so a single one even gives nan). That is the caller's choice; here they "
+            "are used as they come.",
+            "07_ppo#C63",
+        ),
+        Misconception(
+            "quotient of the log-probabilities",
+            quotient_of_logs,
+            "You divide one log-probability by the other. The quotient of two logarithms is not "
+            "the logarithm of the quotient, and the ratio is of the probabilities.",
+            "06_trpo#C56",
         ),
     ),
     accepted=(by_sign, one_by_one, as_a_negated_loss),

@@ -182,6 +182,23 @@ def ignores_tolerance(
     return _run(multiply, b, iterations, 1e-20)[0]
 
 
+def looks_only_after_a_step(
+    multiply: Product, b: Tensor, iterations: int, tolerance: float = 1e-10
+) -> Tensor:
+    x, residual, direction = torch.zeros_like(b), b.clone(), b.clone()
+    squared = residual @ residual
+    for _ in range(iterations):
+        product = multiply(direction)
+        step_size = squared / (direction @ product)
+        x = x + step_size * direction
+        residual = residual - step_size * product
+        old, squared = squared, residual @ residual
+        if squared <= tolerance:
+            break
+        direction = residual + squared / old * direction
+    return x
+
+
 # Right by other means.
 
 
@@ -339,6 +356,14 @@ CHECK = Check(
             never_multiplies,
             "What comes back is b, as if the matrix were the identity. Is x ever updated and "
             "returned?",
+            "06_trpo#C60",
+        ),
+        Misconception(
+            "looks at the residual only after a step",
+            looks_only_after_a_step,
+            "The first step is made without looking: where b is zero or small enough already, it "
+            "is 0/0 or one too many. The squared length is looked at before each step, the first "
+            "one too.",
             "06_trpo#C60",
         ),
     ),

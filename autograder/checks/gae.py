@@ -356,6 +356,63 @@ def changes_its_input(
     return _accumulate(deltas, gamma * lam * _keeps(terminated | truncated))
 
 
+def normalises_over_n_less_one(
+    rewards: Tensor,
+    values: Tensor,
+    next_values: Tensor,
+    terminated: Tensor,
+    truncated: Tensor,
+    gamma: float,
+    lam: float,
+) -> Tensor:
+    deltas = _deltas(rewards, values, next_values, terminated, gamma)
+    advantages = _accumulate(deltas, gamma * lam * _keeps(terminated | truncated))
+    off = advantages - advantages.mean()
+    spread = (off.square().sum() / (off.numel() - 1)).sqrt()  # torch's std, less its warning
+    return off / (spread + 1e-8)
+
+
+def termination_and_truncation_swapped(
+    rewards: Tensor,
+    values: Tensor,
+    next_values: Tensor,
+    terminated: Tensor,
+    truncated: Tensor,
+    gamma: float,
+    lam: float,
+) -> Tensor:
+    deltas = _deltas(rewards, values, next_values, truncated, gamma)
+    return _accumulate(deltas, gamma * lam * _keeps(terminated | truncated))
+
+
+def next_row_and_nothing_after_the_last(
+    rewards: Tensor,
+    values: Tensor,
+    next_values: Tensor,
+    terminated: Tensor,
+    truncated: Tensor,
+    gamma: float,
+    lam: float,
+) -> Tensor:
+    shifted = torch.cat([values[1:], torch.zeros_like(values[:1])])
+    deltas = _deltas(rewards, values, shifted, terminated, gamma)
+    return _accumulate(deltas, gamma * lam * _keeps(terminated | truncated))
+
+
+def sum_stops_one_step_late(
+    rewards: Tensor,
+    values: Tensor,
+    next_values: Tensor,
+    terminated: Tensor,
+    truncated: Tensor,
+    gamma: float,
+    lam: float,
+) -> Tensor:
+    deltas = _deltas(rewards, values, next_values, terminated, gamma)
+    ended = torch.cat([(terminated | truncated)[1:], torch.zeros_like(terminated[:1])])
+    return _accumulate(deltas, gamma * lam * _keeps(ended))
+
+
 # Right by other means.
 
 
@@ -561,6 +618,36 @@ CHECK = Check(
             normalises,
             "The advantages were shifted and scaled to mean 0 and spread 1. That is the caller's "
             "choice; here the plain estimates are asked for.",
+            "08_advantages#C72",
+        ),
+        Misconception(
+            "normalises the advantages by n - 1",
+            normalises_over_n_less_one,
+            "The advantages were shifted and scaled to mean 0 and spread 1 (torch's std divides by "
+            "n - 1, so a single one even gives nan). That is the caller's choice; here the plain "
+            "estimates are asked for.",
+            "08_advantages#C72",
+        ),
+        Misconception(
+            "terminated and truncated swapped",
+            termination_and_truncation_swapped,
+            "Where the world ended the next value is counted, and where only the recording stopped "
+            "it is not: the two are swapped. After which of them is the next state worth nothing?",
+            "08_advantages#C72",
+        ),
+        Misconception(
+            "next row instead of next_values, and nothing after the last",
+            next_row_and_nothing_after_the_last,
+            "V(s_{t+1}) is read from the row below, with 0 under the last one. Where an episode "
+            "ends that row is the start of another one, and after the last row the world goes on; "
+            "next_values holds the true successor.",
+            "08_advantages#C72",
+        ),
+        Misconception(
+            "sum cut one step late",
+            sum_stops_one_step_late,
+            "The TD errors are right, but the sum is cut at the end that the row below has. "
+            "ended[t] says that step t itself was the last: A_{t+1} is then of another episode.",
             "08_advantages#C72",
         ),
     ),

@@ -401,6 +401,21 @@ def returns_the_step(
     return new - theta
 
 
+def steps_the_wrong_way(
+    surrogate: Measure,
+    kl: Measure,
+    theta: Tensor,
+    step: Tensor,
+    delta: float,
+    shrink: float = 0.5,
+    tries: int = 10,
+) -> Tensor:
+    def is_good(new: Tensor) -> Any:
+        return kl(new) <= delta and surrogate(new) > surrogate(theta)
+
+    return _first(_candidates(theta, -step, shrink, tries), is_good, theta)
+
+
 # Right by other means.
 
 
@@ -592,6 +607,13 @@ CHECK = Check(
             "returns the step",
             returns_the_step,
             "What comes back is the accepted step. Asked for are the new parameters.",
+            "06_trpo#C61",
+        ),
+        Misconception(
+            "steps the wrong way",
+            steps_the_wrong_way,
+            "The step is subtracted from theta. It already points to where the surrogate rises: "
+            "this is a search for a large value, no descent on a loss.",
             "06_trpo#C61",
         ),
     ),

@@ -400,6 +400,62 @@ def no_learning_rate(
     return reference.ppo_update(theta, states, actions, advantages, minibatches, objective, 1.0)
 
 
+def normalises_over_n_less_one(
+    theta: Tensor,
+    states: Tensor,
+    actions: Tensor,
+    advantages: Tensor,
+    minibatches: Tensor,
+    objective: Objective,
+    learning_rate: float,
+) -> Tensor:
+    off = advantages - advantages.mean()
+    spread = (off.square().sum() / (off.numel() - 1)).sqrt()  # torch's std, less its warning
+    return reference.ppo_update(
+        theta, states, actions, off / (spread + 1e-8), minibatches, objective, learning_rate
+    )
+
+
+def normalises_each_minibatch(
+    theta: Tensor,
+    states: Tensor,
+    actions: Tensor,
+    advantages: Tensor,
+    minibatches: Tensor,
+    objective: Objective,
+    learning_rate: float,
+) -> Tensor:
+    def normalised(some: Tensor) -> Tensor:
+        off = some - some.mean()
+        spread = (off.square().sum() / (len(off) - 1)).sqrt()  # torch's std, less its warning
+        return off / (spread + 1e-8)
+
+    return _with_rows(
+        theta,
+        states,
+        actions,
+        advantages,
+        minibatches,
+        objective,
+        learning_rate,
+        lambda new, old, weights, rows: (new[rows], old[rows], normalised(weights[rows])),
+    )
+
+
+def every_minibatch_from_the_start(
+    theta: Tensor,
+    states: Tensor,
+    actions: Tensor,
+    advantages: Tensor,
+    minibatches: Tensor,
+    objective: Objective,
+    learning_rate: float,
+) -> Tensor:
+    return reference.ppo_update(
+        theta, states, actions, advantages, minibatches[-1:], objective, learning_rate
+    )
+
+
 # Right by other means.
 
 
@@ -582,6 +638,28 @@ CHECK = Check(
             no_learning_rate,
             "The gradient is added at full length. The learning rate scales each step.",
             "07_ppo#C87",
+        ),
+        Misconception(
+            "normalises the advantages by n - 1",
+            normalises_over_n_less_one,
+            "The advantages were shifted and scaled to mean 0 and spread 1 (torch's std divides by "
+            "n - 1, so a single one even gives nan). That is the caller's choice; here they "
+            "are used as they come.",
+            "07_ppo#C68",
+        ),
+        Misconception(
+            "normalises the advantages of each minibatch",
+            normalises_each_minibatch,
+            "The advantages of each minibatch were shifted and scaled to mean 0 and spread 1. Many "
+            "programs do that, and it is a choice of its own; here they are used as they come.",
+            "07_ppo#C68",
+        ),
+        Misconception(
+            "last minibatch only",
+            every_minibatch_from_the_start,
+            "Only the last minibatch has an effect: does each step start from the theta that came "
+            "in? It should start from where the last one arrived.",
+            "07_ppo#C65",
         ),
     ),
     accepted=(with_an_optimiser, in_place_on_a_copy, in_single_precision),

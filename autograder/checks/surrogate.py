@@ -136,6 +136,19 @@ def already_clipped(log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor
     return torch.minimum(ratio * advantages, ratio.clamp(0.8, 1.2) * advantages).mean()
 
 
+def normalises_over_n_less_one(
+    log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor
+) -> Tensor:
+    off = advantages.detach() - advantages.detach().mean()
+    spread = (off.square().sum() / (off.numel() - 1)).sqrt()  # torch's std, less its warning
+    ratio = torch.exp(log_probs - old_log_probs.detach())
+    return (ratio * off / (spread + 1e-8)).mean()
+
+
+def old_policy_learns(log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor) -> Tensor:
+    return (torch.exp(log_probs.detach() - old_log_probs) * advantages).mean()
+
+
 # Right by other means.
 
 
@@ -279,6 +292,22 @@ CHECK = Check(
             already_clipped,
             "This is PPO's clipped objective, a later question. TRPO's surrogate leaves the ratio "
             "as it is and keeps the step small by the KL constraint.",
+            "06_trpo#C56",
+        ),
+        Misconception(
+            "normalises the advantages by n - 1",
+            normalises_over_n_less_one,
+            "The advantages were shifted and scaled to mean 0 and spread 1 (torch's std divides by "
+            "n - 1, so a single one even gives nan). That is the caller's choice; here they "
+            "are used as they come.",
+            "06_trpo#C56",
+        ),
+        Misconception(
+            "new policy held constant instead of the old",
+            old_policy_learns,
+            "The value is right, but the graph was cut at the wrong place: gradients flow into the "
+            "old policy and the advantages, and none reaches log_probs. Which of the two policies "
+            "is to move?",
             "06_trpo#C56",
         ),
     ),
