@@ -110,27 +110,35 @@ def homework_notebook(path: Path, checks: Sequence[Check]) -> NotebookNode:
     line `{questions}` becomes the table of questions and points. Every check must be asked, after
     its answer. Raises HandoutError if the source says otherwise.
     """
-    cells = read_cells(path, {"id", "tags", "answer", "check", "written", "points"})
-    by_name = {check.name: check for check in checks}
-    expanded: list[tuple[Cell, str, dict[str, Any]]] = []
-    answered: dict[str, Cell] = {}
-    asked: set[str] = set()
-    grade_ids: dict[str, int] = {}
-    known: set[str] = set(dir(builtins))
-    questions: list[tuple[str, float]] = []
+    homework = _Homework(checks)
+    for cell in read_cells(path, {"id", "tags", "answer", "check", "written", "points"}):
+        homework.add(cell)
+    homework.require_all(path)
+    table = _question_table(homework.questions)
+    return _notebook(
+        (cell, text.replace("{questions}", table) if cell.kind == "markdown" else text, metadata)
+        for cell, text, metadata in homework.expanded
+    )
 
-    def add(cell: Cell, source: str, **nbgrader: Any) -> None:
-        grade_id = nbgrader["grade_id"]
-        if grade_id in grade_ids:
-            raise cell.error(
-                f"the grade id {grade_id} is taken by cell {grade_ids[grade_id]}: rename one"
-            )
-        grade_ids[grade_id] = cell.number
-        flags = {"grade": False, "locked": False, "solution": False, "task": False}
-        metadata = {"nbgrader": flags | {"schema_version": 3} | nbgrader}
-        expanded.append((cell, source, _plain(cell) | metadata))
 
-    for cell in cells:
+class _Homework:
+    """A homework on its way from a percent source to nbgrader's cells.
+
+    expanded: cell of the source, text and metadata of each cell so far. known: names that the
+    cells so far define.
+    """
+
+    def __init__(self, checks: Sequence[Check]) -> None:
+        self.checks = {check.name: check for check in checks}
+        self.expanded: list[tuple[Cell, str, dict[str, Any]]] = []
+        self.questions: list[tuple[str, float]] = []
+        self.answered: dict[str, Cell] = {}
+        self.asked: set[str] = set()
+        self.grade_ids: dict[str, int] = {}
+        self.known: set[str] = set(dir(builtins))
+
+    def add(self, cell: Cell) -> None:
+        """Expand a cell of the source."""
         kinds = [key for key in ("answer", "check", "written") if key in cell.metadata]
         if len(kinds) > 1:
             raise cell.error(f"it is marked as {' and '.join(kinds)}: make it one of them")
@@ -138,47 +146,71 @@ def homework_notebook(path: Path, checks: Sequence[Check]) -> NotebookNode:
         if "points" in cell.metadata and kind != "written":
             raise cell.error("points belong to written cells; those of a check stand in its Check")
         if kind == "answer":
-            check = _find(cell, by_name)
-            source = solution_source(check.reference)
-            _require_names(cell, source, known)
-            known |= _assigned(_python(cell, source))
-            answered[check.name] = cell
-            add(cell, source, grade_id=f"answer_{check.name}", solution=True)
+            self._add_answer(cell)
         elif kind == "check":
-            check = _find(cell, by_name)
-            if check.name not in answered:
-                raise cell.error(f'there is no cell answer="{check.name}" above it: add one')
-            if "check" not in known:
-                raise cell.error(f"`{ANSWER_IMPORT}` is missing: put it into the first code cell")
-            asked.add(check.name)
-            questions.append((f"`{check.name}`", check.points))
-            locked = {"grade": True, "locked": True, "points": check.points}
-            add(cell, f"check({check.name})", grade_id=check.name, **locked)
+            self._add_check(cell)
         elif kind == "written":
-            name, points = _written(cell)
-            model, scheme = _split_written(cell)
-            questions.append((f"{name.replace('_', ' ').capitalize()} (in words)", points))
-            unit = "point" if points == 1 else "points"
-            rubric = f"*Marked by hand, {points:g} {unit}.*\n\n{scheme}"
-            add(cell, rubric, grade_id=f"rubric_{name}", locked=True)
-            manual = {"grade": True, "solution": True, "points": points}
-            add(cell, model, grade_id=f"written_{name}", **manual)
+            self._add_written(cell)
         else:
-            if re.search("(BEGIN|END) (SOLUTION|HIDDEN TESTS|MARK SCHEME)", cell.source):
-                raise cell.error("solution marks belong to answer= and written= cells only")
-            if cell.kind == "code":
-                known |= _assigned(_python(cell))
-            expanded.append((cell, cell.source, _plain(cell)))
-    for name, cell in answered.items():
-        if name not in asked:
-            raise cell.error(f'there is no cell check="{name}" after it: add one')
-    if missing := [name for name in by_name if name not in asked]:
-        raise HandoutError(f"{path.name} does not ask for {', '.join(missing)}: add their cells")
-    table = _question_table(questions)
-    return _notebook(
-        (cell, text.replace("{questions}", table) if cell.kind == "markdown" else text, metadata)
-        for cell, text, metadata in expanded
-    )
+            self._add_plain(cell)
+
+    def require_all(self, path: Path) -> None:
+        """Raise HandoutError unless every check is asked and every answer is tried."""
+        for name, cell in self.answered.items():
+            if name not in self.asked:
+                raise cell.error(f'there is no cell check="{name}" after it: add one')
+        if missing := [name for name in self.checks if name not in self.asked]:
+            raise HandoutError(
+                f"{path.name} does not ask for {', '.join(missing)}: add their cells"
+            )
+
+    def _add_answer(self, cell: Cell) -> None:
+        check = _find(cell, self.checks)
+        source = solution_source(check.reference)
+        _require_names(cell, source, self.known)
+        self.known |= _assigned(_python(cell, source))
+        self.answered[check.name] = cell
+        self._put(cell, source, grade_id=f"answer_{check.name}", solution=True)
+
+    def _add_check(self, cell: Cell) -> None:
+        check = _find(cell, self.checks)
+        if check.name not in self.answered:
+            raise cell.error(f'there is no cell answer="{check.name}" above it: add one')
+        if "check" not in self.known:
+            raise cell.error(f"`{ANSWER_IMPORT}` is missing: put it into the first code cell")
+        self.asked.add(check.name)
+        self.questions.append((f"`{check.name}`", check.points))
+        locked = {"grade": True, "locked": True, "points": check.points}
+        self._put(cell, f"check({check.name})", grade_id=check.name, **locked)
+
+    def _add_written(self, cell: Cell) -> None:
+        name, points = _written(cell)
+        model, scheme = _split_written(cell)
+        self.questions.append((f"{name.replace('_', ' ').capitalize()} (in words)", points))
+        unit = "point" if points == 1 else "points"
+        rubric = f"*Marked by hand, {points:g} {unit}.*\n\n{scheme}"
+        self._put(cell, rubric, grade_id=f"rubric_{name}", locked=True)
+        manual = {"grade": True, "solution": True, "points": points}
+        self._put(cell, model, grade_id=f"written_{name}", **manual)
+
+    def _add_plain(self, cell: Cell) -> None:
+        if re.search("(BEGIN|END) (SOLUTION|HIDDEN TESTS|MARK SCHEME)", cell.source):
+            raise cell.error("solution marks belong to answer= and written= cells only")
+        if cell.kind == "code":
+            self.known |= _assigned(_python(cell))
+        self.expanded.append((cell, cell.source, _plain(cell)))
+
+    def _put(self, cell: Cell, source: str, **nbgrader: Any) -> None:
+        """Put a cell of nbgrader's into the notebook."""
+        grade_id = nbgrader["grade_id"]
+        if grade_id in self.grade_ids:
+            raise cell.error(
+                f"the grade id {grade_id} is taken by cell {self.grade_ids[grade_id]}: rename one"
+            )
+        self.grade_ids[grade_id] = cell.number
+        flags = {"grade": False, "locked": False, "solution": False, "task": False}
+        metadata = {"nbgrader": flags | {"schema_version": 3} | nbgrader}
+        self.expanded.append((cell, source, _plain(cell) | metadata))
 
 
 def _question_table(questions: Sequence[tuple[str, float]]) -> str:

@@ -72,7 +72,7 @@ def train_agent(
 
     from course_lib.reference import launch
     from course_lib.run_folder import Stopped
-    from course_lib.settings import CONFIGS, configure, read_settings
+    from course_lib.settings import configure
 
     values = parse_changes(changes or [])
     if steps is not None:
@@ -89,21 +89,7 @@ def train_agent(
                 )
             trained = launch.resume_agent(resume, values, **options)
         else:
-            base = None
-            if settings is not None:
-                read = read_settings(settings)
-                if algorithm not in (None, read.algorithm):
-                    raise ValueError(f"{settings} is for {read.algorithm}, not for {algorithm}")
-                algorithm, env, base = read.algorithm, env or read.env, read.config
-            if algorithm is None or env is None:
-                raise ValueError(
-                    "which algorithm, on which environment? As in: course train ppo --env "
-                    "CartPole-v1"
-                )
-            if algorithm not in CONFIGS:
-                raise ValueError(
-                    f"there is no algorithm {algorithm!r}: choose from {', '.join(launch.AGENTS)}"
-                )
+            algorithm, env, base = what_to_train(algorithm, env, settings)
             trained = launch.train_agent(
                 algorithm,
                 env,
@@ -120,6 +106,30 @@ def train_agent(
         complain.print(f"course: {error}", markup=False, highlight=False, soft_wrap=True)
         raise Said(1) from None
     report(trained, time.monotonic() - started, as_json)
+
+
+def what_to_train(
+    algorithm: str | None, env: str | None, settings: Path | None
+) -> tuple[str, str, Any]:
+    """Algorithm, environment and the settings file's configuration (None without a file).
+
+    Raises ValueError if one of them is missing, unknown, or in contradiction to the file.
+    """
+    from course_lib.settings import CONFIGS, read_settings
+
+    base = None
+    if settings is not None:
+        read = read_settings(settings)
+        if algorithm not in (None, read.algorithm):
+            raise ValueError(f"{settings} is for {read.algorithm}, not for {algorithm}")
+        algorithm, env, base = read.algorithm, env or read.env, read.config
+    if algorithm is None or env is None:
+        raise ValueError(
+            "which algorithm, on which environment? As in: course train ppo --env CartPole-v1"
+        )
+    if algorithm not in CONFIGS:
+        raise ValueError(f"there is no algorithm {algorithm!r}: choose from {', '.join(CONFIGS)}")
+    return algorithm, env, base
 
 
 def parse_changes(changes: list[str]) -> dict[str, Any]:
