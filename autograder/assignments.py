@@ -60,7 +60,9 @@ def release_assignment(
     Raises HandoutError if it would, or if the source has a mistake.
     """
     if checks is None:
-        checks = _checks(homework)
+        from autograder.checks import checks_of
+
+        checks = checks_of(homework)
     config = settings(root)
     database = gradebook_url(course, config)
     course_id = config.CourseDirectory.course_id
@@ -83,15 +85,6 @@ def release_assignment(
     replace(release_path, release)
     replace(state_path, _fingerprint([*made_from, source, release]).encode())
     return [source_path, release_path]
-
-
-def _checks(homework: str) -> Sequence[Check]:
-    from autograder.checks import HOMEWORKS
-
-    if homework not in HOMEWORKS:
-        raise HandoutError(f"there is no homework {homework!r}: use {', '.join(HOMEWORKS)}")
-    checks: Sequence[Check] = HOMEWORKS[homework]
-    return checks
 
 
 def _fingerprint(parts: Sequence[bytes | str]) -> str:

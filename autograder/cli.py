@@ -174,8 +174,10 @@ def report(
     homework: Annotated[str, typer.Argument(help="hw1, hw2, ...")], course: ClassOption = None
 ) -> None:
     """Write the class report and the feedback pages anew, with marks given by hand since."""
+    from autograder.checks import checks_of
     from autograder.report import write_all
 
+    checks_of(homework)  # or a slip of the pen would make a page of nothing
     folder = class_folder(course)
     print_paths(folder, homework, write_all(folder, homework))
 
@@ -291,6 +293,10 @@ def main() -> None:
     except ValueError as error:
         complain.print(f"course: {error}", markup=False, highlight=False)
         raise SystemExit(2) from None
+    except OSError as error:  # a full disk, a folder of somebody else's
+        said = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        complain.print(f"course: {said}", markup=False, highlight=False)
+        raise SystemExit(1) from None
     except SystemExit as end:
         if end.code == train.STOPPED and not isinstance(end, train.Said):
             complain.print(

@@ -24,7 +24,7 @@ import nbformat
 
 from autograder.attacks import ATTACKS, FAILED, GRADED, TIMED_OUT
 from autograder.check import Check, Function, compile_exam
-from autograder.checks import HOMEWORKS
+from autograder.checks import checks_of
 
 UNREADABLE = "unreadable"
 # The homework's own cells use the answers, and may well stop at a wrong or unusual one.
@@ -594,7 +594,7 @@ def make_draft(
     foreign: dict[str, Any] | None = None,
 ) -> Draft:
     """A submission that is still the release, nothing answered."""
-    checks = {check.name: check for check in HOMEWORKS[homework]}
+    checks = {check.name: check for check in checks_of(homework)}
     notebook = copy.deepcopy(release)
     for cell in notebook["cells"]:
         if isinstance(cell["source"], list):
@@ -675,9 +675,8 @@ def write_class(course: Path, homeworks: Sequence[str]) -> list[Truth]:
 
 
 def _release(course: Path, homework: str) -> dict[str, Any]:
+    checks_of(homework)
     path = course / "release" / homework / f"{homework}.ipynb"
-    if homework not in HOMEWORKS:
-        raise ValueError(f"there is no homework {homework!r}: use {', '.join(HOMEWORKS)}")
     if not path.is_file():
         raise ValueError(f"{path} is missing: build the handouts first")
     release: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))

@@ -19,7 +19,7 @@ from sqlalchemy.exc import OperationalError
 
 from autograder.assignments import release_assignment
 from autograder.check import Check
-from autograder.checks import HOMEWORKS
+from autograder.checks import checks_of
 from autograder.exam import Failure, judge
 from autograder.examiner import Sitting, course_secret, examine, hidden_exams
 from autograder.gradebook import GradebookWriter
@@ -61,11 +61,9 @@ def grade(
     Whatever a submission holds, it ends as a record, a row in the gradebook and an autograded
     notebook. What an earlier run finished with the same file, checks and release is not done again.
     Raises ValueError for a homework or folder that does not exist or that another run is grading,
-    SandboxError without a sandbox.
+    OSError if the gradebook or a file cannot be written, SandboxError without a sandbox.
     """
-    if plan.homework not in HOMEWORKS:
-        raise ValueError(f"There is no homework {plan.homework}; there are {', '.join(HOMEWORKS)}.")
-    checks = HOMEWORKS[plan.homework]
+    checks = checks_of(plan.homework)
     submissions = find_submissions(plan.course, plan.homework)
     if not submissions:
         raise ValueError(
@@ -76,6 +74,11 @@ def grade(
     try:
         with FileLock(plan.course / ".course" / "grading.lock", timeout=0):
             return _grade_class(plan, sandbox, checks, submissions, progress)
+    except OperationalError as error:
+        raise OSError(
+            f"The gradebook cannot be written ({error.orig}): is it in use elsewhere, or the disk "
+            "full? What is graded stays; the same command goes on from here."
+        ) from error
     except Timeout:
         raise ValueError(
             f"Another `course grade` is at work in {plan.course}, and two would overwrite each "

@@ -44,14 +44,19 @@ class Row(NamedTuple):
     misconceptions: tuple[str, ...]
 
 
-def find(homework: str, name: str) -> Check:
-    """The check of that name. Raises ValueError naming what there is."""
+def checks_of(homework: str) -> tuple[Check, ...]:
+    """The checks of a homework, in order. Raises ValueError naming what there is."""
     if homework not in HOMEWORKS:
         raise ValueError(f"there is no homework {homework!r}: there are {', '.join(HOMEWORKS)}")
-    for check in HOMEWORKS[homework]:
+    return HOMEWORKS[homework]
+
+
+def find(homework: str, name: str) -> Check:
+    """The check of that name. Raises ValueError naming what there is."""
+    for check in checks_of(homework):
         if check.name == name:
             return check
-    names = ", ".join(check.name for check in HOMEWORKS[homework])
+    names = ", ".join(check.name for check in checks_of(homework))
     raise ValueError(f"{homework} has no check {name!r}: it has {names}")
 
 

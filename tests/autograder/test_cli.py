@@ -49,6 +49,23 @@ def test_a_class_without_submissions_is_a_wrong_call_that_says_where_they_go(cou
     assert "submitted/<student>/hw1/hw1.ipynb" in err
 
 
+def test_a_report_on_a_homework_that_there_is_not_is_a_wrong_call(course, tmp_path):
+    status, _, err = course("report", "hw11", "--class", tmp_path)
+    assert status == 2
+    assert "there is no homework 'hw11'" in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_the_system_refuses_is_a_sentence(course, tmp_path):
+    (tmp_path / "submitted" / "ada" / "hw1").mkdir(parents=True)
+    (tmp_path / "report").write_text("in the way")
+    status, _, err = course("report", "hw1", "--class", tmp_path)
+    assert status == 1
+    assert err.startswith("course: ")
+    assert str(tmp_path / "report") in err.replace("\n", "")
+    assert "Traceback" not in err
+
+
 def test_an_unknown_command_is_a_wrong_call(course):
     assert course("grad")[0] == 2
 

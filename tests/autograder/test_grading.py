@@ -1,5 +1,6 @@
 """A whole class, graded as a TA would, held against what is known of each submission."""
 
+import contextlib
 import copy
 import shutil
 import sqlite3
@@ -227,6 +228,22 @@ def test_two_runs_on_one_class_are_kept_apart(small, root, sandbox):
         with pytest.raises(ValueError, match="Another `course grade` is at work"):
             grade(Plan(root, course, "hw1"), sandbox)
     assert not list(load_all(course, "hw1"))
+
+
+def test_a_gradebook_that_cannot_be_written_is_told_and_the_next_run_goes_on(small, root, sandbox):
+    course, _ = small
+
+    def lock(record, done, total):
+        if done == 2:
+            holder.execute("begin exclusive")
+
+    with (
+        contextlib.closing(sqlite3.connect(course / "gradebook.db")) as holder,
+        pytest.raises(OSError, match=r"cannot be written .*locked"),
+    ):
+        grade(Plan(root, course, "hw1", limits=LIMITS), sandbox, lock)
+    assert len(list(load_all(course, "hw1"))) == 2
+    assert len(grade(Plan(root, course, "hw1", limits=LIMITS), sandbox)) == 6
 
 
 def test_late_submissions_are_known_as_such(small, root, sandbox):

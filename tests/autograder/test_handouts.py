@@ -374,7 +374,7 @@ def test_the_log_of_nbgrader_is_shown_only_when_it_fails(project, source, tmp_pa
 
 
 def test_an_unknown_homework_is_named(tmp_path):
-    with pytest.raises(HandoutError, match="no homework 'hw9': use hw1, hw2"):
+    with pytest.raises(ValueError, match="no homework 'hw9': there are hw1, hw2"):
         assignments.release_assignment(tmp_path, "hw9")
 
 
