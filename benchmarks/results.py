@@ -1,6 +1,6 @@
 """Returns of our agents beside published ones, with learning curves.
 
-    python benchmarks/results.py --json FILE [--seeds 5] [--first-seed 300] [--long] [--docs docs]
+    python benchmarks/results.py --json FILE [--only ROWS] [--again] [--long] [--docs docs]
 
 Every file in benchmarks/settings is one row of the table: an algorithm, an environment, numbers.
 Each is trained from several seeds on which nothing was tuned. What counts is the policy at the end
@@ -9,8 +9,9 @@ numbers do) and once drawing its actions as in training; never the best policy o
 Intervals are of the mean over the seeds. Rewards are the environment's own.
 
 FILE is written after every run, and a run that is in it already with the same settings is not done
-again: an interrupted table goes on where it stopped. --long adds the MuJoCo environments, which
-need the mujoco extra and hours. --docs writes docs/results.md and its figures from FILE.
+again: an interrupted table goes on where it stopped. --again first forgets the runs of the rows
+that are asked for, and of no others. --long asks for the MuJoCo environments too, which need the
+mujoco extra and more than an hour. --docs writes docs/results.md and its figures from FILE.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatch
@@ -158,9 +160,9 @@ PUBLISHED = {
 PAGE = """# Returns beside published ones
 
 Made by `python benchmarks/results.py --json docs/results.json --docs docs`, which keeps the runs
-that are in [results.json](results.json) and does those that are not; with `--long` the MuJoCo rows
-too, which takes hours. Each row is one file of [benchmarks/settings](../benchmarks/settings);
-`course train --settings FILE` trains one agent with it.
+that are in [results.json](results.json) and does those that are not. `--again` runs the classic
+rows anew; `--long` adds the MuJoCo rows, which take an hour and more. Each row is one file of
+[benchmarks/settings](../benchmarks/settings); `course train --settings FILE` trains one agent.
 
 {table}
 
@@ -173,6 +175,8 @@ too, which takes hours. Each row is one file of [benchmarks/settings](../benchma
 - Published: the same algorithm's numbers with the steps they took, from environments of whatever
   version the source used (Hopper-v3 beside Hopper-v5). What they mean differs:
 {sources}
+- MuJoCo, the environments ending in -v5: hardly tuned, and trained for fewer steps than the
+  published agents, as many as fit two cores.
 - MountainCar by REINFORCE: an episode cut at 200 steps pays -200 whatever was done in it, so while
   no episode gets there all returns are equal and there is nothing to learn from.
 - steps: of the environment, in training. cpu s: median process seconds of one training, measured
@@ -262,6 +266,15 @@ def same(stored: dict[str, Any], settings: Settings) -> bool:
     now = as_json(settings)
     named = {key: value for key, value in now["config"].items() if key in stored["config"]}
     return stored == now | {"config": named}
+
+
+def forget(file: Path, names: Iterable[str]) -> None:
+    """Take the rows of these names out of FILE, where there is one."""
+    if file.exists():
+        report = json.loads(file.read_text())
+        for name in names:
+            report["rows"].pop(name, None)
+        file.write_text(json.dumps(report, indent=1) + "\n")
 
 
 def measure(
@@ -441,9 +454,12 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=100, help="fresh ones, of each seed")
     parser.add_argument("--only", default="*", help="rows whose name fits, as in 'ppo-*'")
     parser.add_argument("--long", action="store_true", help="MuJoCo too")
-    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--again", action="store_true", help="also the runs that are in --json")
+    parser.add_argument("--workers", type=int, default=min(2, os.cpu_count() or 1))
     parser.add_argument("--docs", type=Path, help="folder for results.md and its figures")
     options = parser.parse_args()
+    if options.again and not options.json:
+        parser.error("--again needs --json FILE: there is nothing to do again")
     every = rows()
     wanted = {
         name: settings
@@ -451,6 +467,8 @@ def main() -> None:
         if fnmatch(name, options.only) and (options.long or not is_long(settings))
     }
     seeds = range(options.first_seed, options.first_seed + options.seeds)
+    if options.again:
+        forget(options.json, wanted)
     report = measure(wanted, seeds, options.episodes, options.workers, options.json)
     Console().print(screen(report, every | details()))
     if options.json:

@@ -63,6 +63,20 @@ def test_runs_that_are_there_are_kept_and_other_settings_are_run_anew(
     assert anew["greedy"] != 12345.0
 
 
+def test_again_forgets_the_rows_asked_for_and_no_others(script: ModuleType, tmp_path: Path) -> None:
+    file = tmp_path / "results.json"
+    both = {"small": SMALL, "long": SMALL}
+    script.measure(both, range(1), 3, 1, file)
+    report = json.loads(file.read_text())
+    for row in report["rows"].values():
+        row["runs"][0]["greedy"] = 12345.0
+    file.write_text(json.dumps(report))
+    script.forget(file, ["small", "never run"])
+    after = script.measure(both, range(1), 3, 1, file)["rows"]
+    assert after["small"]["runs"][0]["greedy"] != 12345.0
+    assert after["long"]["runs"][0]["greedy"] == 12345.0
+
+
 def test_same_seed_same_result(script: ModuleType) -> None:
     one, two = (script.one_run(SMALL, 5, 3) for _ in range(2))
     assert one | {"cpu_s": 0} == two | {"cpu_s": 0}
