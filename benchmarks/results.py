@@ -179,6 +179,8 @@ rows anew; `--long` adds the MuJoCo rows, which take an hour and more. Each row 
   published agents, as many as fit two cores.
 - MountainCar by REINFORCE: an episode cut at 200 steps pays -200 whatever was done in it, so while
   no episode gets there all returns are equal and there is nothing to learn from.
+- Curves: mean return of the training episodes that ended in each fortieth of the steps; where none
+  did, that of the fortieth before.
 - steps: of the environment, in training. cpu s: median process seconds of one training, measured
   on {machine}.
 
@@ -268,19 +270,26 @@ def same(stored: dict[str, Any], settings: Settings) -> bool:
     return stored == now | {"config": named}
 
 
+def save(report: dict[str, Any], file: Path | None) -> None:
+    """Write FILE, if one is wanted."""
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(report, indent=1) + "\n")
+
+
 def forget(file: Path, names: Iterable[str]) -> None:
     """Take the rows of these names out of FILE, where there is one."""
     if file.exists():
         report = json.loads(file.read_text())
         for name in names:
             report["rows"].pop(name, None)
-        file.write_text(json.dumps(report, indent=1) + "\n")
+        save(report, file)
 
 
 def measure(
     wanted: dict[str, Settings], seeds: range, episodes: int, workers: int, file: Path | None
 ) -> dict[str, Any]:
-    """All runs that are wanted and not in FILE yet; FILE is written after each."""
+    """All runs that are wanted and not in FILE yet; FILE is written before and after each."""
     report: dict[str, Any] = {"rows": {}}
     if file is not None and file.exists():
         report = json.loads(file.read_text())
@@ -298,6 +307,7 @@ def measure(
         for name in wanted
         if seed not in [run["seed"] for run in kept[name]["runs"]]
     ]
+    save(report, file)
     with ProcessPoolExecutor(workers) as pool, Progress() as progress:
         task = progress.add_task("training", total=len(jobs))
         doing = {pool.submit(one_run, wanted[n], seed, episodes): n for n, seed in jobs}
@@ -305,9 +315,7 @@ def measure(
             runs = kept[doing[done]]["runs"]
             runs.append(done.result())
             runs.sort(key=lambda run: run["seed"])
-            if file is not None:
-                file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_text(json.dumps(report, indent=1) + "\n")
+            save(report, file)
             progress.advance(task)
     return report
 
@@ -396,6 +404,14 @@ def detail_lines(report: dict[str, Any]) -> Iterator[tuple[str, ...]]:
         yield (what, greedy, worst, sampled)
 
 
+def carried(means: list[float | None]) -> list[float]:
+    """A curve without holes: where no episode ended, what the last ones paid; NaN before them."""
+    known = [math.nan]
+    for mean in means:
+        known.append(known[-1] if mean is None else mean)
+    return known[1:]
+
+
 def draw(report: dict[str, Any], every: dict[str, Settings], env: str, target: Path) -> bool:
     """The learning curves of one environment as a PNG; False if nothing was run on it."""
     curves = {}
@@ -404,7 +420,7 @@ def draw(report: dict[str, Any], every: dict[str, Settings], env: str, target: P
         if settings.env == env and runs:
             width = settings.config.total_steps / POINTS
             middles = [(span + 0.5) * width for span in range(POINTS)]
-            table = [[math.nan if x is None else x for x in run["curve"]] for run in runs]
+            table = [carried(run["curve"]) for run in runs]
             curves[NAMES[settings.algorithm]] = (middles, table)
     if not curves:
         return False

@@ -47,6 +47,11 @@ def test_curve_is_the_mean_of_the_episodes_that_ended_in_each_span(script: Modul
             assert mean is None
 
 
+def test_a_hole_in_a_curve_is_filled_by_what_came_before(script: ModuleType) -> None:
+    assert script.carried([1.0, None, None, 2.0, None]) == [1.0, 1.0, 1.0, 2.0, 2.0]
+    assert np.isnan(script.carried([None, 3.0])[0])
+
+
 def test_runs_that_are_there_are_kept_and_other_settings_are_run_anew(
     script: ModuleType, tmp_path: Path
 ) -> None:
