@@ -43,7 +43,7 @@ def same(left, right):
 # %% [markdown]
 # ## Where the course goes (C01)
 #
-# *Slide 3.* A **policy** is a rule for acting. Two ideas for making one better grew up apart. The first improves it step by step and can *prove* that it got better. The second follows a gradient and can be *run* with a neural network. They meet in TRPO, and what came after builds on that. The names below need not mean anything yet: the course visits them one by one.
+# *Slide 3.* A **policy** is a rule for acting. Two ideas for making one better grew up apart. The first improves it step by step and can *prove* that it got better. The second follows a gradient and can be *run* with a neural network. They meet in TRPO. The names below need not mean anything yet: the course visits them one by one.
 
 # %% tags=["C01"]
 methods = {  # name: (year, column, lane)
@@ -204,7 +204,7 @@ print("slide 6's policy is worth", true_values)
 #
 # $$\pi_\theta(a\mid s) = \frac{e^{\theta_{s,a}}}{\sum_b e^{\theta_{s,b}}}$$
 #
-# are distributions. So $\theta$ may go wherever the gradient leads. A network that computes the logits from the state does the same for worlds too large for a table.
+# are distributions. So $\theta$ may go wherever the gradient leads. (In larger worlds a network computes the logits.)
 
 # %% tags=["C04"]
 def is_policy(table):
@@ -316,7 +316,7 @@ figure, ax = blank_panel()
 figures.plot_blind_corridor(ax, chances, returns, best_p.item(), seeing.item());
 
 # %% [markdown]
-# **What to notice.** The curve falls without end at both sides: *no* deterministic policy ever arrives, so no argmax can solve this. A gradient on $p$ can, since $J$ is smooth in it. It is not the world that makes chance necessary, but how little we see of it. If we see the state, some deterministic policy is always among the best, here at $J = -3$.
+# **What to notice.** The curve falls without end at both sides: *no* deterministic policy ever arrives, so no argmax can solve this. A gradient on $p$ can, since $J$ is smooth in it. If we see the state, some deterministic policy is always among the best, here at $J = -3$.
 
 # %% [markdown]
 # ## When there are too many actions to compare (C07)
@@ -522,7 +522,7 @@ figures.plot_credited(ax, torch.stack(so_far), torch.stack(to_come), J(theta).it
 #
 # $$\frac{\partial J}{\partial\theta_i} = \lim_{h\to 0}\frac{J(\theta + h\,e_i) - J(\theta)}{h}, \qquad e_i = (0,\dots,0,\underbrace{1}_{i},0,\dots,0).$$
 #
-# Nudging to both sides, $\frac{J(\theta + h e_i) - J(\theta - h e_i)}{2h}$, costs one evaluation more and is far more accurate. We measure the error of both against the exact gradient, which `policy_gradient` gets from linear equations (lecture 3 shows how).
+# Nudging to both sides, $\frac{J(\theta + h e_i) - J(\theta - h e_i)}{2h}$, costs one evaluation more and is far more accurate. We compare both with the exact gradient, which `policy_gradient` gets from linear equations (lecture 3 shows how).
 
 # %%
 exact = ice.policy_gradient(theta)  # (S, A)
@@ -561,7 +561,7 @@ figures.plot_difference_errors(ax, nudge_sizes, errors);
 # %% [markdown]
 # **What to notice.** From right to left both errors fall, with slopes 1 and 2. Then they turn: two nearly equal numbers are subtracted, and rounding takes over.
 #
-# To check a gradient this is excellent. To learn with it is hopeless: a small policy network has 4,610 parameters, so a single gradient needs 9,220 evaluations of $J$, each of them many episodes. Lecture 2 gets the whole gradient from one batch of episodes.
+# To check a gradient this is excellent. For learning it is hopeless: with the 4,610 parameters of a small network, one gradient needs 9,220 evaluations of $J$, each of them many episodes. Lecture 2 gets the whole gradient from one batch.
 
 # %% [markdown]
 # > **Erratum E19, first part (note, equation (1)).**
@@ -620,7 +620,7 @@ figures.plot_ascent(ax, curves, best.item());
 # %% [markdown]
 # ## The data move with us (C13)
 #
-# *Slide 14.* Isn't this just supervised learning with another loss? There is one difference, and it matters everywhere. In supervised learning the average runs over a fixed data set $\mathcal D$:
+# *Slide 14.* Isn't this just supervised learning with another loss? There is one difference. In supervised learning the average runs over a fixed data set $\mathcal D$:
 #
 # $$\max_\theta\ \mathbb{E}_{(x,y)\sim\mathcal D}\big[\log p_\theta(y\mid x)\big] \qquad\text{against}\qquad \max_\theta\ \mathbb{E}_{\tau\sim\pi_\theta}\big[R(\tau)\big].$$
 #

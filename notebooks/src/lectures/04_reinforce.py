@@ -221,7 +221,7 @@ print(f"argmax better for {(gain > 0).double().mean():.0%}, median gain {gain.me
       f"perfect for {share_best:.0%}; worst loss {gain.min():.2f}")
 
 # %% [markdown]
-# Usually the argmax is better. But that needs states that can be told apart. Recall the blind corridor of [lecture 1](01_objective.ipynb), where the best policy goes right with probability $2-\sqrt2\approx0.59$. REINFORCE finds that policy. Its argmax says "always right", and never arrives.
+# Usually the argmax is better. But that needs states that can be told apart. In the blind corridor of [lecture 1](01_objective.ipynb) the best policy goes right with probability $2-\sqrt2\approx0.59$. REINFORCE finds it. Its argmax says "always right", and never arrives.
 
 # %%
 corridor, looks_like = worlds.aliased_corridor()
@@ -280,7 +280,7 @@ fans = {"K = 1": heights_1, "K = 16": heights_16, "exact gradient": heights_exac
 figures.plot_spread(ax, {name: h[:101] for name, h in fans.items()}, float(best), "return J");
 
 # %% [markdown]
-# **What to notice.** The three medians climb much alike: the estimate is right on average. The bands differ. With one ride an update, one step in four leads *down*, and after a hundred updates the unlucky tenth still lags far behind. They are not just slow: bad luck early on has made them sure of something wrong, and a sure policy no longer tries the alternative. We return to that at C31.
+# **What to notice.** The three medians climb much alike: the estimate is right on average. The bands differ. With one ride an update, one step in four leads *down*, and after a hundred updates the unlucky tenth still lags far behind. Early bad luck has made them sure of something wrong, and a sure policy no longer tries the alternative (C31).
 #
 # On CartPole the spread is as large. So a claim about a method that rests on one seed is worth little.
 
@@ -320,7 +320,7 @@ unweighted = weighted_cloning(some[0], rides, torch.ones(50, T))
 assert not same(unweighted, cloned)  # control: without weights it is another gradient
 
 # %% [markdown]
-# Without the weights nothing is learned. A policy that copies all of its own actions alike stays what it is: the mean of the unweighted gradient is exactly zero, since a score has mean zero (C22 of lecture 2). All that REINFORCE knows is in the weights.
+# Without the weights nothing is learned: the mean of the unweighted gradient is exactly zero, since a score has mean zero (C22 of lecture 2). All that REINFORCE knows is in the weights.
 
 # %% tags=["C26"]
 all_rides = torch.arange(len(states))
@@ -547,7 +547,7 @@ stations = ["too large a step,\non a noisy estimate", "a bad policy,\nsure of it
 figures.plot_loop(ax, stations, "each round\nmakes the next worse");
 
 # %% [markdown]
-# Here is the smallest such loop: one decision, *good* pays 2 and *bad* pays 1. Both pay, so whatever is drawn becomes more likely. We start from a fair coin with learning rate 2, and let unlucky draws come first. For comparison, a classifier has made the same wrong steps and goes on with its fixed data, in which *good* is the label. We follow how strongly each is pulled back.
+# Here is the smallest such loop: one decision, *good* pays 2 and *bad* pays 1. Both pay, so whatever is drawn becomes more likely. We start from a fair coin with learning rate 2, and let unlucky draws come first. How strongly is the policy pulled back, and how strongly a classifier that is just as wrong, but has fixed data with the label *good*?
 
 # %% tags=["C31"]
 def after_bad_draw(logit, rate=2.0):  # of good minus bad; the draw was bad, and paid 1
@@ -635,7 +635,7 @@ assert with_baseline.min() < 250  # control: it is no guarantee, one seed of six
 print("with a baseline, last 20 updates:", with_baseline.round().int().tolist())
 
 # %% [markdown]
-# We can also watch the loop close, on a grid of 24 places beside a cliff: wind blows towards the cliff, a step costs 0.2, an update uses 20 episodes (recorded by `benchmarks/grid_learners.py`). An arrow is as long as its action is likely, a place as dark as it is visited, and a bar shows the KL of the update.
+# We can also watch the loop close, on a windy grid of 24 places beside a cliff (recorded by `benchmarks/grid_learners.py`: a step costs 0.2, an update uses 20 episodes). An arrow is as long as its action is likely, a place as dark as it is visited, and a bar shows the KL of the update.
 
 # %%
 film = recorded("grid_learners")
@@ -690,7 +690,7 @@ scaled = {f"logits times {k:g}": (k * logits).softmax(0) for k in (0.01, 1, 4)}
 basic_figures.policy_bars(ax, scaled, [f"logit {value:g}" for value in logits.tolist()]);
 
 # %% [markdown]
-# **What to notice.** With small logits the policy explores, with large ones it has decided. We want a fresh network to start with all bars equal, so its last layer is initialised small. The collapse of C31 is the other end: $1 - \pi$, and so the score, is close to zero for the action that is always taken.
+# **What to notice.** With small logits the policy explores, with large ones it has decided. A fresh network should start with equal bars, so its last layer is initialised small. The collapse of C31 is the other end: for the action that is always taken $1 - \pi$, and so the score, is close to zero.
 
 # %% [markdown]
 # ## Continuous actions: a diagonal Gaussian (C71)
@@ -718,7 +718,7 @@ each = -0.5 * away**2 / covariance.diag() - 0.5 * (2 * math.pi * covariance.diag
 assert same(each.sum(1), general) and not same(each.mean(1), general)  # control: sum, not mean
 
 # %% [markdown]
-# The sum is easy to forget: without it a batch of $B$ actions gives $(B, d)$ numbers, and times returns of shape $(B,)$ they fail or, if $B = d$, go wrong in silence. A second check needs no formula: a density over the plane has to integrate to 1.
+# (Without the sum, $B$ actions give $(B, d)$ numbers. Times returns of shape $(B,)$ they fail or, if $B = d$, go wrong in silence.) A second check needs no formula: a density over the plane integrates to 1.
 
 # %% tags=["C71"]
 across, up = torch.linspace(-8, 8, 321), torch.linspace(-4, 4, 321)
