@@ -35,6 +35,7 @@ from autograder.warm import OUT_OF_MEMORY_EXIT
 
 MAX_LINE = 24_000_000
 MAX_OUTPUTS = 10_000_000  # characters of output that are kept of one notebook
+STOPPED = "Stopped"  # the name of the error in a cell that took its process down
 SILENT_SECONDS = 20.0  # longer than this no job is silent between two cells
 
 
@@ -228,7 +229,7 @@ def _is_memory_error(output: dict[str, Any]) -> bool:
 
 
 def _stopped(text: str) -> dict[str, Any]:
-    return {"output_type": "error", "ename": "Stopped", "evalue": text, "traceback": [text]}
+    return {"output_type": "error", "ename": STOPPED, "evalue": text, "traceback": [text]}
 
 
 def _note(sitting: Sitting, state: str, words: str) -> None:

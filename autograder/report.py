@@ -21,6 +21,7 @@ import jinja2
 from markupsafe import Markup
 
 from autograder import standing
+from autograder.examiner import STOPPED
 from autograder.files import replace
 from autograder.standing import ClassStanding, Mark, Standing, class_standing, points
 
@@ -366,6 +367,8 @@ def _errors(cells: list[dict[str, Any]], one: Standing) -> list[tuple[int, str]]
         outputs = coded[number - 1].get("outputs") if 0 < number <= len(coded) else None
         for output in outputs if isinstance(outputs, list) else []:
             if isinstance(output, dict) and output.get("output_type") == "error":
+                if output.get("ename") == STOPPED:  # the record says it
+                    break
                 words = f"{output.get('ename', '')}: {output.get('evalue', '')}"
                 found.append((number, visible(words, 200)))
                 break

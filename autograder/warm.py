@@ -171,13 +171,14 @@ def init(job: dict[str, Any], channel: int, confined: bool) -> None:
     os.close(channel)
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
     most = job["memory_bytes"] + resident("self")  # what the warm parent has is not the student's
+    options = os.WNOHANG if confined else 0
     while True:
-        pid, status = os.waitpid(-1, os.WNOHANG)  # also reaps what the student left behind
+        pid, status = os.waitpid(-1, options)  # also reaps what the student left behind
         if pid == child:
             code = os.waitstatus_to_exitcode(status)
             os._exit(code if code >= 0 else 128 - code)
         if pid == 0:
-            if confined and takes_more_than(most):
+            if takes_more_than(most):
                 os._exit(OUT_OF_MEMORY_EXIT)
             signal.sigtimedwait([signal.SIGCHLD], TICK)
 

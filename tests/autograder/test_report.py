@@ -223,6 +223,20 @@ def test_what_could_not_be_read_is_not_shown_as_an_answer(course: Path) -> None:
     assert "No response" not in page
 
 
+def test_a_cell_that_took_the_process_down_is_told_once(course: Path) -> None:
+    end = "code cell 1 crashed the Python interpreter"
+    save(course, Record("hw1", "ada", "killed", for_student=f"There {end}.", failed_cells=(1, 2)))
+    stopped = {"output_type": "error", "ename": "Stopped", "evalue": "This cell", "traceback": []}
+    other = stopped | {"ename": "NameError", "evalue": "x"}
+    cells = [answer_cell("returns_to_go", "a", outputs=[stopped])]
+    cells.append(answer_cell("reinforce_1", "b", outputs=[other]))
+    hand_in(course, "ada", notebook(cells), "autograded")
+    page = feedback(course, "ada")
+    assert page.count(end) == 1
+    assert "Code cell 1 stopped" not in page
+    assert "Code cell 2 stopped with NameError: x" in page
+
+
 def test_a_failed_cell_alone_is_a_line_and_not_an_entry(tmp_path: Path) -> None:
     plain = Record("hw1", "ada", "cells failed", failed_cells=(4, 7))
     graver = Record("hw1", "ben", "cells failed", failed_cells=(4,), notices=("It forks.",))
