@@ -623,7 +623,7 @@ class _TanhNetwork(torch.autograd.Function):
             gradient = layers[-1].new_zeros(*layers[-1].shape[:-1], len(weights[-1]))
         for_theta: list[Tensor] = []
         for k in reversed(range(depth)):
-            rows, columns = gradient.flatten(0, -2), layers[k].flatten(0, -2)
+            rows, columns = _as_rows(gradient), _as_rows(layers[k])
             # A thin matrix is transposed six times as fast on the left as on the right.
             thin = rows.shape[1] < columns.shape[1]
             for_weight = rows.T @ columns if thin else (columns.T @ rows).T
@@ -635,6 +635,11 @@ class _TanhNetwork(torch.autograd.Function):
                 gradient = torch.ops.aten.tanh_backward(gradient, layers[k])
         for_inputs = gradient @ weights[0] if ctx.needs_input_grad[0] else None
         return for_inputs, *reversed(for_theta)
+
+
+def _as_rows(tensor: Tensor) -> Tensor:
+    """(..., D) as (B, D)."""
+    return tensor.reshape(-1, tensor.shape[-1])
 
 
 def _network(

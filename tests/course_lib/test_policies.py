@@ -134,9 +134,12 @@ def everything(policy_type):
     return stirred(policy_type(3, 3, generator=new_generator())), observations(40).numpy()
 
 
-def test_a_networks_first_and_second_derivatives_are_those_of_its_values():
-    network = ValueNetwork(3, (5, 4), generator=new_generator()).double()
-    at = torch.randn((2, 6, 3), dtype=torch.float64, generator=new_generator(1))
+# No hidden layer, and layers that grow and shrink: the sums over the batch differ with the shape.
+@pytest.mark.parametrize("hidden", [(), (5,), (2, 5), (5, 1), (3, 4, 2)])
+@pytest.mark.parametrize("batch", [(), (1,), (2, 3)])
+def test_a_networks_first_and_second_derivatives_are_those_of_its_values(hidden, batch):
+    network = stirred(ValueNetwork(3, hidden, generator=new_generator()).double())
+    at = torch.randn((*batch, 3), dtype=torch.float64, generator=new_generator(1))
     names, theta = zip(*network.named_parameters(), strict=True)
 
     def values(at, *theta):
@@ -197,6 +200,12 @@ def test_an_actor_that_diverged_says_so():
     policy, at = everything(GaussianPolicy)
     with pytest.raises(FloatingPointError, match="hold NaN or infinite"):
         policy.actor(new_generator(), 1, len(at))(at * np.nan)
+
+
+def test_nothing_is_learned_from_no_steps():
+    network = ValueNetwork(3, (4,), generator=new_generator())
+    network(torch.zeros((0, 3))).sum().backward()
+    assert all(torch.equal(each.grad, torch.zeros_like(each)) for each in network.parameters())
 
 
 def test_batches_may_have_two_axes():
