@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 
 import gymnasium
 import numpy as np
@@ -250,6 +251,21 @@ def test_a_checkpoint_of_another_run_is_refused_with_a_sentence(tmp_path):
         load_checkpoint(path, Run({"policy": policies[0], "critic": policies[1]}))
     with pytest.raises(ValueError, match="holds no such policy"):
         load_part(path, "policy", policies[1])
+
+
+def test_what_stops_a_save_leaves_the_last_checkpoint_and_no_draft(tmp_path, monkeypatch):
+    path = tmp_path / "checkpoint.safetensors"
+    save_checkpoint(path, Run({"generator": new_generator(0)}), {})
+    before = path.read_bytes()
+
+    def stop(number):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", stop)
+    with pytest.raises(KeyboardInterrupt):
+        save_checkpoint(path, Run({"generator": new_generator(1)}), {})
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.read_bytes() == before
 
 
 def test_a_policy_can_be_read_back_alone(tmp_path):
