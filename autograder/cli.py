@@ -300,7 +300,7 @@ def main() -> None:
     except SystemExit as end:
         if end.code == train.STOPPED and not isinstance(end, train.Said):
             complain.print(
-                "course: stopped. What is graded stays; the same command goes on from here."
+                "course: stopped. What is done stays; the same command goes on from here."
             )
         raise
 

@@ -71,6 +71,7 @@ def train_agent(
     from threadpoolctl import threadpool_limits
 
     from course_lib.reference import launch
+    from course_lib.rollout import EnvironmentFailed
     from course_lib.run_folder import Stopped
     from course_lib.settings import configure
 
@@ -102,7 +103,7 @@ def train_agent(
     except Stopped as stopped:
         complain.print(f"course: {stopped}", markup=False, highlight=False, soft_wrap=True)
         raise Said(STOPPED) from None
-    except FloatingPointError as error:
+    except (FloatingPointError, EnvironmentFailed) as error:
         complain.print(f"course: {error}", markup=False, highlight=False, soft_wrap=True)
         raise Said(1) from None
     report(trained, time.monotonic() - started, as_json)

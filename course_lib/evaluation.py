@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from course_lib.policies import Policy
-from course_lib.rollout import collect_episodes, make_envs
+from course_lib.rollout import EnvironmentFailed, collect_episodes, make_envs
 from course_lib.tensor_envs import MDPS, PREFIX
 
 SIDE_BY_SIDE = 128  # environments at most
@@ -117,6 +117,6 @@ def record_video(
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*Overwriting existing videos")
             evaluate(policy, env_id, episodes, generator, greedy=greedy, **options)
-    except (gymnasium.error.Error, ImportError) as error:
+    except (EnvironmentFailed, gymnasium.error.Error, ImportError) as error:
         raise ValueError(f"{env_id} cannot be filmed: {error}") from error
     return sorted(folder.glob("episode-*.mp4"))

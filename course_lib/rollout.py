@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -116,6 +117,10 @@ class Rollout:
         return self.path[1:]
 
 
+class EnvironmentFailed(RuntimeError):
+    """An environment raised something, which is the cause; says what, where and when."""
+
+
 @dataclass(frozen=True, eq=False)
 class Cursor:
     """Where a rollout stopped, so that the next one goes on from there.
@@ -169,8 +174,8 @@ def collect(
     reset, the environments' seed. Environments made of tensors are acted in without a copy to the
     host, all others through arrays.
     Raises ValueError if steps is below 1, the policy does not fit the environments, or the
-    environments reset otherwise or lie on another device; FloatingPointError if the policy acts on,
-    or gives, NaN.
+    environments reset otherwise or lie on another device; FloatingPointError if the policy's
+    parameters, what it acts on, or a Gaussian's action is NaN; EnvironmentFailed if they raise.
     """
     if steps < 1:
         raise ValueError(f"steps must be at least 1, got {steps}")
@@ -190,7 +195,7 @@ def collect_episodes(
 
     So the longest has no better chance to be counted than the shortest. valid[:, n] is True for
     episode n and False after it. An episode that still runs after max_steps is marked truncated.
-    Raises ValueError as collect does.
+    Raises what collect does.
     """
     if max_steps < 1:
         raise ValueError(f"max_steps must be at least 1, got {max_steps}")
@@ -215,7 +220,11 @@ def _reset(
             f"the environments are on {envs.device} and the rollout is wanted on {device}: make "
             "them with make_envs(env_id, envs, device)"
         )
-    shown, _ = envs.reset(seed=draw_seed(generator))
+    seed = draw_seed(generator)
+    try:
+        shown, _ = envs.reset(seed=seed)
+    except Exception as error:
+        raise EnvironmentFailed(f"at a reset {_what_broke(error)}") from error
     observations = shown if isinstance(shown, Tensor) else torch.from_numpy(np.array(shown))
 
     def zeros(kind: torch.dtype) -> Tensor:
@@ -263,15 +272,18 @@ def _record(
         with torch.no_grad():
             while t < steps and not (once and t % patience == 0 and finished.all()):
                 doing[t], sent = act(at[t])
-                at[t + 1], paid[t], over[t], cut[t], _ = envs.step(sent)
+                try:
+                    at[t + 1], paid[t], over[t], cut[t], _ = envs.step(sent)
+                except Exception as error:
+                    raise EnvironmentFailed(f"after {t} rows {_what_broke(error)}") from error
                 if once:
                     finished |= over[t] | cut[t]
                 t += 1
-    except FloatingPointError:
-        _check_observations(path[: t + 1])
+    except (FloatingPointError, EnvironmentFailed):
+        _check_observations(path[: t + 1])  # that may be why
         raise
     _check_observations(path[:t])
-    before = torch.cat([ended[None], (terminated | truncated)[: t - 1]])  # (T, N), at each step
+    before = torch.cat([ended[None], terminated[: t - 1] | truncated[: t - 1]])  # (T, N)
     if once:
         valid = before.cumsum(0) == 0
         if t == steps:
@@ -279,18 +291,20 @@ def _record(
         t = int(valid.any(1).sum())  # without the rows after the last episode's end
     else:
         valid = ~before
-    flags = terminated[:t], truncated[:t], valid[:t]
-    episodes, returns, lengths = _episodes(rewards[:t], *flags, returns, lengths)
+    actions, rewards = actions[:t], rewards[:t]
+    terminated, truncated, valid = terminated[:t], truncated[:t], valid[:t]
+    episodes, returns, lengths = _episodes(rewards, terminated, truncated, valid, returns, lengths)
     rollout = Rollout(
         path[: t + 1].to(device),
-        actions[:t].to(device),
-        rewards[:t].to(device),
-        terminated[:t].to(device),
-        truncated[:t].to(device),
-        valid[:t].to(device),
+        actions.to(device),
+        rewards.to(device),
+        terminated.to(device),
+        truncated.to(device),
+        valid.to(device),
         *episodes,
     )
-    return rollout, Cursor(path[t].clone(), (terminated | truncated)[t - 1], returns, lengths)
+    ended = terminated[-1] | truncated[-1]
+    return rollout, Cursor(path[t].clone(), ended, returns, lengths)
 
 
 def _acting(
@@ -349,6 +363,12 @@ def _episodes(
     rows = torch.nonzero(ended)[:, 0]
     episodes = all_returns[ended].tolist(), all_lengths[ended].tolist(), rows.tolist()
     return episodes, returns, lengths
+
+
+def _what_broke(error: Exception) -> str:
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return f"the environment raised {said} ({place.filename}, line {place.lineno})"
 
 
 def _check_parameters(policy: Policy) -> None:

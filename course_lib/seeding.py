@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import torch
 
 
 def new_generator(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
     """Generator on device, started from seed: the same seed draws the same numbers there.
 
-    Raises ValueError if seed is negative or device is CUDA and there is none.
+    Raises ValueError if seed is negative, or as check_device does.
     """
     if seed < 0:
         raise ValueError(f"seed must be 0 or larger, got {seed}")
@@ -21,10 +23,12 @@ def draw_seed(generator: torch.Generator) -> int:
 
 
 def check_device(device: torch.device | str) -> torch.device:
-    """Device by name, with its number. Raises ValueError if it is a CUDA device that is not there.
+    """Device by name, with its number: the CPU, or a CUDA device; without a number the current one.
 
-    Without a number it is CUDA's current device.
+    Raises ValueError if it is another one, or not there.
     """
+    if not re.fullmatch(r"(cpu|cuda)(:\d+)?", str(device)):
+        raise ValueError(f"device must be 'cpu' or 'cuda', got {str(device)!r}")
     wanted = torch.device(device)
     if wanted.type == "cuda" and (wanted.index or 0) >= torch.cuda.device_count():
         raise ValueError(

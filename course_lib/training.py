@@ -17,7 +17,7 @@ from torch import Tensor
 from course_lib import validate
 from course_lib.mdp import check_discount
 from course_lib.policies import Policy
-from course_lib.rollout import Cursor, Rollout, collect, collect_episodes
+from course_lib.rollout import Cursor, EnvironmentFailed, Rollout, collect, collect_episodes
 from course_lib.seeding import check_device, check_generator
 
 Statistics = dict[str, float]
@@ -236,7 +236,8 @@ def train(
     """Act, update, write down, until config.total_steps or config.stop_return is reached.
 
     run: what is watched, and the history that is gone on from.
-    Raises FloatingPointError saying after which step which quantity was NaN or infinite.
+    Raises FloatingPointError saying after which step which quantity was NaN or infinite, and
+    EnvironmentFailed saying after which step an environment raised what.
     """
     run = run or Run()
     watch = run.watch or (lambda run: None)
@@ -252,8 +253,8 @@ def train(
             goes_on = not _reached(config, run.history.episode_returns + rollout.episode_returns)
             statistics = update(rollout) if goes_on else {}
             _check_statistics(statistics)
-        except FloatingPointError as error:
-            raise FloatingPointError(f"{doing} after step {before}: {error}") from error
+        except (FloatingPointError, EnvironmentFailed) as error:
+            raise type(error)(f"{doing} after step {before}: {error}") from error
         _remember(run.history, rollout, statistics)
         watch(run)
     return run.history
@@ -365,8 +366,8 @@ def make_batch(
     """The rollout's valid steps with their advantages, and returns = advantages + values.
 
     policy: the one that acted, before its update; its log-probs are those of the batch.
-    Raises ValueError if advantages is not shaped like the rewards, FloatingPointError if values or
-    advantages hold NaN.
+    Raises ValueError if advantages is not shaped like the rewards, FloatingPointError if values,
+    advantages or log-probs are not finite.
     """
     path_values = critic(rollout.path)  # (T + 1, N)
     if not bool(path_values.isfinite().all()):
@@ -384,13 +385,10 @@ def make_batch(
     _check_same("advantages", estimates, rollout.rewards)
     valid = rollout.valid  # (T, N); indexing by it lays the steps in one row (B, ...)
     observations, actions = rollout.observations[valid], rollout.actions[valid]
-    return Batch(
-        observations,
-        actions,
-        policy.log_prob(observations, actions),
-        estimates[valid],
-        (estimates + values)[valid],
-    )
+    log_probs = policy.log_prob(observations, actions)
+    if not bool(log_probs.isfinite().all()):
+        raise FloatingPointError("the policy's log-probs hold NaN: try a smaller learning rate")
+    return Batch(observations, actions, log_probs, estimates[valid], (estimates + values)[valid])
 
 
 def shuffled(length: int, size: int, generator: torch.Generator) -> Sequence[Tensor]:

@@ -16,7 +16,7 @@ from course_lib.reference.ablations import without as left_out
 from course_lib.reference.ppo_agent import train_ppo
 from course_lib.reference.reinforce_agent import train_reinforce
 from course_lib.reference.trpo_agent import train_trpo
-from course_lib.rollout import make_envs
+from course_lib.rollout import EnvironmentFailed, make_envs
 from course_lib.run_folder import (
     FIXED,
     About,
@@ -69,8 +69,9 @@ def train_agent(
     config: None takes the algorithm's defaults. without: details to leave out, see
     `course_lib.reference.ablations`. folder: new, or empty; None makes one under build/runs.
     bar: shows steps, return, KL, clip fraction and time left.
-    Raises ValueError for a wrong call, FloatingPointError at NaN, and Stopped at Ctrl-C; after the
-    last two the folder holds the last good checkpoint.
+    Raises ValueError for a wrong call, FloatingPointError at NaN, EnvironmentFailed where the
+    environment raises, and Stopped at Ctrl-C; after the last three the folder holds the last good
+    checkpoint.
     """
     if algorithm not in AGENTS:
         raise ValueError(f"there is no algorithm {algorithm!r}: choose from {', '.join(AGENTS)}")
@@ -84,13 +85,15 @@ def train_agent(
     check_packages()
     check_device(device)
     check_run(about)  # before there is a folder
-    if folder is None:
-        name = "-".join([algorithm, env_id, str(seed), *(f"without-{each}" for each in without)])
-        folder = new_folder(RUNS, name)
-    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if folder is not None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ValueError(f"{folder} is there already: resume it, or name a new folder")
-    else:
+    try:
+        if folder is None:
+            left = (f"without-{each}" for each in without)
+            folder = new_folder(RUNS, "-".join([algorithm, env_id, str(seed), *left]))
         folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"{folder or RUNS} cannot be made: {error.strerror}") from error
     return _train(about, folder, False, video, bar, device)
 
 
@@ -145,26 +148,28 @@ def _train(
     config, parts = left_out(algorithm, about.without, about.settings.config)
     generator = new_generator(about.seed, device)
     write_settings(folder, about)
+    films: list[Path] = []
     with progress_bar(about, bar) as show:
         recorder = Recorder(folder, about, resume, show)
         try:
-            with stops_between_updates(recorder):
-                policy, history = AGENTS[algorithm](
-                    env_id, config, generator=generator, device=device, watch=recorder, **parts
-                )
-        except FloatingPointError as error:
-            raise FloatingPointError(
+            try:
+                with stops_between_updates(recorder):
+                    policy, history = AGENTS[algorithm](
+                        env_id, config, generator=generator, device=device, watch=recorder, **parts
+                    )
+            finally:
+                recorder.write_down()
+            if video:
+                seeded = new_generator(about.seed, device)
+                films = record_video(policy, env_id, folder / "video", seeded)
+        except (FloatingPointError, EnvironmentFailed) as error:
+            raise type(error)(
                 f"{error}. The last good checkpoint is of step {recorder.saved_steps}, in {folder}"
             ) from error
-        except KeyboardInterrupt:
+        except KeyboardInterrupt:  # while it trains, or while tables, picture and film are made
             raise Stopped(
                 f"stopped at step {recorder.saved_steps}: course train --resume {folder}"
             ) from None
-        finally:
-            recorder.write_down()
-    films: list[Path] = []
-    if video:
-        films = record_video(policy, env_id, folder / "video", new_generator(about.seed, device))
     notes = []
     if recorder.problem:
         notes.append(

@@ -43,8 +43,8 @@ def train_ppo(
 ) -> tuple[Policy, History]:
     """Train a policy on env_id by PPO: epochs of minibatch ascent on the clipped surrogate.
 
-    The old policy is the one that acted: its log-probs come with the rollout and stay fixed for the
-    whole batch. generator draws everything and must be on device.
+    The old policy is the one that acted: its log-probs come with the batch and stay fixed through
+    all epochs. generator draws everything and must be on device.
     watch is called with the run before the first update and after each.
     objective: what is climbed; prepare: advantages (B,) of a minibatch -> those it is given.
     Returns the policy and what training saw. Raises ValueError if no policy fits the environment.
@@ -63,9 +63,9 @@ def train_ppo(
         optimiser.learning_rate = decayed(config.learning_rate, config, run.history)
         for _ in range(config.epochs):
             for part in batch.minibatches(config.minibatches, generator):
-                loss, parts = ppo_loss(policy, critic, part, config, objective, prepare)
+                loss, statistics = ppo_loss(policy, critic, part, config, objective, prepare)
                 optimiser.minimise(loss, config.max_grad_norm)
-        statistics = {**parts, **distance(policy, part, config.epsilon)}
+        statistics |= distance(policy, part, config.epsilon)
         if scaler is not None:
             scaler.moments.update(batch.observations)  # from the next rollout on
         return {name: value.item() for name, value in statistics.items()}
@@ -94,9 +94,9 @@ def ppo_loss(
     objective: Objective = clipped_surrogate,
     prepare: Callable[[Tensor], Tensor] = normalise,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """-L_clip + value_weight * mean (V - returns)^2 - entropy_weight * mean entropy, and its parts.
+    """-L_clip + value_weight * mean (V - returns)^2 - entropy_weight * mean entropy.
 
-    Returns the loss, and what of it is reported. [slides 60 and 63]
+    Returns the loss, and what of it is reported: L_clip and the critic's error. [slides 60 and 63]
     """
     log_probs = policy.log_prob(part.observations, part.actions)
     gain = objective(log_probs, part.log_probs, prepare(part.advantages), config.epsilon)
@@ -109,7 +109,7 @@ def ppo_loss(
 
 @torch.no_grad()
 def distance(policy: Policy, part: Batch, epsilon: float) -> dict[str, Tensor]:
-    """How far the policy is from the one that acted.
+    """How far the policy is from the one that acted, on the steps of part.
 
     kl: KL(acted || policy), estimated by the mean of ratio - 1 - log ratio. share_outside_clip: of
     the steps whose ratio is further than epsilon from 1. [slides 56 and 60]

@@ -81,7 +81,7 @@ def padded_returns(rollout: Rollout, gamma: float) -> Tensor:
 
     That is a generalised advantage with lam = 1 and values of 0. A time limit is the end here.
     """
-    rewards = rollout.rewards * rollout.valid
+    rewards = rollout.rewards.masked_fill(~rollout.valid, 0)
     nothing = torch.zeros_like(rewards)
     return gae(rewards, nothing, nothing, ~rollout.valid, ~rollout.valid, gamma, 1.0)
 

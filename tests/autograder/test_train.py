@@ -5,8 +5,11 @@ import os
 import signal
 import sys
 
+import gymnasium
+import numpy as np
 import pytest
 import torch
+from gymnasium.envs.registration import EnvSpec
 
 from autograder import cli
 from course_lib.reference import launch
@@ -99,6 +102,35 @@ def test_nan_is_work_that_failed(course, tmp_path):
     assert "Traceback" not in err
 
 
+class Breaks(gymnasium.Env):
+    """Raises in the 50th step of its life what a wrong call would."""
+
+    observation_space = gymnasium.spaces.Box(-1, 1, (1,), np.float32)
+    action_space = gymnasium.spaces.Discrete(2)
+    steps = 0
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        self.steps += 1
+        if self.steps == 50:
+            raise ValueError("the motor burned")
+        return np.zeros(1, np.float32), 1.0, False, False, {}
+
+
+def test_an_environment_that_raises_is_work_that_failed(course, tmp_path, monkeypatch):
+    monkeypatch.setitem(gymnasium.registry, "Breaks-v0", EnvSpec("Breaks-v0", Breaks))
+    status, _, err = course(
+        "train", "ppo", "--env", "Breaks-v0", *SMALL, "--folder", tmp_path / "run"
+    )
+    assert status == 1
+    assert "the environment raised ValueError: the motor burned" in err
+    assert "The last good checkpoint is of step" in err
+    assert "Traceback" not in err
+
+
 WRONG = {
     "which algorithm, on which environment": ["ppo"],
     "there is no algorithm 'dqn'": ["dqn", "--env", "CartPole-v1"],
@@ -116,6 +148,9 @@ WRONG = {
     "no-such-run/checkpoint.safetensors is not there": ["--resume", "no-such-run"],
     "a run that goes on has its algorithm": ["ppo", "--resume", "no-such-run"],
     "no-such.toml cannot be read": ["--settings", "no-such.toml"],
+    "device must be 'cpu' or 'cuda', got 'tpu'": [
+        *["ppo", "--env", "CartPole-v1", "--device", "tpu"],
+    ],
     "device cuda:7 is wanted": ["ppo", "--env", "CartPole-v1", "--device", "cuda:7"],
 }
 

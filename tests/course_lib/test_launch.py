@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from course_lib import run_folder
 from course_lib.checkpoint import load_checkpoint
 from course_lib.reference import launch
 from course_lib.reference.ablations import ABLATIONS, gae_to_the_limit, without
@@ -160,6 +161,19 @@ def test_nan_stops_with_step_and_quantity_and_keeps_the_last_good_checkpoint(bre
     assert len((folder / "updates.csv").read_text().splitlines()) == 1 + 5
 
 
+def test_ctrl_c_while_the_picture_is_drawn_says_how_to_go_on(tmp_path, monkeypatch):
+    def stop(*arguments):
+        raise KeyboardInterrupt
+
+    folder = tmp_path / "run"
+    monkeypatch.setattr(run_folder, "draw", stop)
+    with pytest.raises(Stopped, match=f"stopped at step 960: course train --resume {folder}"):
+        train(folder)
+    monkeypatch.undo()
+    assert resume_agent(folder, bar=False).history.steps == 960
+    assert (folder / "learning_curve.png").exists()
+
+
 def test_no_run_is_written_over(tmp_path):
     names = [new_folder(tmp_path, "ppo-ALE/Pong-v5").name for _ in range(3)]
     assert names == ["ppo-ALE-Pong-v5", "ppo-ALE-Pong-v5-2", "ppo-ALE-Pong-v5-3"]
@@ -172,6 +186,8 @@ def test_no_run_is_written_over(tmp_path):
     with pytest.raises(ValueError, match=r"no detail 'clipping' to leave out: choose from clip, "):
         train(new, without=["clipping"])
     assert not new.exists()
+    with pytest.raises(ValueError, match=r"thesis\.tex/run cannot be made: Not a directory"):
+        train(tmp_path / "thesis.tex" / "run")
     with pytest.raises(ValueError, match="ppo takes a PPOConfig, got a TRPOConfig"):
         train(tmp_path / "other", TRPOConfig())
     with pytest.raises(ValueError, match="there is no algorithm 'dqn': choose from ppo"):

@@ -27,7 +27,7 @@ from course_lib.reference.trpo_agent import (
     train_trpo,
     trust_region_step,
 )
-from course_lib.rollout import collect_episodes, make_envs
+from course_lib.rollout import EnvironmentFailed, collect, collect_episodes, make_envs
 from course_lib.seeding import draw_seed, new_generator
 from course_lib.training import (
     Batch,
@@ -37,6 +37,7 @@ from course_lib.training import (
     Run,
     TRPOConfig,
     decayed,
+    make_batch,
     normalise,
     train_on_episodes,
     train_on_steps,
@@ -204,6 +205,9 @@ def test_configs_are_frozen_and_every_bad_field_is_named(config):
 def test_generators_and_devices_are_checked():
     with pytest.raises(ValueError, match="seed must be 0 or larger"):
         new_generator(-1)
+    for device in ("tpu", "cuda:first", "meta"):
+        with pytest.raises(ValueError, match=f"device must be 'cpu' or 'cuda', got '{device}'"):
+            new_generator(0, device)
     if not torch.cuda.is_available():
         with pytest.raises(ValueError, match="device cuda is wanted and torch sees 0"):
             new_generator(0, "cuda")
@@ -578,6 +582,70 @@ def test_a_critic_or_a_reported_number_that_is_none_stops_training(what, broken)
             update=update,
             generator=new_generator(0),
         )
+
+
+class Fails(Countdown):
+    """Raises in the step after 2 are left; shows NaN before it, if it is told to."""
+
+    def __init__(self, shown):
+        super().__init__(5)
+        self.shown = shown
+
+    def step(self, action):
+        if self.left == 2:
+            raise ValueError("the motor burned")
+        observation, *rest = super().step(action)
+        return observation * (self.shown if self.left == 2 else 1.0), *rest
+
+
+@pytest.mark.parametrize(
+    ("shown", "error", "words"),
+    [
+        (1.0, EnvironmentFailed, r"after 3 rows the environment raised ValueError: the motor burn"),
+        (np.nan, FloatingPointError, r"the observation of environment 1 is \[nan\], 3 rows on"),
+    ],
+)
+def test_an_environment_that_raises_is_told_from_a_wrong_call(shown, error, words):
+    envs = SyncVectorEnv([lambda: Countdown(5), lambda: Fails(shown)])
+    policy, critic = (make(envs, generator=new_generator(0)) for make in (policy_for, critic_for))
+    config = PPOConfig(envs=2, rollout_steps=8)
+    with pytest.raises(error, match=f"rollout after step 0: {words}") as caught:
+        train_on_steps(
+            envs,
+            policy,
+            critic,
+            config,
+            advantages=gae,
+            update=lambda batch: {},
+            generator=new_generator(0),
+        )
+    if error is EnvironmentFailed:
+        assert __file__ in str(caught.value)  # and the line
+
+
+def test_a_policy_that_overflows_stops_before_anything_is_learned_from_it(rollout_of_two):
+    policy, critic, rollout = rollout_of_two
+    with torch.no_grad():
+        policy.net.linear[-2].bias.fill_(10)
+        policy.net.linear[-1].weight.fill_(1e38)  # finite, and their sum over 64 is not
+    with pytest.raises(FloatingPointError, match="the policy's log-probs hold NaN"):
+        make_batch(rollout, policy, critic, gae, PPOConfig(envs=2))
+
+
+def test_what_was_paid_after_an_episodes_end_is_no_part_of_its_return(rollout_of_two):
+    rollout = rollout_of_two[-1]
+    valid = torch.arange(len(rollout.rewards))[:, None] < torch.tensor([2, 4])
+    rewards = torch.where(valid, 1.0, float("nan"))
+    returns = padded_returns(replace(rollout, rewards=rewards, valid=valid), 0.5)
+    assert returns[:4].T.tolist() == [[1.5, 1.0, 0.0, 0.0], [1.875, 1.75, 1.5, 1.0]]
+
+
+@pytest.fixture
+def rollout_of_two():
+    envs = make_envs("CartPole-v1", 2)
+    policy, critic = (make(envs, generator=new_generator(0)) for make in (policy_for, critic_for))
+    rollout, _ = collect(envs, policy, 8, new_generator(1))
+    return policy, critic, rollout
 
 
 def test_a_watcher_sees_the_run_before_the_first_update_and_after_each_and_may_stop_it():
