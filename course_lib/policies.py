@@ -115,8 +115,8 @@ class Policy(nn.Module):
     def actor(self, generator: torch.Generator, steps: int, envs: int) -> Actor:
         """`draw` of arrays (envs, ...), for at most `steps` calls, until the parameters change.
 
-        A few rows at a time torch spends its time on calling, not on arithmetic: on a CPU the
-        policies of this module act in NumPy.
+        A few rows at a time torch spends its time on calling, not on arithmetic: on a CPU those
+        who choose once a step, and Gaussians, act in NumPy.
         """
         device = next(self.parameters()).device
 
