@@ -9,18 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from torch import Tensor
 
-from course_lib.figures.style import (
-    BLUE,
-    GREEN,
-    INK,
-    ORANGE,
-    PALE,
-    RED,
-    as_array,
-    frameless,
-)
-
-_LINES = ((BLUE, "-", "o"), (RED, "--", "s"), (GREEN, "-.", "^"), (ORANGE, ":", "D"))
+from course_lib.figures.style import BLUE, INK, LINES, ORANGE, PALE, RED, as_array, frameless
 
 
 def plot_variances(ax: Axes, variances: Mapping[str, float]) -> Axes:
@@ -70,7 +59,7 @@ def plot_weights(ax: Axes, weights: Mapping[str, Tensor]) -> Axes:
 
     weights: name -> (T,), of the TD errors 0, 1, ... steps ahead. [slide 70]
     """
-    for (name, series), (colour, line, mark) in zip(weights.items(), cycle(_LINES)):
+    for (name, series), (colour, line, mark) in zip(weights.items(), cycle(LINES)):
         ax.plot(
             np.arange(len(series)), as_array(series), line, color=colour, marker=mark, label=name
         )

@@ -9,9 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
-from course_lib.figures.style import BLUE, GREEN, INK, ORANGE, PALE, RED, as_array, frameless
-
-_LINES = ((BLUE, "-", "o"), (RED, "--", "s"), (GREEN, "-.", "^"), (ORANGE, ":", "D"))
+from course_lib.figures.style import GREEN, INK, LINES, PALE, as_array, frameless
 
 
 def plot_factors(ax: Axes, shares: Tensor, factors: Mapping[str, Tensor]) -> Axes:
@@ -20,7 +18,7 @@ def plot_factors(ax: Axes, shares: Tensor, factors: Mapping[str, Tensor]) -> Axe
     shares: (P,) in [0, 1]. factors: name -> (P,), a line each.
     Raises ValueError if a length differs.
     """
-    for (name, series), (colour, line, mark) in zip(factors.items(), cycle(_LINES)):
+    for (name, series), (colour, line, mark) in zip(factors.items(), cycle(LINES)):
         if series.shape != shares.shape:
             raise ValueError(
                 f"{name} must be {tuple(shares.shape)} like shares, got {tuple(series.shape)}"
@@ -48,7 +46,7 @@ def plot_estimates(ax: Axes, ratios: Tensor, estimates: Mapping[str, Tensor]) ->
     ratios: (P,), reference over model. estimates: name -> (P,) in nats, a line each.
     Raises ValueError if a length differs.
     """
-    for (name, series), (colour, line, _) in zip(estimates.items(), cycle(_LINES)):
+    for (name, series), (colour, line, _) in zip(estimates.items(), cycle(LINES)):
         if series.shape != ratios.shape:
             raise ValueError(
                 f"{name} must be {tuple(ratios.shape)} like ratios, got {tuple(series.shape)}"

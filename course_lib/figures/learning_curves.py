@@ -10,12 +10,11 @@ from statistics import fmean, stdev
 import numpy as np
 from matplotlib.axes import Axes
 
-from course_lib.figures.style import BLUE, GREEN, INK, ORANGE, RED, frameless
+from course_lib.figures.style import INK, LINES, frameless
 
 # 0.975 quantiles of Student's t for 1, 2, ... degrees of freedom; beyond them the normal's is near.
 _T: tuple[float, ...] = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 _T += (2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086)
-_STYLES = ((BLUE, "-"), (RED, "--"), (GREEN, "-."), (ORANGE, ":"))
 
 
 def mean_and_half_width(numbers: Sequence[float]) -> tuple[float, float]:
@@ -43,7 +42,7 @@ def plot_learning_curves(
     marks: name -> a return to compare with, drawn as a thin level line.
     Raises ValueError if a seed's returns are not as long as the steps.
     """
-    for (name, (steps, seeds)), (colour, style) in zip(curves.items(), cycle(_STYLES)):
+    for (name, (steps, seeds)), (colour, style, _) in zip(curves.items(), cycle(LINES)):
         if not seeds or any(len(returns) != len(steps) for returns in seeds):
             raise ValueError(
                 f"{name} must have returns (seeds, {len(steps)}), one for each of its steps, got "

@@ -9,9 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from torch import Tensor
 
-from course_lib.figures.style import BLUE, GREEN, INK, ORANGE, RED, as_array, frameless
-
-_STYLES = ((BLUE, "-", "o"), (RED, "--", "s"), (GREEN, "-.", "^"), (ORANGE, ":", "D"))
+from course_lib.figures.style import BLUE, GREEN, INK, LINES, ORANGE, RED, as_array, frameless
 
 
 def plot_advantages(
@@ -91,7 +89,7 @@ def plot_iterations(ax: Axes, values: Mapping[str, Tensor], quantity: str) -> Ax
     """
     if not values:
         raise ValueError('values is empty: give at least one series, as {"exact": values}')
-    for (name, series), (colour, line, mark) in zip(values.items(), cycle(_STYLES), strict=False):
+    for (name, series), (colour, line, mark) in zip(values.items(), cycle(LINES), strict=False):
         ax.plot(range(len(series)), as_array(series), line, color=colour, marker=mark, label=name)
     ax.set_xlabel("iteration")
     ax.set_ylabel(quantity)

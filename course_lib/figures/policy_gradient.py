@@ -133,8 +133,7 @@ def plot_credit(ax: Axes, sizes: Tensor) -> Axes:
     ax.set_yticks(steps)
     ax.set_xlabel("reward of step t'")
     ax.set_ylabel("action of step t")
-    for side in ax.spines.values():
-        side.set_visible(False)
+    ax.spines[:].set_visible(False)
     ax.tick_params(length=0)
     ax.set_facecolor("white")
     return ax

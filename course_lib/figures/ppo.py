@@ -9,19 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from torch import Tensor
 
-from course_lib.figures.style import (
-    BLUE,
-    GREEN,
-    INK,
-    ORANGE,
-    PALE,
-    RED,
-    as_array,
-    frameless,
-)
-
-_STYLES = ((BLUE, "-"), (RED, "--"), (GREEN, "-."), (ORANGE, ":"))
-_MARKS = ("o", "s", "^", "D")
+from course_lib.figures.style import BLUE, GREEN, INK, LINES, ORANGE, PALE, RED, as_array, frameless
 
 
 def plot_clip(
@@ -102,7 +90,7 @@ def plot_steps(
     """
     if not curves:
         raise ValueError('curves is empty: give at least one, as {"clipped": returns}')
-    for (name, curve), (colour, line) in zip(curves.items(), cycle(_STYLES), strict=False):
+    for (name, curve), (colour, line, _) in zip(curves.items(), cycle(LINES), strict=False):
         ax.plot(range(len(curve)), as_array(curve), line, color=colour, linewidth=2.2, label=name)
     ax.set_xlabel(unit)
     ax.set_ylabel(quantity)
@@ -119,8 +107,8 @@ def plot_ratios(ax: Axes, ratios: Tensor, names: Sequence[str], edges: tuple[flo
     if ratios.ndim != 2 or ratios.shape[1] != len(names):
         raise ValueError(f"ratios must be (K + 1, {len(names)}), got {tuple(ratios.shape)}")
     ax.axhspan(*edges, color=PALE, alpha=0.5, linewidth=0, label="clip range")
-    columns = zip(ratios.T, names, _STYLES, strict=False)
-    for column, name, (colour, line) in columns:
+    columns = zip(ratios.T, names, LINES, strict=False)
+    for column, name, (colour, line, _) in columns:
         ax.plot(range(len(column)), as_array(column), line, color=colour, linewidth=2.2, label=name)
     ax.set_xlabel("gradient steps on one batch")
     ax.set_ylabel("ratio of new to old probability")
@@ -137,9 +125,7 @@ def plot_runs(
     places: (P,) where the runs were looked at. runs: name -> runs (R, P). [slide 64]
     Raises ValueError if a run has another length than places.
     """
-    for (name, several), (colour, line), mark in zip(
-        runs.items(), cycle(_STYLES), cycle(_MARKS), strict=False
-    ):
+    for (name, several), (colour, line, mark) in zip(runs.items(), cycle(LINES), strict=False):
         table = np.array([list(run) for run in several], dtype=float)
         if table.ndim != 2 or table.shape[1] != len(places):
             raise ValueError(f"{name} must be (runs, {len(places)}), got {table.shape}")
@@ -165,7 +151,8 @@ def plot_variants(
     """Returns of variants, a row each: a dot a seed and a bar at the mean, over the baseline.
 
     baseline: returns of the unchanged algorithm; its mean and two standard errors are the band.
-    Returns [slides 63, 65, 66]. Raises ValueError if the baseline has fewer than two seeds.
+    [slides 63, 65, 66]
+    Raises ValueError if the baseline has fewer than two seeds.
     """
     if len(baseline) < 2:
         raise ValueError(f"the baseline needs at least two seeds, got {len(baseline)}")

@@ -10,18 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from torch import Tensor
 
-from course_lib.figures.style import (
-    BLUE,
-    GREEN,
-    INK,
-    ORANGE,
-    PALE,
-    RED,
-    as_array,
-    frameless,
-)
-
-_LINES = ((BLUE, "-", "o"), (RED, "--", "s"), (GREEN, "-.", "^"), (ORANGE, ":", "D"))
+from course_lib.figures.style import BLUE, INK, LINES, PALE, RED, as_array, frameless
 
 
 def plot_spread(
@@ -32,7 +21,7 @@ def plot_spread(
     results: name -> (U, L), update by learner. best: height of the line at the optimum.
     start: number of the first update. Raises ValueError if a series is not (U, L). [slide 30]
     """
-    for (name, table), (colour, line, mark) in zip(results.items(), cycle(_LINES)):
+    for (name, table), (colour, line, mark) in zip(results.items(), cycle(LINES)):
         if table.ndim != 2:
             raise ValueError(f"{name} must be (U, L), updates by learners, got {table.shape}")
         low, middle, high = np.quantile(as_array(table), [0.1, 0.5, 0.9], axis=1)
@@ -106,7 +95,7 @@ def plot_bowl(
     ax.contour(grid, grid, height, levels=10, colors=PALE, linewidths=0.8, linestyles="solid")
     ax.plot(0, 0, "*", color=INK, markersize=12, label="best parameter")
     start = as_array(at)
-    for (name, (samples, estimates)), (colour, _, mark) in zip(clouds.items(), cycle(_LINES)):
+    for (name, (samples, estimates)), (colour, _, mark) in zip(clouds.items(), cycle(LINES)):
         dots, tips = as_array(samples), start + scale * as_array(estimates)
         ax.plot(dots[:, 0], dots[:, 1], mark, color=colour, markersize=3, alpha=0.5, label=name)
         for tip in tips:

@@ -17,6 +17,8 @@ from torch import Tensor
 
 BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 INK, PALE = "#222222", "#C9C9C9"
+LINES = ((BLUE, "-", "o"), (RED, "--", "s"), (GREEN, "-.", "^"), (ORANGE, ":", "D"))
+"""Colour, line and mark of the first series of a picture, the second, and so on."""
 
 
 def blank_panel(width: float = 7.0, height: float = 4.0) -> tuple[Figure, Axes]:

@@ -10,18 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from course_lib.figures.style import (
-    BLUE,
-    GREEN,
-    INK,
-    ORANGE,
-    PALE,
-    RED,
-    as_array,
-    frameless,
-)
-
-_STYLES = ((BLUE, "-", "o"), (RED, "--", "s"), (GREEN, "-.", "^"), (ORANGE, ":", "D"))
+from course_lib.figures.style import BLUE, GREEN, INK, LINES, ORANGE, PALE, RED, as_array, frameless
 
 
 def plot_overlap(ax: Axes, old: Tensor, new: Tensor) -> Axes:
@@ -114,7 +103,7 @@ def plot_progress(ax: Axes, values: Mapping[str, Tensor], quantity: str) -> Axes
     """
     if not values:
         raise ValueError('values is empty: give at least one series, as {"penalty": values}')
-    for (name, series), (colour, line, _) in zip(values.items(), cycle(_STYLES), strict=False):
+    for (name, series), (colour, line, _) in zip(values.items(), cycle(LINES), strict=False):
         across = range(1, len(series) + 1)
         ax.plot(across, as_array(series), line, color=colour, linewidth=2, label=name)
     ax.set_xscale("log")
@@ -131,7 +120,7 @@ def plot_powers(ax: Axes, steps: Tensor, errors: Mapping[str, tuple[Tensor, int]
     Raises ValueError if a length differs or an error is not positive.
     """
     for (name, (series, power)), (colour, line, mark) in zip(
-        errors.items(), cycle(_STYLES), strict=False
+        errors.items(), cycle(LINES), strict=False
     ):
         if series.shape != steps.shape or not bool((series > 0).all()):
             raise ValueError(
@@ -162,7 +151,7 @@ def plot_residuals(ax: Axes, errors: Mapping[str, Tensor]) -> Axes:
     """
     if not errors:
         raise ValueError('errors is empty: give at least one series, as {"method": errors}')
-    for (name, series), (colour, line, mark) in zip(errors.items(), cycle(_STYLES), strict=False):
+    for (name, series), (colour, line, mark) in zip(errors.items(), cycle(LINES), strict=False):
         ax.semilogy(
             range(len(series)), as_array(series), line, color=colour, marker=mark, label=name
         )
