@@ -122,7 +122,7 @@ def test_a_row_comes_out_again_from_another_seed(
 
 @pytest.mark.slow
 def test_mountain_car_is_driven_worse_with_observations_as_they_come(script: ModuleType) -> None:
+    whole = script.rows()["ppo-MountainCar-v0"]
     without = script.details()["ppo-MountainCar-v0, observations as they come"]
-    assert (
-        script.one_run(without, 400, 50)["greedy"] <= -118
-    )  # of five seeds the worst of the whole is -110
+    # The same starts for both. Of five seeds the worst of the whole is -109, the mean without -123.
+    assert script.one_run(without, 400, 50)["greedy"] < script.one_run(whole, 400, 50)["greedy"] - 3
