@@ -172,7 +172,9 @@ class Batch:
                 f"{count} minibatches of {len(self)} steps are wanted: choose 1 to {len(self)}"
             )
         order = torch.randperm(len(self), generator=generator, device=generator.device)
-        columns = (getattr(self, f.name)[order].tensor_split(count) for f in fields(self))
+        columns = (
+            getattr(self, f.name).index_select(0, order).tensor_split(count) for f in fields(self)
+        )
         for parts in zip(*columns, strict=True):
             yield Batch(*parts)
 
