@@ -54,7 +54,6 @@ def save_checkpoint(path: Path, run: Run, about: Mapping[str, Any]) -> str:
         "torch": torch.__version__,
         "updates": names,
         "problem": problem,
-        "cursor_device": str(run.cursor.observations.device) if run.cursor else "",
         "about": dict(about),
     }
     # Copies: parameters are views into one vector, and policy and critic may share a scaler.
@@ -90,7 +89,7 @@ def load_checkpoint(path: Path, run: Run) -> str:
         except (RuntimeError, KeyError, ValueError) as error:
             raise ValueError(
                 f"{path} does not fit this run's {name} ({str(error).splitlines()[0]}): go on with "
-                "the environment and the settings it was made with"
+                "the environment, the settings and the device it was made with"
             ) from error
     history = run.history
     history.episode_returns[:] = tensors["history.episode_returns"].tolist()
@@ -111,8 +110,7 @@ def load_checkpoint(path: Path, run: Run) -> str:
             if isinstance(part, RewardScaler):
                 part.returns.zero_()  # of episodes that are not gone on with
     elif cursor:
-        device = header["cursor_device"]
-        run.cursor = Cursor(**{name: tensor.to(device) for name, tensor in cursor.items()})
+        run.cursor = Cursor(**cursor)  # on the CPU; the next rollout takes it where it acts
     return problem
 
 

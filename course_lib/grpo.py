@@ -16,6 +16,7 @@ from torch import Tensor
 from course_lib import validate
 from course_lib.language_model import LanguageModel, Words, complete, token_log_probs
 from course_lib.optimiser import Adam
+from course_lib.seeding import check_generator
 
 Objective = Callable[[Tensor, Tensor, Tensor, float], Tensor]
 
@@ -94,20 +95,25 @@ def grpo(
 ) -> Iterator[dict[str, float]]:
     """Train the model, update by update; yields what was seen in each.
 
-    prompts: (K, P) to draw from. reward: of a whole text, once, at its end.
+    prompts: (K, P) to draw from, on the model's and the generator's device.
+    reward: of a whole text, once, at its end.
     objective: (log_probs (B,), old_log_probs (B,), advantages (B,), epsilon) -> scalar, to be made
     large; B are all tokens of the batch up to the ends, each with its completion's advantage.
     advantages: rewards (Q, G) -> (Q, G).
     Yields reward (mean over the batch), tokens (mean length of a completion) and kl (from the model
     as it was at first, mean over tokens, before the batch's last step).
     """
+    device = prompts.device
+    check_generator(generator, device)
     first = deepcopy(model).requires_grad_(False)
     optimiser = Adam([model], config.learning_rate)
     for _ in range(config.updates):
-        drawn = torch.randint(len(prompts), (config.questions,), generator=generator)
+        size = (config.questions,)
+        drawn = torch.randint(len(prompts), size, generator=generator, device=device)
         asked = prompts[drawn].repeat_interleave(config.group, 0)  # (N, P)
         texts = complete(model, asked, config.length, words.end, generator)
-        rewards = torch.tensor([reward(text) for text in words.decode(texts.tokens)])  # (N,)
+        paid = [reward(text) for text in words.decode(texts.tokens)]
+        rewards = torch.tensor(paid, device=device)  # (N,)
         relative = advantages(rewards.view(-1, config.group)).view(-1, 1)  # (N, 1)
         valid = texts.valid  # (N, L)
         weights, old = relative.expand(valid.shape)[valid], texts.log_probs[valid]  # (B,)

@@ -60,7 +60,8 @@ class LanguageModel(nn.Module):
     """pi(next token | tokens so far): a transformer that looks back and never ahead.
 
     words: V. context: the longest text in tokens. width: of a token's vector, a multiple of heads.
-    The generator draws the first weights; parameters are of torch's default type.
+    The generator draws the first weights, on its own device; parameters are of torch's default
+    type.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class LanguageModel(nn.Module):
         self.blocks = nn.ModuleList(_Block(width, heads) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
         self.out = nn.Linear(width, words)
+        self.to(generator.device)
         for parameter in self.parameters():
             if parameter.ndim == 2:  # the others stay: norms at 1 and 0, and biases are set to 0
                 spread = 0.3 if len(parameter) in (words, context) else 1 / math.sqrt(width)
@@ -207,11 +209,12 @@ def imitate(
     Each step of Adam draws `batch` of them. Returns the loss of each step: mean of -log pi(token |
     tokens before), in nats.
     """
+    check_generator(generator, texts.device)
     optimiser = Adam([model], learning_rate)
     counts = up_to_the_end(texts, end)[:, 1:]
     losses = []
     for _ in range(steps):
-        rows = torch.randint(len(texts), (batch,), generator=generator)
+        rows = torch.randint(len(texts), (batch,), generator=generator, device=texts.device)
         loss = -token_log_probs(model, texts[rows], texts.shape[1] - 1)[counts[rows]].mean()
         optimiser.minimise(loss)
         losses.append(loss.item())

@@ -23,7 +23,7 @@ def draw_seed(generator: torch.Generator) -> int:
 
 
 def check_device(device: torch.device | str) -> torch.device:
-    """Device by name, with its number: the CPU, or a CUDA device; without a number the current one.
+    """Device as tensors name it: the CPU, or a CUDA device by number, the current one without.
 
     Raises ValueError if it is another one, or not there.
     """
@@ -37,12 +37,12 @@ def check_device(device: torch.device | str) -> torch.device:
         )
     if wanted.type == "cuda" and wanted.index is None:
         return torch.device("cuda", torch.cuda.current_device())
-    return wanted
+    return wanted if wanted.type == "cuda" else torch.device("cpu")
 
 
 def check_generator(generator: torch.Generator, device: torch.device | str) -> None:
-    """Raise ValueError unless the generator draws its numbers on device."""
-    if generator.device.type != torch.device(device).type:
+    """Raise ValueError unless the generator draws its numbers on device, which must be there."""
+    if generator.device != check_device(device):
         raise ValueError(
             f"generator is on {generator.device} and the numbers are wanted on {device}: make it "
             f"with new_generator(seed, {str(device)!r})"

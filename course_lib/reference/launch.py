@@ -167,8 +167,9 @@ def _train(
                 f"{error}. The last good checkpoint is of step {recorder.saved_steps}, in {folder}"
             ) from error
         except KeyboardInterrupt:  # while it trains, or while tables, picture and film are made
+            on = "" if generator.device.type == "cpu" else f" --device {device}"
             raise Stopped(
-                f"stopped at step {recorder.saved_steps}: course train --resume {folder}"
+                f"stopped at step {recorder.saved_steps}: course train --resume {folder}{on}"
             ) from None
     notes = []
     if recorder.problem:

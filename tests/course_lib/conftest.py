@@ -1,9 +1,12 @@
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import torch
 from matplotlib.axes import Axes
+from stand_in import stand_in
 
 from course_lib.figures.style import blank_panel
 
@@ -31,3 +34,10 @@ def require_own_axes(ax: Axes) -> Callable[[Callable[[Axes], Axes]], None]:
         assert corner.tolist() == [255, 255, 255, 255]
 
     return require
+
+
+@pytest.fixture
+def cuda() -> Iterator[None]:
+    """Device "cuda" is there: the machine's own, or else the one that stands in for it."""
+    with nullcontext() if torch.cuda.is_available() else stand_in():
+        yield

@@ -151,8 +151,7 @@ def test_random_mdps_depend_on_the_generator_alone():
     assert not torch.equal(first.rewards, other.rewards)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
-def test_exact_quantities_are_the_same_on_cuda():
+def test_exact_quantities_are_the_same_on_cuda(cuda):
     mdp = cliff_walk()
     theta = torch.randn((12, 4), dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     there = mdp.to("cuda").policy_gradient(theta.cuda())

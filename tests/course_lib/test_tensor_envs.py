@@ -325,9 +325,8 @@ def test_the_host_looks_at_a_rollout_and_not_at_its_steps(env_id):
     assert looks(envs, policy, 64, whole=True) <= looks(envs, policy, 32, whole=True) + 1
 
 
-@CUDA
 @pytest.mark.parametrize("env_id", IDS)
-def test_a_step_on_cuda_never_waits(env_id):
+def test_a_step_on_cuda_never_waits(env_id, cuda):
     envs = made(env_id, device="cuda")
     generator = new_generator(0, "cuda")
     policy = policy_for(envs, generator=generator)
@@ -336,9 +335,7 @@ def test_a_step_on_cuda_never_waits(env_id):
     try:
         with torch.no_grad():
             for _ in range(3):
-                actions, _ = policy.draw(
-                    observations.float() if policy.observation_shape else observations, generator
-                )
+                actions = policy.draw(observations, generator)
                 observations = envs.step(actions)[0]
     finally:
         torch.cuda.set_sync_debug_mode("default")
