@@ -126,7 +126,7 @@ class CartPoles(TensorEnvs):
     def __init__(self, envs: int, device: torch.device | str, time_limit: int = 500) -> None:
         from gymnasium.spaces import Box, Discrete
 
-        high = np.float32([2 * self.x_limit, math.inf, 2 * self.theta_limit, math.inf])
+        high = np.array([2 * self.x_limit, math.inf, 2 * self.theta_limit, math.inf], np.float32)
         super().__init__(envs, time_limit, device, Box(-high, high), Discrete(2))
 
     def start(self) -> Tensor:
@@ -166,7 +166,7 @@ class Pendulums(TensorEnvs):
     def __init__(self, envs: int, device: torch.device | str, time_limit: int = 200) -> None:
         from gymnasium.spaces import Box
 
-        high = np.float32([1.0, 1.0, self.max_speed])
+        high = np.array([1.0, 1.0, self.max_speed], np.float32)
         torque = Box(-self.max_torque, self.max_torque, (1,))
         super().__init__(envs, time_limit, device, Box(-high, high), torque)
 
