@@ -46,17 +46,17 @@ def record(arm: str, learning_rate: float, seed: int) -> dict[str, list[float]]:
     run: dict[str, list[float]] = {"mean_return": [], "entropy": [], "kl": []}
     for _ in range(UPDATES):
         rollout = collect_episodes(envs, policy, generator)
-        observations = rollout.observations[rollout.valid]  # (B, 4)
-        advantages = returns = padded_returns(rollout, GAMMA)  # (T, N)
+        observations = rollout.in_one_row(rollout.observations)  # (B, 4)
+        advantages = returns = rollout.in_one_row(padded_returns(rollout, GAMMA))  # (B,)
         if arm == "baseline":
             with torch.no_grad():
-                advantages = returns - critic(rollout.observations)
+                advantages = returns - critic(observations)
         with torch.no_grad():
             before = policy.distribution(observations)
         optimiser.minimise(policy_losses(policy, rollout, advantages, GAMMA))
         if arm == "baseline":
             for _ in range(CRITIC_EPOCHS):
-                errors = critic(observations) - returns[rollout.valid]
+                errors = critic(observations) - returns
                 critic_optimiser.minimise((errors**2).mean())
         with torch.no_grad():
             run["mean_return"].append(round(statistics.mean(rollout.episode_returns), 2))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -115,6 +116,14 @@ class Rollout:
     def next_observations(self) -> Tensor:
         """What each valid step led to, also at the end of an episode; the last T rows of path."""
         return self.path[1:]
+
+    def in_one_row(self, column: Tensor) -> Tensor:
+        """Column (T, N, ...) of the rollout at its B valid steps, in the order of time (B, ...)."""
+        return column.flatten(0, 1).index_select(0, self._valid_steps)
+
+    @cached_property
+    def _valid_steps(self) -> Tensor:
+        return self.valid.flatten().nonzero().squeeze(1)
 
 
 class EnvironmentFailed(RuntimeError):

@@ -127,6 +127,6 @@ class RewardScaler(nn.Module):
             returns.append(torch.add(reward, kept, alpha=self.gamma))
             kept = valid * returns[-1]  # a reset follows each end
         self.returns.copy_(kept)
-        self.moments.update(torch.stack(returns)[rollout.valid])
+        self.moments.update(rollout.in_one_row(torch.stack(returns)))
         std = (self.moments.variance + 1e-8).sqrt().to(rollout.rewards)
         return replace(rollout, rewards=rollout.rewards / std)

@@ -385,12 +385,12 @@ def make_batch(
         config.lam,
     )
     _check_same("advantages", estimates, rollout.rewards)
-    valid = rollout.valid  # (T, N); indexing by it lays the steps in one row (B, ...)
-    observations, actions = rollout.observations[valid], rollout.actions[valid]
+    row = rollout.in_one_row
+    observations, actions = row(rollout.observations), row(rollout.actions)
     log_probs = policy.log_prob(observations, actions)
     if not bool(log_probs.isfinite().all()):
         raise FloatingPointError("the policy's log-probs hold NaN: try a smaller learning rate")
-    return Batch(observations, actions, log_probs, estimates[valid], (estimates + values)[valid])
+    return Batch(observations, actions, log_probs, row(estimates), row(estimates + values))
 
 
 def shuffled(length: int, size: int, generator: torch.Generator) -> Sequence[Tensor]:
@@ -497,5 +497,8 @@ def _check_config(config: Any) -> None:
         elif isinstance(value, bool) or name.startswith("scale_"):
             if not isinstance(value, bool):
                 raise ValueError(f"{name} must be True or False, got {value}")
-        elif name != "stop_return" and (not isinstance(value, int) or value < 1):
+        elif name == "stop_return":
+            if value is not None and not math.isfinite(value):
+                raise ValueError(f"stop_return must be a finite number, or None, got {value}")
+        elif not isinstance(value, int) or value < 1:
             raise ValueError(f"{name} must be a whole number of at least 1, got {value}")

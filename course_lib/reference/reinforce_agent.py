@@ -58,16 +58,16 @@ def train_reinforce(
     def update(rollout: Rollout) -> Statistics:
         optimiser.learning_rate = decayed(config.learning_rate, config, run.history)
         critic_optimiser.learning_rate = decayed(config.critic_learning_rate, config, run.history)
-        returns = padded_returns(rollout, config.gamma)  # (T, N)
-        observations, targets = rollout.observations[rollout.valid], returns[rollout.valid]
-        advantages = returns.clone()
+        observations = rollout.in_one_row(rollout.observations)  # (B, ...)
+        returns = rollout.in_one_row(padded_returns(rollout, config.gamma))  # (B,)
         with torch.no_grad():
-            values = torch.cat([critic(rows) for rows in observations.split(ROWS)])  # (B,)
-        advantages[rollout.valid] -= values
-        length = optimiser.minimise(policy_losses(policy, rollout, advantages, config.gamma))
+            values = torch.cat([critic(rows) for rows in observations.split(ROWS)])
+        losses = policy_losses(policy, rollout, returns - values, config.gamma)
+        length = optimiser.minimise(losses)
         for _ in range(config.critic_epochs):
-            for rows in shuffled(len(targets), config.critic_batch, generator):
-                value_loss = functional.mse_loss(critic(observations[rows]), targets[rows])
+            for rows in shuffled(len(returns), config.critic_batch, generator):
+                some, wanted = observations.index_select(0, rows), returns.index_select(0, rows)
+                value_loss = functional.mse_loss(critic(some), wanted)
                 critic_optimiser.minimise(value_loss)
         return {"gradient_length": length, "value_loss": value_loss.item()}
 
@@ -91,13 +91,16 @@ def policy_losses(
 ) -> Iterator[Tensor]:
     """- mean over episodes of sum_t gamma^t A_t log pi(a_t | s_t), the sum of what is given.
 
-    advantages (T, N). The steps come ROWS at a time: what is computed for them then stays in the
-    processor's cache, and memory does not grow with the episodes.
+    advantages (B,) of the valid steps, in the order of time. They come ROWS at a time: what is
+    computed for them then stays in the processor's cache, and memory does not grow with them.
     """
-    valid = rollout.valid
-    times = torch.arange(len(advantages), dtype=advantages.dtype, device=advantages.device)
-    weights = (gamma**times)[:, None] * advantages / valid.shape[1]  # (T, N)
-    columns = (rollout.observations, rollout.actions, weights)
-    parts = (column[valid].split(ROWS) for column in columns)  # (B, ...) each
-    for observations, actions, scale in zip(*parts, strict=True):
-        yield -(scale * policy.log_prob(observations, actions)).sum()
+    steps, episodes = rollout.valid.shape
+    times = torch.arange(steps, dtype=advantages.dtype, device=advantages.device)
+    discounts = (gamma**times)[:, None].expand(steps, episodes)  # (T, N)
+    columns = [
+        rollout.in_one_row(column)
+        for column in (rollout.observations, rollout.actions, discounts / episodes)
+    ]
+    rows = (column.split(ROWS) for column in (*columns, advantages))
+    for observations, actions, weights, gains in zip(*rows, strict=True):
+        yield -(weights * gains * policy.log_prob(observations, actions)).sum()
