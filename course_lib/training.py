@@ -60,27 +60,27 @@ class ReinforceConfig:
 class PPOConfig:
     """Numbers of PPO; the defaults solve CartPole-v1."""
 
-    envs: int = 100
+    envs: int = 104
     """Environments side by side."""
-    rollout_steps: int = 32
+    rollout_steps: int = 48
     """Steps in each environment between updates."""
-    gamma: float = 0.99
+    gamma: float = 0.995
     """Discount."""
     lam: float = 0.97
     """Mixing of n-step estimates in the advantages: 0 is one step, 1 the whole return."""
     epsilon: float = 0.2
     """Clip range of the ratio."""
-    learning_rate: float = 1.3e-2
+    learning_rate: float = 2e-2
     """Adam's step size for policy and critic."""
     epochs: int = 2
     """Passes over one batch."""
-    minibatches: int = 6
+    minibatches: int = 5
     """Parts a batch is split into in each pass."""
     value_weight: float = 0.5
     """Weight of the critic's squared error in the loss."""
     entropy_weight: float = 0.0
     """Weight of the entropy bonus in the loss."""
-    max_grad_norm: float = 0.5
+    max_grad_norm: float = 1.0
     """Length to which a longer gradient is cut."""
     hidden: tuple[int, ...] = (64, 64)
     """Widths of the tanh layers of policy and critic."""
@@ -88,9 +88,9 @@ class PPOConfig:
     """Whether the networks see observations of mean 0 and spread 1; for continuous control."""
     scale_rewards: bool = True
     """Whether rewards are divided by the spread of the discounted returns."""
-    decay_to: float = 0.1
+    decay_to: float = 0.3
     """Share of the learning rates that is left at total_steps, falling linearly; 1 keeps them."""
-    total_steps: int = 200_000
+    total_steps: int = 250_000
     """Environment steps after which training stops."""
     stop_return: float | None = None
     """Mean return of the last 100 training episodes at which training stops; None goes on."""
