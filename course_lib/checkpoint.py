@@ -54,6 +54,7 @@ def save_checkpoint(path: Path, run: Run, about: Mapping[str, Any]) -> str:
         "torch": torch.__version__,
         "updates": names,
         "problem": problem,
+        "device": _device_of(run),
         "about": dict(about),
     }
     # Copies: parameters are views into one vector, and policy and critic may share a scaler.
@@ -72,9 +73,15 @@ def load_checkpoint(path: Path, run: Run) -> str:
     """Put a run made in the same way back to where it was saved, in place.
 
     Returns "", or why its episodes begin anew instead.
-    Raises ValueError if the file is no checkpoint, or one of a run made otherwise.
+    Raises ValueError if the file is no checkpoint, or one of a run made otherwise, or elsewhere.
     """
     header, tensors = _read(path)
+    device = _device_of(run)
+    if header.get("device", device) != device:
+        raise ValueError(
+            f"{path} was saved on {header['device']}, this run is on {device}, where other numbers "
+            f"are drawn: go on with it on {header['device']}"
+        )
     problem: str = header["problem"]
     found = {name.split(".")[1] for name in tensors if name.startswith("parts.")}
     wanted = {name for name, part in run.parts.items() if part is not None}
@@ -89,7 +96,7 @@ def load_checkpoint(path: Path, run: Run) -> str:
         except (RuntimeError, KeyError, ValueError) as error:
             raise ValueError(
                 f"{path} does not fit this run's {name} ({str(error).splitlines()[0]}): go on with "
-                "the environment, the settings and the device it was made with"
+                "the environment and the settings it was made with"
             ) from error
     history = run.history
     history.episode_returns[:] = tensors["history.episode_returns"].tolist()
@@ -121,6 +128,12 @@ def load_part(path: Path, name: str, part: Any) -> None:
         _put_back(part, _under(tensors, f"parts.{name}."))
     except (RuntimeError, KeyError) as error:
         raise ValueError(f"{path} holds no such {name}: {str(error).splitlines()[0]}") from error
+
+
+def _device_of(run: Run) -> str:
+    """Kind of device on which the run draws its numbers, "" where it draws none."""
+    generator = run.parts.get("generator")
+    return generator.device.type if generator is not None else ""
 
 
 def _state_of(part: Any) -> dict[str, Tensor]:

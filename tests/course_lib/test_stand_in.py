@@ -3,12 +3,12 @@
 Same seed, same numbers there as on the CPU: so each thing done on it must come out as it does here.
 """
 
-import contextlib
-import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from gymnasium.spaces import Box, Discrete, MultiDiscrete
 from stand_in import OnDevice, stand_in
 
 from course_lib import policies
@@ -17,15 +17,8 @@ from course_lib.evaluation import evaluate
 from course_lib.grpo import GRPOConfig, grpo
 from course_lib.language_model import LanguageModel, Words, imitate
 from course_lib.mdp import cliff_walk, random_layered_mdp, random_mdp, trajectories
-from course_lib.policies import (
-    CategoricalPolicy,
-    GaussianPolicy,
-    MultiCategoricalPolicy,
-    TabularSoftmaxPolicy,
-    policy_for,
-    softmax_policy,
-)
-from course_lib.reference import launch
+from course_lib.policies import critic_for, policy_for, softmax_policy
+from course_lib.reference import baseline_loss, gae, launch, returns_to_go
 from course_lib.reference.launch import resume_agent, train_agent
 from course_lib.reference.ppo_agent import train_ppo
 from course_lib.reference.reinforce_agent import train_reinforce
@@ -33,10 +26,16 @@ from course_lib.reference.surrogates import clipped_surrogate
 from course_lib.reference.trpo_agent import distribution_at, fisher_products, train_trpo
 from course_lib.rollout import collect, collect_episodes, make_envs, sample_episodes
 from course_lib.run_folder import Stopped, load_policy
-from course_lib.scaling import RewardScaler
+from course_lib.scaling import RewardScaler, scaler_for
 from course_lib.seeding import check_device, check_generator, new_generator
 from course_lib.tensor_envs import CartPoles
-from course_lib.training import PPOConfig, ReinforceConfig, TRPOConfig
+from course_lib.training import (
+    PPOConfig,
+    ReinforceConfig,
+    TRPOConfig,
+    train_on_episodes,
+    train_on_steps,
+)
 
 
 @pytest.fixture
@@ -154,7 +153,7 @@ def config_for(name, env_id):
     return train, config
 
 
-@pytest.mark.parametrize("env_id", [*IDS, "Pendulum-v1", "FrozenLake-v1"])
+@pytest.mark.parametrize("env_id", [*IDS, "Pendulum-v1"])
 @pytest.mark.parametrize("name", AGENTS)
 def test_training_there_is_training_here(name, env_id, there):
     train, config = config_for(name, env_id)
@@ -172,6 +171,33 @@ def test_training_there_is_training_here(name, env_id, there):
     np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-8)
     assert len(ours) == 2
     assert histories[0].episode_steps == histories[1].episode_steps
+
+
+@pytest.mark.parametrize("loop", [train_on_episodes, train_on_steps])
+def test_the_loops_take_policy_and_critic_with_them(loop, there):
+    envs = make_envs("tensor/CartPole-v1", 4, "cuda")
+    generator = new_generator(0, "cuda")
+    policy, critic = (
+        make(envs, (5,), generator=new_generator(0)) for make in (policy_for, critic_for)
+    )
+    config = ReinforceConfig if loop is train_on_episodes else PPOConfig
+    parts = {
+        train_on_episodes: {"returns": returns_to_go, "loss": baseline_loss},
+        train_on_steps: {"advantages": gae},
+    }
+    history = loop(
+        envs,
+        policy,
+        critic,
+        config(envs=4, total_steps=20),
+        **parts[loop],
+        update=lambda *columns: {"length": float(len(columns[-1]))},
+        generator=generator,
+        device="cuda",
+    )
+    assert history.steps >= 20
+    for module in (policy, critic):
+        assert all(type(parameter) is OnDevice for parameter in module.parameters())
 
 
 def stays(self, device):
@@ -219,7 +245,7 @@ def waits(there, env_id, steps, whole=False):
 
 @pytest.mark.parametrize("env_id", [each for each in IDS if each.startswith("tensor/")])
 def test_the_host_waits_for_a_rollout_and_not_for_its_steps(env_id, there):
-    assert waits(there, env_id, 3) == waits(there, env_id, 30) > 0
+    assert waits(there, env_id, 3) == waits(there, env_id, 12) > 0
     assert waits(there, env_id, 64, whole=True) <= waits(there, env_id, 32, whole=True) + 1
 
 
@@ -232,29 +258,35 @@ def test_a_wait_planted_in_a_step_is_noticed(there, monkeypatch):
         return advance(self, states, actions)
 
     monkeypatch.setattr(CartPoles, "advance", looks)
-    assert waits(there, "tensor/CartPole-v1", 30) == waits(there, "tensor/CartPole-v1", 3) + 27
+    assert waits(there, "tensor/CartPole-v1", 12) == waits(there, "tensor/CartPole-v1", 3) + 9
 
 
 # Policies, evaluation, exact quantities, the language model.
 
-POLICIES = {
-    "tabular": (lambda g: TabularSoftmaxPolicy(3, 2).to(g.device), torch.tensor([0, 2, 1, 1])),
-    "categorical": (lambda g: CategoricalPolicy(3, 2, (4,), generator=g), None),
-    "several": (lambda g: MultiCategoricalPolicy(3, (2, 4), (4,), generator=g), None),
-    "gaussian": (lambda g: GaussianPolicy(3, 2, (4,), generator=g), None),
+STATES, VECTORS = Discrete(3), Box(-1, 1, (3,))
+SPACES = {
+    "tabular": (STATES, Discrete(2)),
+    "categorical": (VECTORS, Discrete(2)),
+    "several choices": (VECTORS, MultiDiscrete([2, 4])),
+    "gaussian": (VECTORS, Box(-1, 1, (2,))),
+    "unit vectors": (STATES, Box(-1, 1, (2,))),
 }
 
 
-@pytest.mark.parametrize("name", POLICIES)
+@pytest.mark.parametrize("name", SPACES)
 def test_policies_there_are_policies_here(name, there):
-    make, at = POLICIES[name]
+    observation_space, action_space = SPACES[name]
+    env = SimpleNamespace(observation_space=observation_space, action_space=action_space)
+    at = torch.randn((4, 3), generator=new_generator(1))
+    at = at.argmax(1) if observation_space is STATES else at
     found = []
     for device in ("cuda", "cpu"):
         generator = new_generator(0, device)
-        policy = make(generator)
-        if at is None:
-            at = torch.randn((4, 3), generator=new_generator(1))
+        policy = policy_for(env, (4,), generator=generator)
         observations = at.to(device)
+        scaler = None if observation_space is STATES else scaler_for(env, device)
+        critic = critic_for(env, (4,), generator=generator, scaler=scaler)
+        values = critic(observations)
         actions, log_probs = policy.sample(observations, generator)
         with torch.no_grad():
             old = policy.distribution(observations)
@@ -268,7 +300,7 @@ def test_policies_there_are_policies_here(name, there):
 
         found.append(
             [
-                *(actions, log_probs, policy.log_prob(observations, actions)),
+                *(values, actions, log_probs, policy.log_prob(observations, actions)),
                 *(policy.entropy(observations), policy.kl(old, observations)),
                 fisher_products(mean_kl, theta, 0.1)(theta + 1),
             ]
@@ -374,7 +406,7 @@ def test_a_policy_saved_on_one_device_is_the_same_on_the_other(devices, tmp_path
     at = torch.randn((5, 3), generator=new_generator(0))
     close(other.distribution(at.to(second)).mean.cpu(), saved.distribution(at.to(first)).mean.cpu())
     assert {p.device.type for p in other.parameters()} == {second}
-    with pytest.raises(ValueError, match=r"RNG state .*the settings and the device it was made"):
+    with pytest.raises(ValueError, match=f"saved on {first}, this run is on {second}.* on {first}"):
         trained(2, second, lambda run: load_checkpoint(file, run))
 
 
@@ -394,7 +426,7 @@ def test_a_folders_run_goes_on_where_it_was_and_its_policy_acts_here(tmp_path, t
     with pytest.raises(Stopped, match=f"course train --resume {folder} --device cuda$"):
         train_agent("ppo", IDS[0], config, folder=folder, bar=False, device="cuda")
     monkeypatch.undo()
-    with pytest.raises(ValueError, match="and the device it was made with"):
+    with pytest.raises(ValueError, match=r"this run is on cpu, .*go on with it on cuda"):
         resume_agent(folder, bar=False)
     trained = resume_agent(folder, bar=False, device="cuda")
     assert trained.history.steps == config.total_steps
@@ -420,12 +452,11 @@ def test_a_generator_must_be_on_the_very_device(there, monkeypatch):
             check_generator(generator, device)
 
 
-def test_what_is_left_of_the_device_outside_says_so():
+def test_the_stand_in_leaves_nothing_behind():
+    names = ("is_available", "device_count", "synchronize", "set_sync_debug_mode")
+    before = [torch.Generator, *(getattr(torch.cuda, name) for name in names)]
     with stand_in():
         x = torch.ones(2, device="cuda")
+    assert [torch.Generator, *(getattr(torch.cuda, name) for name in names)] == before
     with pytest.raises(RuntimeError, match="no longer there"):
         x + 1
-    with contextlib.suppress(AssertionError, RuntimeError):  # as without the stand-in
-        assert not math.isnan(float(torch.ones(1, device="cuda")))
-        assert torch.cuda.is_available()
-    assert type(torch.Generator()).__module__ == "torch._C"
