@@ -106,7 +106,7 @@ class TensorEnvs:
         self.states = state["states"].to(self.states)
         self.ended = state["ended"].to(self.ended)
         self.lengths = state["lengths"].to(self.lengths)
-        self.generator.set_state(state["generator"].cpu())
+        self.generator.set_state(state["generator"])
 
     def uniform(self, *shape: int) -> Tensor:
         """Numbers from [0, 1), float64."""
