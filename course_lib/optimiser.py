@@ -48,6 +48,9 @@ class Adam:
             parameter.data = self.theta[start:stop].view_as(parameter)
             parameter.grad = self.gradient[start:stop].view_as(parameter)
             start = stop
+        # One of each module's, and where its gradient lies: modules are moved and cast as a whole.
+        lasts = [p for module in modules for p in [*module.parameters()][-1:]]
+        self._witnesses = [(p, p.grad.detach()) for p in lasts if p.grad is not None]
 
     def state_dict(self) -> dict[str, Tensor]:
         """What a resumed run needs beside the parameters: m, v and k."""
@@ -71,8 +74,7 @@ class Adam:
         for term in [loss] if isinstance(loss, Tensor) else loss:
             term.backward()
             total += term.detach()
-        last = self.parameters[-1]
-        if last.grad is None or last.grad.data_ptr() != self.gradient[-last.numel() :].data_ptr():
+        if any(p.grad is None or p.grad.data_ptr() != g.data_ptr() for p, g in self._witnesses):
             raise ValueError(
                 "the parameters are no longer those the optimiser was made for: move and cast "
                 "modules before making it"

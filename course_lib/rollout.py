@@ -292,7 +292,8 @@ def _record(
         _check_observations(path[: t + 1])  # that may be why
         raise
     _check_observations(path[:t])
-    before = torch.cat([ended[None], terminated[: t - 1] | truncated[: t - 1]])  # (T, N)
+    # (T, N): whether the episode was over before the step, which then is a reset or past the end.
+    before = torch.cat([ended[None], terminated[: t - 1] | truncated[: t - 1]])
     if once:
         valid = before.cumsum(0) == 0
         if t == steps:

@@ -125,7 +125,7 @@ class RewardScaler(nn.Module):
         returns = []
         for reward, valid in zip(rewards, rollout.valid.to(rewards), strict=True):
             returns.append(torch.add(reward, kept, alpha=self.gamma))
-            kept = valid * returns[-1]  # a reset follows each end
+            kept = valid * returns[-1]  # 0 after the reset that follows each end
         self.returns.copy_(kept)
         self.moments.update(rollout.in_one_row(torch.stack(returns)))
         std = (self.moments.variance + 1e-8).sqrt().to(rollout.rewards)

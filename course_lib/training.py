@@ -287,6 +287,8 @@ def train_on_episodes(
 ) -> History:
     """Loop of REINFORCE: whole episodes, one update for each batch of them. [slide 30]
 
+    For parts that read one episode at a time, as the lectures write them. An agent in a hurry works
+    on all episodes at once, in `train`.
     returns: (rewards (T,), gamma) -> (T,), called on each episode alone.
     loss: (log_probs (T,), returns (T,), values (T,), gamma) -> scalar of one episode.
     update: (the mean loss over episodes, observations (B, ...) and returns (B,) of all their steps)
@@ -378,7 +380,7 @@ def make_batch(
     estimates = advantages(
         rollout.rewards,
         values,
-        path_values[1:],
+        path_values[1:],  # of the states really reached, also at an episode's end
         rollout.terminated,
         rollout.truncated,
         config.gamma,
@@ -394,9 +396,9 @@ def make_batch(
 
 
 def shuffled(length: int, size: int, generator: torch.Generator) -> Sequence[Tensor]:
-    """The whole numbers below length in shuffled order, in equal parts of at most size.
+    """The whole numbers below length in shuffled order, in parts of at most size.
 
-    Equal but for one: no part is so small that its gradient is mostly noise.
+    Their sizes differ by one at most: no part is so small that its gradient is mostly noise.
     """
     order = torch.randperm(length, generator=generator, device=generator.device)
     return order.tensor_split(math.ceil(length / size))

@@ -52,12 +52,21 @@ def train_ppo(
     check_generator(generator, check_device(device))
     envs = make_envs(env_id, config.envs, device)
     scaler = scaler_for(envs, device) if config.scale_observations else None
-    rewards = RewardScaler(config.envs, config.gamma).to(device) if config.scale_rewards else None
     policy = policy_for(envs, config.hidden, generator=generator, scaler=scaler)
     critic = critic_for(envs, config.hidden, generator=generator, scaler=scaler)
     optimiser = Adam([policy, critic], config.learning_rate)
-    parts = {"policy": policy, "critic": critic, "optimiser": optimiser, "rewards": rewards}
-    run = Run({**parts, "envs": envs, "generator": generator}, watch)
+    reward_scaler = None
+    if config.scale_rewards:
+        reward_scaler = RewardScaler(config.envs, config.gamma).to(device)
+    parts = {
+        "policy": policy,
+        "critic": critic,
+        "optimiser": optimiser,
+        "rewards": reward_scaler,
+        "envs": envs,
+        "generator": generator,
+    }
+    run = Run(parts, watch)
 
     def update(batch: Batch) -> Statistics:
         optimiser.learning_rate = decayed(config.learning_rate, config, run.history)
@@ -65,7 +74,7 @@ def train_ppo(
             for part in batch.minibatches(config.minibatches, generator):
                 loss, statistics = ppo_loss(policy, critic, part, config, objective, prepare)
                 optimiser.minimise(loss, config.max_grad_norm)
-        statistics |= distance(policy, part, config.epsilon)
+        statistics |= distance(policy, part, config.epsilon)  # as the rest, of the last minibatch
         if scaler is not None:
             scaler.moments.update(batch.observations)  # from the next rollout on
         return {name: value.item() for name, value in statistics.items()}
@@ -77,7 +86,7 @@ def train_ppo(
         config,
         advantages=advantages,
         update=update,
-        rescale=rewards and rewards.scaled,
+        rescale=reward_scaler.scaled if reward_scaler else None,
         generator=generator,
         device=device,
         run=run,
@@ -96,7 +105,8 @@ def ppo_loss(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """-L_clip + value_weight * mean (V - returns)^2 - entropy_weight * mean entropy.
 
-    Returns the loss, and what of it is reported: L_clip and the critic's error. [slides 60 and 63]
+    Returns the loss, and what of it is reported: L_clip and the critic's error. [L_clip: slide 60;
+    the sum: Schulman et al. 2017, equation (9)]
     """
     log_probs = policy.log_prob(part.observations, part.actions)
     gain = objective(log_probs, part.log_probs, prepare(part.advantages), config.epsilon)

@@ -24,7 +24,7 @@ from course_lib.training import (
     train,
 )
 
-ROWS = 2048  # steps whose networks are worked out at a time
+ROWS = 2048  # steps that go through a network at a time
 
 
 def train_reinforce(
@@ -48,9 +48,14 @@ def train_reinforce(
     critic = critic_for(envs, config.hidden, generator=generator)
     optimiser = Adam([policy], config.learning_rate)
     critic_optimiser = Adam([critic], config.critic_learning_rate)
-    # No environments among the parts: every batch begins with a reset.
-    parts = {"policy": policy, "critic": critic, "generator": generator}
-    run = Run({**parts, "optimiser": optimiser, "critic_optimiser": critic_optimiser}, watch)
+    parts = {
+        "policy": policy,
+        "critic": critic,
+        "optimiser": optimiser,
+        "critic_optimiser": critic_optimiser,
+        "generator": generator,
+    }  # without the environments: every batch begins with a reset
+    run = Run(parts, watch)
 
     def collect_next() -> Rollout:
         return collect_episodes(envs, policy, generator, config.max_steps, device)
@@ -66,8 +71,8 @@ def train_reinforce(
         length = optimiser.minimise(losses)
         for _ in range(config.critic_epochs):
             for rows in shuffled(len(returns), config.critic_batch, generator):
-                some, wanted = observations.index_select(0, rows), returns.index_select(0, rows)
-                value_loss = functional.mse_loss(critic(some), wanted)
+                predicted = critic(observations.index_select(0, rows))
+                value_loss = functional.mse_loss(predicted, returns.index_select(0, rows))
                 critic_optimiser.minimise(value_loss)
         return {"gradient_length": length, "value_loss": value_loss.item()}
 
@@ -79,7 +84,8 @@ def train_reinforce(
 def padded_returns(rollout: Rollout, gamma: float) -> Tensor:
     """Rewards-to-go of all episodes at once, (T, N): G_t = r_t + gamma G_{t+1}, 0 past the end.
 
-    That is a generalised advantage with lam = 1 and values of 0. A time limit is the end here.
+    That is a generalised advantage with lam = 1 and values of 0; what was paid past an episode's
+    end is taken for 0. A time limit is the end here.
     """
     rewards = rollout.rewards.masked_fill(~rollout.valid, 0)
     nothing = torch.zeros_like(rewards)
@@ -89,10 +95,10 @@ def padded_returns(rollout: Rollout, gamma: float) -> Tensor:
 def policy_losses(
     policy: Policy, rollout: Rollout, advantages: Tensor, gamma: float
 ) -> Iterator[Tensor]:
-    """- mean over episodes of sum_t gamma^t A_t log pi(a_t | s_t), the sum of what is given.
+    """Terms that add up to - mean over episodes of sum_t gamma^t A_t log pi(a_t | s_t).
 
-    advantages (B,) of the valid steps, in the order of time. They come ROWS at a time: what is
-    computed for them then stays in the processor's cache, and memory does not grow with them.
+    advantages (B,) of the valid steps, in the order of time. A term is of ROWS steps: what is
+    computed for them then stays in the processor's cache, and memory does not grow with B.
     """
     steps, episodes = rollout.valid.shape
     times = torch.arange(steps, dtype=advantages.dtype, device=advantages.device)

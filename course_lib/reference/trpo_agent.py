@@ -15,12 +15,7 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from course_lib.optimiser import Adam
 from course_lib.policies import Policy, critic_for, policy_for
-from course_lib.reference import (
-    conjugate_gradient,
-    gae,
-    line_search,
-    surrogate,
-)
+from course_lib.reference import conjugate_gradient, gae, line_search, surrogate
 from course_lib.rollout import make_envs
 from course_lib.scaling import RewardScaler, scaler_for
 from course_lib.seeding import check_device, check_generator
@@ -58,12 +53,21 @@ def train_trpo(
     check_generator(generator, check_device(device))
     envs = make_envs(env_id, config.envs, device)
     scaler = scaler_for(envs, device) if config.scale_observations else None
-    rewards = RewardScaler(config.envs, config.gamma).to(device) if config.scale_rewards else None
     policy = policy_for(envs, config.hidden, generator=generator, scaler=scaler)
     critic = critic_for(envs, config.hidden, generator=generator, scaler=scaler)
     optimiser = Adam([critic], config.critic_learning_rate)
-    parts = {"policy": policy, "critic": critic, "optimiser": optimiser, "rewards": rewards}
-    run = Run({**parts, "envs": envs, "generator": generator}, watch)
+    reward_scaler = None
+    if config.scale_rewards:
+        reward_scaler = RewardScaler(config.envs, config.gamma).to(device)
+    parts = {
+        "policy": policy,
+        "critic": critic,
+        "optimiser": optimiser,
+        "rewards": reward_scaler,
+        "envs": envs,
+        "generator": generator,
+    }
+    run = Run(parts, watch)
 
     def update(batch: Batch) -> Statistics:
         optimiser.learning_rate = decayed(config.critic_learning_rate, config, run.history)
@@ -83,7 +87,7 @@ def train_trpo(
         config,
         advantages=advantages,
         update=update,
-        rescale=rewards and rewards.scaled,
+        rescale=reward_scaler.scaled if reward_scaler else None,
         generator=generator,
         device=device,
         run=run,
@@ -100,13 +104,14 @@ def trust_region_step(
 ) -> Statistics:
     """One step: x solves F x = g, the step is sqrt(2 delta / x^T F x) x, then a line search.
 
-    g is the surrogate's gradient and F the mean KL's Hessian (damped), both at the old policy; the
-    policy is changed in place. Reports the KL used and the surrogate's gain. [slide 58]
+    g is the surrogate's gradient and F the mean KL's Hessian (damped, of one step in fisher_every),
+    both at the old policy; the policy is changed in place. Reports the KL used and the surrogate's
+    gain, both of all steps. [slide 58]
     """
     theta = parameters_to_vector(policy.parameters()).detach()
     advantages = prepare(batch.advantages)
 
-    @cache  # a candidate is asked for its KL and for its surrogate
+    @cache  # by identity: one and the same candidate is asked for its KL and for its surrogate
     def policy_at(candidate: Tensor) -> Distribution:
         return distribution_at(policy, candidate, batch.observations)
 

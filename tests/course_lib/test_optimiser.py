@@ -67,15 +67,19 @@ def test_a_loss_that_is_not_a_number_changes_nothing_and_says_so():
     assert optimiser.steps == 1
 
 
-def test_modules_that_were_cast_or_differ_are_refused():
+@pytest.mark.parametrize("moved", [(0, 1), (0,), (1,)])
+def test_modules_that_were_cast_are_refused_be_it_one_of_them(moved):
     pair = modules()
     optimiser = Adam(pair, 0.01)
-    pair[1].float()
-    pair[0].float()
-    at = torch.ones(4, 3)
-    loss = (pair[0].entropy(at) + pair[1](at)).mean()
+    for which in moved:
+        pair[which].float()
+    policy_at, critic_at = (torch.ones(4, 3, dtype=next(m.parameters()).dtype) for m in pair)
+    loss = pair[0].entropy(policy_at).mean() + pair[1](critic_at).mean()
     with pytest.raises(ValueError, match="no longer those the optimiser was made for"):
         optimiser.minimise(loss)
+
+
+def test_modules_that_differ_or_hold_nothing_are_refused():
     with pytest.raises(ValueError, match="of one type on one device"):
         Adam([modules()[0], ValueNetwork(3, generator=new_generator(0))], 0.01)
     with pytest.raises(ValueError, match="of one type on one device, got \\[\\]"):
