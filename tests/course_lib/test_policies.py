@@ -234,6 +234,24 @@ def test_making_and_sampling_touch_no_global_generator():
 
 
 @pytest.mark.parametrize(
+    ("module", "last_gain"),
+    [
+        (CategoricalPolicy(3, 2, (6, 4), generator=new_generator()), 0.01),
+        (GaussianPolicy(3, 2, (6, 4), generator=new_generator()), 0.01),
+        (ValueNetwork(3, (6, 4), generator=new_generator()), 1.0),
+    ],
+)
+def test_networks_start_orthogonal_and_policies_nearly_alike_in_all_states(module, last_gain):
+    """Weights times their transpose are gain^2 on the diagonal; in hidden layers gain^2 = 2."""
+    squares = [2.0, 2.0, last_gain**2]
+    for layer, square in zip(module.net.linear, squares, strict=True):
+        weight = layer.weight if layer.weight.shape[0] <= layer.weight.shape[1] else layer.weight.T
+        wanted = square * torch.eye(len(weight))
+        torch.testing.assert_close(weight @ weight.T, wanted, rtol=1e-5, atol=1e-6 * square)
+        assert not layer.bias.any()
+
+
+@pytest.mark.parametrize(
     ("env_id", "policy_type", "critic_type"),
     [
         ("CartPole-v1", CategoricalPolicy, ValueNetwork),

@@ -225,6 +225,13 @@ def test_collected_episodes_are_one_whole_episode_each():
     assert rollout.episode_returns == [6.0, 15.0]
 
 
+def test_each_batch_of_episodes_has_starts_of_its_own():
+    envs, generator = make_envs("CartPole-v1", 3), new_generator()
+    policy = policy_for(envs, generator=generator)
+    first, second = (collect_episodes(envs, policy, generator, 2).path[0] for _ in range(2))
+    assert len(torch.cat([first, second]).unique(dim=0)) == 6
+
+
 def test_collected_episodes_are_cut_at_the_limit_and_marked_truncated():
     envs = scripted_envs()
     policy = policy_for(envs, generator=new_generator())

@@ -39,6 +39,7 @@ from course_lib.training import (
     decayed,
     make_batch,
     normalise,
+    shuffled,
     train_on_episodes,
     train_on_steps,
 )
@@ -165,6 +166,14 @@ def test_minibatches_pass_over_every_step_once_with_columns_together():
         assert torch.equal(part.returns, at + 3)
     with pytest.raises(ValueError, match=r"11 minibatches of 10 steps.*choose 1 to 10"):
         next(batch.minibatches(11, new_generator(0)))
+
+
+def test_shuffled_numbers_come_once_each_in_parts_of_nearly_one_size():
+    parts = shuffled(10, 4, new_generator(0))
+    assert [len(part) for part in parts] == [4, 3, 3]
+    order = torch.cat(list(parts)).tolist()
+    assert sorted(order) == list(range(10)) != order
+    assert len(shuffled(8, 4, new_generator(0))) == 2
 
 
 def test_normalised_advantages_have_mean_zero_and_spread_one():

@@ -20,7 +20,7 @@ from course_lib.training import PPOConfig, ReinforceConfig, TRPOConfig
 
 
 def trained(train, env_id, config, monkeypatch, module, name):
-    """Its rollouts, and policy and critic in float64 before the first update and after each."""
+    """Its rollouts; policy and critic in float64, first and after each update; what it reported."""
     act, rollouts, moments = getattr(module, name), [], []
 
     def remember(*arguments):
@@ -37,9 +37,9 @@ def trained(train, env_id, config, monkeypatch, module, name):
         )
 
     monkeypatch.setattr(module, name, remember)
-    train(env_id, config, generator=new_generator(5), watch=watch)
+    _, history = train(env_id, config, generator=new_generator(5), watch=watch)
     assert any(rollout.truncated.any() for rollout in rollouts)
-    return rollouts, moments
+    return rollouts, moments, history.updates
 
 
 def network(layers, x):
@@ -145,7 +145,9 @@ def test_ppos_updates_are_those_of_a_loop_written_out(scaled, max_grad_norm, mon
         entropy_weight=0.02,
         max_grad_norm=max_grad_norm,
     )
-    rollouts, moments = trained(train_ppo, "Pendulum-v1", config, monkeypatch, training, "collect")
+    rollouts, moments, reports = trained(
+        train_ppo, "Pendulum-v1", config, monkeypatch, training, "collect"
+    )
     assert len(rollouts) == 4
     policy, critic = ([p.clone().requires_grad_() for p in part] for part in moments[0])
     theta = [*policy, *critic]
@@ -174,6 +176,17 @@ def test_ppos_updates_are_those_of_a_loop_written_out(scaled, max_grad_norm, mon
             optimiser.step()
         close(theta, [*chain(*moments[k + 1])], [*chain(*moments[k])])
         set_to(theta, [*chain(*moments[k + 1])])
+        with torch.no_grad():
+            log_ratio = gaussian_log_probs(policy, x, actions) - old
+        ratio = log_ratio.exp()
+        report = {
+            "objective": gain.item(),  # before the last step, as the critic's error
+            "value_loss": error.item(),
+            "kl": (ratio - 1 - log_ratio).mean().item(),
+            "share_outside_clip": ((ratio - 1).abs() > config.epsilon).double().mean().item(),
+        }
+        for name, number in report.items():
+            assert reports[k][name] == pytest.approx(number, rel=1e-3, abs=1e-6), name
     assert min(lengths) < max_grad_norm < max(lengths)
     assert max(outside) > 0.2
 
@@ -191,7 +204,9 @@ def test_trpos_updates_are_those_of_a_dense_solve_written_out(scaled, damping, m
         critic_learning_rate=2e-2,
         critic_epochs=3,
     )
-    rollouts, moments = trained(train_trpo, "Pendulum-v1", config, monkeypatch, training, "collect")
+    rollouts, moments, _ = trained(
+        train_trpo, "Pendulum-v1", config, monkeypatch, training, "collect"
+    )
     critic = [p.clone().requires_grad_() for p in moments[0][1]]
     optimiser = torch.optim.Adam(critic)
     for k in range(4):
@@ -247,7 +262,7 @@ def test_reinforces_updates_are_those_of_a_loop_written_out(monkeypatch):
         max_steps=20,
         total_steps=300,
     )
-    rollouts, moments = trained(
+    rollouts, moments, _ = trained(
         train_reinforce, "CartPole-v1", config, monkeypatch, reinforce_agent, "collect_episodes"
     )
     assert len(rollouts) >= 3
