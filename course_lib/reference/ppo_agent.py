@@ -46,7 +46,8 @@ def train_ppo(
     The old policy is the one that acted: its log-probs come with the batch and stay fixed through
     all epochs. generator draws everything and must be on device.
     watch is called with the run before the first update and after each.
-    objective: what is climbed; prepare: advantages (B,) of a minibatch -> those it is given.
+    objective: what is climbed, called as clipped_surrogate is; prepare: advantages (B,) of a
+    minibatch -> those it is given; advantages: called as gae is.
     Returns the policy and what training saw. Raises ValueError if no policy fits the environment.
     """
     check_generator(generator, check_device(device))

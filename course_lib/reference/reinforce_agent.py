@@ -103,10 +103,8 @@ def policy_losses(
     steps, episodes = rollout.valid.shape
     times = torch.arange(steps, dtype=advantages.dtype, device=advantages.device)
     discounts = (gamma**times)[:, None].expand(steps, episodes)  # (T, N)
-    columns = [
-        rollout.in_one_row(column)
-        for column in (rollout.observations, rollout.actions, discounts / episodes)
-    ]
-    rows = (column.split(ROWS) for column in (*columns, advantages))
-    for observations, actions, weights, gains in zip(*rows, strict=True):
-        yield -(weights * gains * policy.log_prob(observations, actions)).sum()
+    weights = rollout.in_one_row(discounts / episodes) * advantages  # (B,)
+    columns = rollout.in_one_row(rollout.observations), rollout.in_one_row(rollout.actions), weights
+    parts = (column.split(ROWS) for column in columns)
+    for observations, actions, some in zip(*parts, strict=True):
+        yield -(some * policy.log_prob(observations, actions)).sum()

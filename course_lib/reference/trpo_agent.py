@@ -47,7 +47,7 @@ def train_trpo(
 
     generator draws everything and must be on device.
     watch is called with the run before the first update and after each.
-    prepare: advantages (B,) of a batch -> those the surrogate is given.
+    prepare: advantages (B,) of a batch -> those the surrogate is given; advantages: called as gae.
     Returns the policy and what training saw. Raises ValueError if no policy fits the environment.
     """
     check_generator(generator, check_device(device))
