@@ -228,7 +228,8 @@ def page(studies: list[Study]) -> str:
     lines += [
         "",
         "The command takes the course's own settings; those of the tables are in "
-        "[ablations.json](ablations.json).",
+        "[ablations.json](ablations.json). Where there is nothing to leave out it says so: the "
+        "course's own pay for no entropy, `--set entropy_weight=0.01` does.",
     ]
     return "\n".join(line.strip() for line in lines) + "\n"
 
