@@ -39,7 +39,7 @@ def plot_learning_curves(
     """Mean return over the seeds against environment steps, with the mean's 95 % interval.
 
     curves: algorithm -> (steps (K,) rising, returns (seeds, K)); NaN where a seed ended no episode.
-    marks: name -> a return to compare with, drawn as a thin level line.
+    marks: name -> a return to compare with, a thin level line named in the legend.
     Raises ValueError if a seed's returns are not as long as the steps.
     """
     for (name, (steps, seeds)), (colour, style, _) in zip(curves.items(), cycle(LINES)):
@@ -57,11 +57,8 @@ def plot_learning_curves(
         )
         ax.fill_between(across, middle - half, middle + half, color=colour, alpha=0.2, linewidth=0)
     for name, level in (marks or {}).items():
-        ax.axhline(level, color=INK, linewidth=0.8, linestyle=(0, (1, 2)))
-        ax.annotate(
-            name, (1, level), xycoords=ax.get_yaxis_transform(), ha="right", va="bottom", fontsize=8
-        )
+        ax.axhline(level, color=INK, linewidth=0.8, linestyle=(0, (1, 2)), label=name)
     ax.set_xlabel("environment steps")
     ax.set_ylabel("return of training episodes\n(band: 95 % interval of the mean over seeds)")
-    ax.legend(frameon=False)
+    ax.legend(framealpha=1, edgecolor="none")  # a mark may run behind it
     return frameless(ax)

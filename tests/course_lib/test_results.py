@@ -96,6 +96,19 @@ def test_every_settings_file_is_named_for_what_it_holds(script: ModuleType) -> N
         assert settings.config.stop_return is None  # the last policy counts, not the luckiest
 
 
+def test_a_detail_is_a_row_with_something_changed(script: ModuleType) -> None:
+    every = script.rows()
+    for name, changed in script.details().items():
+        row = name.partition(", ")[0]
+        assert changed != every[row]
+        assert replace(changed, config=every[row].config) == every[row]
+    whole = every["trpo-Pendulum-v1"].config
+    shorter = script.details()["trpo-Pendulum-v1, 25 environments for 128 steps each"].config
+    # What the page says: episodes of 200 steps, and batches of the same size.
+    assert whole.rollout_steps == gymnasium.spec("Pendulum-v1").max_episode_steps
+    assert whole.envs * whole.rollout_steps == shorter.envs * shorter.rollout_steps
+
+
 def test_page_and_figures_are_of_these_settings_and_these_runs(
     script: ModuleType, tmp_path: Path
 ) -> None:
