@@ -33,9 +33,9 @@ class ReinforceConfig:
     """Environments side by side, and so episodes in one update."""
     gamma: float = 0.995
     """Discount, of returns and, as gamma**t, of the score term."""
-    learning_rate: float = 3e-2
+    learning_rate: float = 2.5e-2
     """Adam's step size for the policy."""
-    critic_learning_rate: float = 4e-2
+    critic_learning_rate: float = 6e-2
     """Adam's step size for the critic, whose values are the baseline."""
     critic_epochs: int = 1
     """Passes of the critic over one batch of episodes."""
