@@ -42,7 +42,7 @@ def check_device(device: torch.device | str) -> torch.device:
 
 def check_generator(generator: torch.Generator, device: torch.device | str) -> None:
     """Raise ValueError unless the generator draws its numbers on device, which must be there."""
-    if generator.device != check_device(device):
+    if check_device(generator.device) != check_device(device):  # one made on "cuda" has no number
         raise ValueError(
             f"generator is on {generator.device} and the numbers are wanted on {device}: make it "
             f"with new_generator(seed, {str(device)!r})"

@@ -66,7 +66,8 @@ class Generator(torch.Generator):
 
     def __new__(cls, device: torch.device | str = "cpu") -> Generator:
         made = super().__new__(cls)
-        made.on_device = torch.device(device).type == "cuda"
+        made.place = torch.device(device)
+        made.on_device = made.place.type == "cuda"
         return made.manual_seed(0)
 
     def __init__(self, device: torch.device | str = "cpu") -> None:
@@ -74,7 +75,7 @@ class Generator(torch.Generator):
 
     @property
     def device(self) -> torch.device:
-        return HERE if self.on_device else torch.device("cpu")
+        return self.place  # without a number where none was given, as PyTorch's own
 
     def manual_seed(self, seed: int) -> Generator:
         super().manual_seed(seed + MARK * self.on_device)

@@ -442,7 +442,8 @@ def test_a_generator_must_be_on_the_very_device(there, monkeypatch):
     assert check_device("cuda") == check_device("cuda:0") == torch.device("cuda:0")
     assert check_device("cpu:0") == torch.device("cpu")
     generator = new_generator(0, "cuda")
-    check_generator(generator, "cuda")
+    for on_it in (generator, torch.Generator("cuda")):
+        check_generator(on_it, "cuda")
     check_generator(new_generator(0), "cpu:0")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     for device in ("cpu", "cuda:1"):
