@@ -1,11 +1,7 @@
 """The ablations' table says what the runs say."""
 
-import importlib.util
 import io
-import sys
 from dataclasses import replace
-from pathlib import Path
-from types import ModuleType
 
 import pytest
 from rich.console import Console
@@ -14,21 +10,7 @@ from course_lib.reference.ablations import ABLATIONS
 from course_lib.settings import Settings
 from course_lib.training import PPOConfig, TRPOConfig
 
-FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
-
-
-@pytest.fixture(scope="module")
-def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("ablations", FOLDER / "ablations.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, str(FOLDER))  # for what benchmarks share
-    try:
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(str(FOLDER))
-    return module
+SCRIPT = "ablations"
 
 
 def runs_of(finals):

@@ -1,27 +1,13 @@
 """benchmarks/devices.py: its sentence on made-up rows, its CUDA column on the stand-in."""
 
-import importlib.util
 import json
 import sys
-from pathlib import Path
 
 import pytest
 from stand_in import stand_in
 
-FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
+SCRIPT = "devices"
 ARRAYS, TENSORS, CUDA = "arrays", "tensors, CPU", "tensors, CUDA"
-
-
-@pytest.fixture(scope="module")
-def script():
-    spec = importlib.util.spec_from_file_location("devices", FOLDER / "devices.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, str(FOLDER))  # for what benchmarks share
-    try:
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(str(FOLDER))
-    return module
 
 
 def rows_of(**columns):

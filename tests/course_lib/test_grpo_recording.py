@@ -1,9 +1,6 @@
 """The script behind lecture 8's recording changes what it says, and the recording is all of it."""
 
-import importlib.util
-import sys
 from dataclasses import replace
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -14,19 +11,8 @@ from course_lib import brackets
 from course_lib.grpo import GRPOConfig
 from course_lib.recorded import recorded
 
-SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "grpo_on_brackets.py"
+SCRIPT = "grpo_on_brackets"
 SMALL = {"questions": 4, "group": 4, "updates": 4}
-
-
-@pytest.fixture(scope="module")
-def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("grpo_on_brackets", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["grpo_on_brackets"] = module  # dataclasses look their module up by name
-    spec.loader.exec_module(module)
-    return module
 
 
 def first_character(text: str) -> float:

@@ -1,12 +1,8 @@
 """The script behind lecture 7's recording changes what it says, and the recording is all of it."""
 
-import importlib.util
-import sys
 from dataclasses import replace
-from pathlib import Path
 from types import ModuleType
 
-import pytest
 import torch
 
 from course_lib.recorded import recorded
@@ -14,7 +10,7 @@ from course_lib.reference import clipped_surrogate
 from course_lib.reference.ppo_agent import train_ppo
 from course_lib.training import PPOConfig
 
-SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "ppo_on_cartpole.py"
+SCRIPT = "ppo_on_cartpole"
 SMALL = PPOConfig(
     envs=8,
     rollout_steps=16,
@@ -23,17 +19,6 @@ SMALL = PPOConfig(
     decay_to=1.0,
     total_steps=300,
 )
-
-
-@pytest.fixture(scope="module")
-def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("ppo_on_cartpole", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["ppo_on_cartpole"] = module  # dataclasses look their module up by name
-    spec.loader.exec_module(module)
-    return module
 
 
 def weights(policy: torch.nn.Module) -> torch.Tensor:

@@ -1,9 +1,6 @@
 """What lectures play back is what happened: recordings fit the world, and can be made again."""
 
-import importlib.util
 import math
-import sys
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -16,20 +13,9 @@ from course_lib.mdp import cliff_walk
 from course_lib.policies import softmax_policy
 from course_lib.recorded import FOLDER, recorded
 
-SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "grid_learners.py"
+SCRIPT = "grid_learners"
 SMALL = 150_000  # bytes: what is handed out to everybody
 NAMES = ["REINFORCE", "TRPO", "PPO"]
-
-
-@pytest.fixture(scope="module")
-def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("grid_learners", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["grid_learners"] = module  # dataclasses look their module up by name
-    spec.loader.exec_module(module)
-    return module
 
 
 def policies_of(name: str) -> torch.Tensor:

@@ -1,8 +1,6 @@
 """The results table evaluates what it says it does, goes on where it stopped, and is not stale."""
 
-import importlib.util
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -15,20 +13,8 @@ from course_lib.settings import Settings
 from course_lib.training import History, PPOConfig
 
 ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = "results"
 SMALL = Settings("ppo", "CartPole-v1", PPOConfig(envs=4, rollout_steps=16, total_steps=200))
-
-
-@pytest.fixture(scope="module")
-def script() -> ModuleType:
-    sys.path.insert(0, str(ROOT / "benchmarks"))  # the script's own folder, as when it is run
-    spec = importlib.util.spec_from_file_location("results", ROOT / "benchmarks" / "results.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["results"] = module  # workers look its functions up by name
-    spec.loader.exec_module(module)
-    sys.path.pop(0)
-    return module
 
 
 def test_curve_is_the_mean_of_the_episodes_that_ended_in_each_span(script: ModuleType) -> None:
