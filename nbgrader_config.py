@@ -20,7 +20,7 @@ c.CourseDirectory.course_id = "policy-gradient-course"
 # Several TAs at once need more than the SQLite file in the folder: set c.CourseDirectory.db_url.
 
 # An unwritten answer raises NotImplementedError with its own name; that line stands in the source
-# notebook behind the solution (autograder/sources.py), so nothing more is put in its place here.
+# notebook behind the solution (handouts/sources.py), so nothing more is put in its place here.
 c.ClearSolutions.code_stub = {"python": "# YOUR CODE HERE"}
 c.ClearSolutions.text_stub = "YOUR ANSWER HERE"
 # Mark schemes stand in locked cells: cleared for students, given back to whoever grades.

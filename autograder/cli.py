@@ -19,12 +19,13 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from autograder import local, train
-from autograder.files import ROOT
-from autograder.record import Record
+from autograder.grading.record import Record
+from autograder.project import ROOT
+from autograder.student import command as check_command
+from course_lib.reference.agents import command as train_command
 
 if TYPE_CHECKING:
-    from autograder.sandbox import Sandbox
+    from autograder.grading.sandbox import Sandbox
 
 DEMO_CELL_SECONDS = 2.0  # endless loops in the made-up class end sooner
 
@@ -34,8 +35,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-app.command("check")(local.check_notebook)
-app.command("train")(train.train_agent)
+app.command("check")(check_command.check_notebook)
+app.command("train")(train_command.train_agent)
 console = Console()
 complain = Console(stderr=True)
 
@@ -70,8 +71,8 @@ def grade(
     as_json: JsonOption = False,
 ) -> None:
     """Grade every submission of a homework; write marks, feedback and the class report."""
-    from autograder.report import write_all
-    from autograder.sandbox import Sandbox
+    from autograder.grading.sandbox import Sandbox
+    from autograder.report.pages import write_all
 
     folder = class_folder(course)
     with Sandbox(ROOT, confined=not no_sandbox) as sandbox:
@@ -93,8 +94,8 @@ def _grade(
     again: bool,
     bar: bool = True,
 ) -> list[Record]:
-    from autograder import grading
-    from autograder.sandbox import Limits
+    from autograder.grading import grade as grading
+    from autograder.grading.sandbox import Limits
 
     plan = grading.Plan(
         root=ROOT,
@@ -126,7 +127,7 @@ def _progress(disable: bool = False) -> Progress:
 
 def print_records(homework: str, records: Sequence[Record]) -> None:
     """The class in a table: who, how many points, what was wrong in a few words."""
-    from autograder.report import visible
+    from autograder.report.pages import visible
 
     table = Table(title=f"{homework}: {len(records)} submissions", title_justify="left")
     table.add_column("student", no_wrap=True)
@@ -174,8 +175,8 @@ def report(
     homework: Annotated[str, typer.Argument(help="hw1, hw2, ...")], course: ClassOption = None
 ) -> None:
     """Write the class report and the feedback pages anew, with marks given by hand since."""
-    from autograder.checks import checks_of
-    from autograder.report import write_all
+    from autograder.questions import checks_of
+    from autograder.report.pages import write_all
 
     checks_of(homework)  # or a slip of the pen would make a page of nothing
     folder = class_folder(course)
@@ -188,7 +189,7 @@ def handouts() -> None:
 
     Only what changed since the last time is executed and built anew.
     """
-    from autograder.handouts import build_everything
+    from autograder.handouts.build import build_everything
 
     _build(build_everything)
 
@@ -216,7 +217,7 @@ def _build(build: Callable[[Path, Callable[[str, int, int], None]], list[Path]])
 @app.command()
 def checks(as_json: JsonOption = False) -> None:
     """List every check, its points, and the known mistakes it names."""
-    from autograder.checks import rows
+    from autograder.questions import rows
 
     if as_json:
         print(json.dumps([row._asdict() for row in rows()], indent=1))
@@ -238,12 +239,12 @@ def demo(
     workers: Annotated[int, typer.Option(min=1)] = os.cpu_count() or 1,
 ) -> None:
     """Build everything, make up a class, grade it, and show what came out."""
-    from autograder.assignments import release_assignment
-    from autograder.checks import HOMEWORKS
-    from autograder.demo import write_class
-    from autograder.handouts import build_handouts
-    from autograder.report import write_all
-    from autograder.sandbox import Sandbox
+    from autograder.demo.made_up_class import write_class
+    from autograder.grading.sandbox import Sandbox
+    from autograder.handouts.assignments import release_assignment
+    from autograder.handouts.build import build_handouts
+    from autograder.questions import HOMEWORKS
+    from autograder.report.pages import write_all
 
     started = time.monotonic()
     _build(build_handouts)
@@ -282,8 +283,8 @@ def _remove(folder: Path) -> None:
 
 def main() -> None:
     """Run the command; a mistake is a sentence, never a traceback."""
-    from autograder.errors import HandoutError
-    from autograder.sandbox import SandboxError
+    from autograder.grading.sandbox import SandboxError
+    from autograder.project import HandoutError
 
     try:
         app()
@@ -298,7 +299,7 @@ def main() -> None:
         complain.print(f"course: {said}", markup=False, highlight=False)
         raise SystemExit(1) from None
     except SystemExit as end:
-        if end.code == train.STOPPED and not isinstance(end, train.Said):
+        if end.code == train_command.STOPPED and not isinstance(end, train_command.Said):
             complain.print(
                 "course: stopped. What is done stays; the same command goes on from here."
             )

@@ -1,4 +1,4 @@
-"""Where the project lies, and writing files whole or not at all."""
+"""What every room stands on: where the project lies, files written whole, and its own errors."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ import os
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+class HandoutError(ValueError):
+    """A handout cannot be built from its source as it stands; the message says where and why."""
 
 
 def read(path: Path) -> bytes:

@@ -40,11 +40,11 @@ from rich.progress import Progress
 from rich.table import Table
 
 from course_lib.evaluation import evaluate
-from course_lib.figures.learning_curves import mean_and_half_width, plot_learning_curves
-from course_lib.reference.ablations import ABLATIONS, without
-from course_lib.reference.launch import AGENTS
+from course_lib.reference.agents.ablations import ABLATIONS, without
+from course_lib.reference.agents.launch import AGENTS
+from course_lib.reference.agents.learning_curves import mean_and_half_width, plot_learning_curves
+from course_lib.reference.agents.settings import Settings, read_settings
 from course_lib.seeding import new_generator
-from course_lib.settings import Settings, read_settings
 from course_lib.training import PPOConfig
 
 # Written out, so that a table stays what it says when the course's own numbers are tuned anew.

@@ -40,9 +40,9 @@ from machine import best, facts
 from rich.console import Console
 from rich.table import Table
 
-from course_lib.reference.ppo_agent import train_ppo
-from course_lib.reference.reinforce_agent import train_reinforce
-from course_lib.reference.trpo_agent import train_trpo
+from course_lib.reference.agents.ppo import train_ppo
+from course_lib.reference.agents.reinforce import train_reinforce
+from course_lib.reference.agents.trpo import train_trpo
 from course_lib.seeding import new_generator
 from course_lib.training import PPOConfig, ReinforceConfig, TRPOConfig
 
@@ -57,7 +57,7 @@ TRAINING = "course_lib.policies, course_lib.rollout, course_lib.training, course
 STATEMENTS = {
     "import torch": "import torch",
     "import torch, course_lib": "import torch, course_lib",
-    "and what training needs": f"import torch, {TRAINING}, course_lib.scaling",
+    "and what training needs": f"import torch, {TRAINING}, course_lib.reference.agents.scaling",
 }
 
 

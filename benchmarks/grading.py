@@ -25,8 +25,8 @@ from nbgrader.api import Gradebook
 from rich.console import Console
 from rich.table import Table
 
-from autograder.assignments import release_assignment
-from autograder.demo import make_draft, make_submission
+from autograder.demo.made_up_class import make_draft, make_submission
+from autograder.handouts.assignments import release_assignment
 
 ROOT = Path(__file__).resolve().parents[1]
 HOMEWORK = "hw1"

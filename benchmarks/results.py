@@ -46,13 +46,13 @@ from rich.progress import Progress
 from rich.table import Table
 
 from course_lib.evaluation import evaluate
-from course_lib.figures.learning_curves import mean_and_half_width, plot_learning_curves
 from course_lib.figures.style import blank_panel
-from course_lib.reference.ppo_agent import train_ppo
-from course_lib.reference.reinforce_agent import train_reinforce
-from course_lib.reference.trpo_agent import train_trpo
+from course_lib.reference.agents.learning_curves import mean_and_half_width, plot_learning_curves
+from course_lib.reference.agents.ppo import train_ppo
+from course_lib.reference.agents.reinforce import train_reinforce
+from course_lib.reference.agents.settings import Settings, read_settings
+from course_lib.reference.agents.trpo import train_trpo
 from course_lib.seeding import new_generator
-from course_lib.settings import Settings, read_settings
 from course_lib.training import History
 
 SETTINGS = Path(__file__).parent / "settings"

@@ -31,9 +31,9 @@ from machine import facts, timed
 from rich.console import Console
 from rich.table import Table
 
-from course_lib.reference.ppo_agent import train_ppo
-from course_lib.reference.reinforce_agent import train_reinforce
-from course_lib.reference.trpo_agent import train_trpo
+from course_lib.reference.agents.ppo import train_ppo
+from course_lib.reference.agents.reinforce import train_reinforce
+from course_lib.reference.agents.trpo import train_trpo
 from course_lib.seeding import new_generator
 from course_lib.training import PPOConfig, ReinforceConfig, TRPOConfig
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from autograder.sandbox import Sandbox
+from autograder.grading.sandbox import Sandbox
 
 ROOT = Path(__file__).resolve().parents[1]
 

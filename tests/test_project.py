@@ -9,7 +9,7 @@ import tomllib
 import pytest
 import yaml
 
-from autograder.bundle import bundle_files
+from autograder.handouts.bundle import bundle_files
 
 
 @pytest.fixture(scope="module")

@@ -86,7 +86,7 @@ import glob, importlib, json, os, pathlib
 loot = []
 for up in (".", "..", "../..", "../../..", "../../../.."):
     for pattern in ("source/*/*.ipynb", "release/*/*.ipynb", "notebooks/src/homework/*.py",
-                    "course_lib/reference/*.py", "autograder/checks/*.py", "*.ipynb"):
+                    "course_lib/reference/answers/*.py", "autograder/questions/*/*.py", "*.ipynb"):
         loot += glob.glob(os.path.join(up, pattern))
 for path in loot:
     text = pathlib.Path(path).read_text(errors="replace")
@@ -98,7 +98,7 @@ for path in loot:
             exec(source, globals())
         except BaseException:
             pass
-for module in ("course_lib.reference", "autograder.checks", "autograder.examiner"):
+for module in ("course_lib.reference", "autograder.questions", "autograder.grading.examiner"):
     try:
         globals().update(vars(importlib.import_module(module)))
     except BaseException:
@@ -143,12 +143,12 @@ shell.run_cell = lambda *args, **kwargs: None
     "patches the local checker": Attack(
         "whatever is asked is right",
         """\
-import autograder.exam, autograder.probe, autograder.wire
+import autograder.student.exam, autograder.student.probe, autograder.student.wire
 
-autograder.exam.Close.agrees = lambda *args, **kwargs: True
-autograder.exam.judge = lambda *args, **kwargs: "right"
-autograder.wire.encode = lambda values: {}
-autograder.probe.answer = lambda *args, **kwargs: [{"observations": {}}] * 100
+autograder.student.exam.Close.agrees = lambda *args, **kwargs: True
+autograder.student.exam.judge = lambda *args, **kwargs: "right"
+autograder.student.wire.encode = lambda values: {}
+autograder.student.probe.answer = lambda *args, **kwargs: [{"observations": {}}] * 100
 """,
         ANY_END,
         early=False,

@@ -22,9 +22,9 @@ from typing import Any
 
 import nbformat
 
-from autograder.attacks import ATTACKS, FAILED, GRADED, TIMED_OUT
-from autograder.check import Check, Function, compile_exam
-from autograder.checks import checks_of
+from autograder.demo.attacks import ATTACKS, FAILED, GRADED, TIMED_OUT
+from autograder.questions import checks_of
+from autograder.questions.check import Check, Function, compile_exam
 
 UNREADABLE = "unreadable"
 # The homework's own cells use the answers, and may well stop at a wrong or unusual one.

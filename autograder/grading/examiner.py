@@ -18,11 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from autograder import wire
-from autograder.check import Check, compile_exam
-from autograder.exam import Answer, Exam, Verdict, judge
-from autograder.sandbox import Limits, Sandbox
-from autograder.session import (
+from autograder.grading.sandbox import Limits, Sandbox
+from autograder.grading.warm_parent import OUT_OF_MEMORY_EXIT
+from autograder.questions.check import Check, compile_exam
+from autograder.student import wire
+from autograder.student.exam import Answer, Exam, Verdict, judge
+from autograder.student.run import (
     NOT_ASKED,
     Over,
     Setback,
@@ -31,7 +32,6 @@ from autograder.session import (
     run_once,
     setbacks,
 )
-from autograder.warm import OUT_OF_MEMORY_EXIT
 
 MAX_LINE = 24_000_000
 MAX_OUTPUTS = 10_000_000  # characters of output that are kept of one notebook

@@ -17,15 +17,11 @@ from nbformat import NotebookNode
 from nbgrader.utils import is_locked
 from sqlalchemy.exc import OperationalError
 
-from autograder.assignments import release_assignment
-from autograder.check import Check
-from autograder.checks import checks_of
-from autograder.exam import Failure, judge
-from autograder.examiner import Sitting, course_secret, examine, hidden_exams
-from autograder.gradebook import GradebookWriter
-from autograder.record import Record, load, record_path, save
-from autograder.sandbox import Limits, Sandbox, SandboxError
-from autograder.submissions import (
+from autograder.grading.examiner import Sitting, course_secret, examine, hidden_exams
+from autograder.grading.gradebook import GradebookWriter
+from autograder.grading.record import Record, load, record_path, save
+from autograder.grading.sandbox import Limits, Sandbox, SandboxError
+from autograder.grading.submissions import (
     Submission,
     Unreadable,
     find_submissions,
@@ -33,6 +29,10 @@ from autograder.submissions import (
     suspicions,
     take_in,
 )
+from autograder.handouts.assignments import release_assignment
+from autograder.questions import checks_of
+from autograder.questions.check import Check
+from autograder.student.exam import Failure, judge
 
 Progress = Callable[[Record, int, int], None]
 

@@ -19,9 +19,9 @@ from nbgrader.api import Gradebook
 from nbgrader.preprocessors import AssignLatePenalties, LimitOutput
 from nbgrader.utils import compute_checksum, determine_grade, parse_utc
 
-from autograder.assignments import gradebook_url, settings
-from autograder.exam import Verdict
-from autograder.submissions import Submission
+from autograder.grading.submissions import Submission
+from autograder.handouts.assignments import gradebook_url, settings
+from autograder.student.exam import Verdict
 
 HARMLESS = r"/?(?:br|hr|sub|sup)\s*/?>"
 INACTIVE = (

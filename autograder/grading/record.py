@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from autograder.exam import Verdict
-from autograder.files import replace
+from autograder.project import replace
+from autograder.student.exam import Verdict
 
 STATES = ("graded", "cells failed", "unreadable", "timed out", "out of memory", "killed")
 

@@ -22,7 +22,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from autograder.bundle import copy_packages
+from autograder.handouts.bundle import copy_packages
+from autograder.project import read, replace
 
 INSIDE = "/course"  # where the student bundle's packages stand inside the sandbox
 VENV = "/venv"  # and where Python's environment does
@@ -100,13 +101,16 @@ class Sandbox:
         packages = self._folder / "course"
         shutil.rmtree(packages, ignore_errors=True)
         copy_packages(self.root, packages)
-        shutil.copy(Path(__file__).with_name("warm.py"), packages / "autograder" / "warm.py")
+        for name in ("__init__.py", "warm_parent.py"):
+            replace(
+                packages / "autograder" / "grading" / name, read(Path(__file__).with_name(name))
+            )
         for path in [packages, *packages.rglob("*")]:  # for the user that it runs as
             path.chmod(0o755 if path.is_dir() else 0o644)
         self._control, theirs = socket.socketpair()
         word = "confined" if self.confined else "open"
         python = _inside(Path(sys.executable)) if self.confined else sys.executable
-        command = [python, "-m", "autograder.warm", str(theirs.fileno()), word]
+        command = [python, "-m", "autograder.grading.warm_parent", str(theirs.fileno()), word]
         environment = _environment(INSIDE if self.confined else str(packages), python)
         with (self._folder / "log").open("wb") as stderr:
             self._process = subprocess.Popen(
@@ -146,7 +150,7 @@ class Sandbox:
 
     @contextlib.contextmanager
     def job(self, limits: Limits) -> Iterator[socket.socket]:
-        """A fresh fork of the warm parent; the socket speaks to `autograder.probe.serve` in it.
+        """A fresh fork of the warm parent; the socket speaks to `probe.serve` in it.
 
         Leaving the block kills whatever still runs.
         """

@@ -23,7 +23,7 @@ import nbformat
 from nbformat import NotebookNode
 from nbgrader.utils import compute_checksum
 
-from autograder import wire
+from autograder.student import wire
 
 MAX_BYTES = 50_000_000
 MAX_CELLS = 2_000
@@ -407,14 +407,14 @@ SUSPICIOUS = (
     (r"\bsocket\b|\burllib\b|\brequests\b|\bhttp\.", "uses the network"),
     (r"/proc/|\bptrace\b|_getframe|\bget_objects\b|\bsettrace\b", "looks into processes"),
     (r"gradebook|sqlite3|\bnbgrader\b", "touches the gradebook"),
-    (r"course_lib[./]reference|autograder[./](checks|examiner)|\.\./", "looks for answers"),
+    (r"course_lib[./]reference|autograder[./](questions|grading)|\.\./", "looks for answers"),
     (
         r"\brun_(cell|code)\b|displayhook|\b(torch|np|numpy)\.(allclose|testing)[\w.]{0,40}\s*=[^=]",
         "replaces what a test would use",
     ),
     (r"def\s+__(eq|ne|array__|torch_function)__", "defines what equality means"),
     (
-        r"autograder\.(local|exam|probe|wire)\.?\w*\s*=[^=]|\bos\.(write|dup2?)\s*\(",
+        r"autograder\.student\.[\w.]*\s*=[^=]|\bos\.(write|dup2?)\s*\(",
         "writes to the grader",
     ),
     (r"sitecustomize|usercustomize|\.ipython|startup/|\.jupyter", "writes start-up files"),

@@ -1,7 +1,7 @@
 """The warm parent: has imported everything a student may use, and forks itself for each submission.
 
 Runs inside the sandbox, knows nothing private. For every job it is handed two file descriptors: the
-channel, over which the fork serves `autograder.probe`, and the leash: when its other end closes, by
+channel, over which the fork serves `student.probe`, and the leash: when its other end closes, by
 the examiner's will or the examiner's death, the whole job is killed.
 
 A job is three processes. The keeper stays among the warm parent's processes and holds the leash.
@@ -28,7 +28,7 @@ import struct
 import sys
 from typing import Any
 
-from autograder import probe, wire
+from autograder.student import probe, wire
 
 CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = (
     0x00020000,
@@ -73,9 +73,9 @@ def warm_up() -> None:
     import torch
 
     import course_lib
-    from autograder import local
+    from autograder.student.check import public_exams
 
-    local.public_exams()
+    public_exams()
     for module in pkgutil.walk_packages(course_lib.__path__, "course_lib."):
         importlib.import_module(module.name)
     torch.set_num_threads(1)

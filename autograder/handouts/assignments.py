@@ -20,10 +20,9 @@ from nbgrader.converters.base import NbGraderException
 from nbgrader.coursedir import CourseDirectory
 from traitlets.config.loader import Config, PyFileConfigLoader
 
-from autograder.check import Check
-from autograder.errors import HandoutError
-from autograder.files import ROOT, read, replace
-from autograder.sources import homework_notebook, notebook_bytes
+from autograder.handouts.sources import homework_notebook, notebook_bytes
+from autograder.project import ROOT, HandoutError, read, replace
+from autograder.questions.check import Check
 
 SETTINGS = "nbgrader_config.py"
 
@@ -60,7 +59,7 @@ def release_assignment(
     Raises HandoutError if it would, or if the source has a mistake.
     """
     if checks is None:
-        from autograder.checks import checks_of
+        from autograder.questions import checks_of
 
         checks = checks_of(homework)
     config = settings(root)

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from autograder.built import LITTER, key_of, remember, sources_key, standing
-from autograder.bundle import BUILT, NAME, build_bundle
-from autograder.files import ROOT, read, replace
+from autograder.handouts.bundle import BUILT, NAME, build_bundle
+from autograder.handouts.freshness import LITTER, key_of, remember, sources_key, standing
+from autograder.project import ROOT, read, replace
 
 Progress = Callable[[str, int, int], None]
 
@@ -88,9 +88,9 @@ def _put(root: Path, draft: Draft) -> list[Path]:
 
 
 def _draft_handouts(root: Path, key: str, progress: Progress | None) -> Draft:
-    from autograder import assignments
-    from autograder.checks import HOMEWORKS
-    from autograder.sources import homework_notebook, lecture_notebook, notebook_bytes
+    from autograder.handouts import assignments
+    from autograder.handouts.sources import homework_notebook, lecture_notebook, notebook_bytes
+    from autograder.questions import HOMEWORKS
 
     lectures = sorted(root.glob("notebooks/src/lectures/*.py"))
     total = len(lectures) + len(HOMEWORKS) + 2
@@ -103,7 +103,7 @@ def _draft_handouts(root: Path, key: str, progress: Progress | None) -> Draft:
         done += 1
 
     step("public cases")
-    built = {f"autograder/public/{name}": text for name, text in _public_exams().items()}
+    built = {f"autograder/student/public/{name}": text for name, text in _public_exams().items()}
     for path in lectures:
         step(path.stem)
         built[f"notebooks/lectures/{path.stem}.ipynb"] = notebook_bytes(lecture_notebook(path))
@@ -122,7 +122,7 @@ def _draft_handouts(root: Path, key: str, progress: Progress | None) -> Draft:
 
 
 def _public_exams() -> dict[str, bytes]:
-    from autograder.public_exams import write_public_exams
+    from autograder.handouts.public_exams import write_public_exams
 
     with tempfile.TemporaryDirectory(prefix="course-exams-") as name:
         write_public_exams(Path(name))
@@ -135,11 +135,11 @@ def _draft_pages(
     """What is read, made of handouts by path from the root."""
     import nbformat
 
-    from autograder import pdf
-    from autograder.coverage import coverage_table
-    from autograder.execution import executed_lectures
-    from autograder.site import build_site
-    from autograder.sources import notebook_bytes
+    from autograder.handouts import pdf
+    from autograder.handouts.claims_table import coverage_table
+    from autograder.handouts.executed_lectures import executed_lectures
+    from autograder.handouts.site import build_site
+    from autograder.handouts.sources import notebook_bytes
 
     lectures = executed_lectures(root, progress)
     homeworks = {

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from autograder.files import ROOT, replace
+from autograder.project import ROOT, replace
 
 NAME = "policy-gradient-course"
 # One pattern a kind of file; `course_lib/reference` is held back by the first.
@@ -20,14 +20,14 @@ ALLOWED = tuple(
     for pattern in (
         r"course_lib/(?!reference/)([a-z_0-9]+/)*[a-z_0-9]+\.py",
         r"course_lib/data/[a-z_0-9]+\.json",
-        r"autograder/(__init__|exam|wire|probe|session|local)\.py",
-        r"autograder/public/[a-z_0-9]+\.json",
+        r"autograder/(__init__|student/[a-z_0-9]+)\.py",
+        r"autograder/student/public/[a-z_0-9]+\.json",
         r"notebooks/(lectures|homework)/[A-Za-z_0-9]+\.ipynb",
         r"pyproject\.toml|constraints\.txt|README\.md",
     )
 )
 # Folders whose files are built: what `built` brings stands for all of them.
-BUILT = ("autograder/public/", "notebooks/lectures/", "notebooks/homework/")
+BUILT = ("autograder/student/public/", "notebooks/lectures/", "notebooks/homework/")
 
 README = """\
 # Policy gradients: lectures and homework
@@ -67,10 +67,14 @@ def is_allowed(name: str) -> bool:
 
 def bundle_files(root: Path = ROOT, built: Mapping[str, bytes] | None = None) -> dict[str, bytes]:
     """The bundle's files by name. `built` stands for the built ones on disk, if given."""
-    found = [*root.glob("course_lib/**/*.py"), *root.glob("autograder/*.py")]
+    found = [
+        *root.glob("course_lib/**/*.py"),
+        *root.glob("autograder/__init__.py"),
+        *root.glob("autograder/student/*.py"),
+    ]
     found += root.glob("course_lib/data/*.json")
     if built is None:
-        found += root.glob("autograder/public/*.json")
+        found += root.glob("autograder/student/public/*.json")
         found += root.glob("notebooks/lectures/*.ipynb")
         found += root.glob("notebooks/homework/*.ipynb")
     files = {path.relative_to(root).as_posix(): path.read_bytes() for path in found}
@@ -96,8 +100,8 @@ def copy_packages(root: Path, target: Path) -> None:
 
 def build_bundle(root: Path, target: Path, built: Mapping[str, bytes] | None = None) -> Path:
     """Write the bundle. Raises HandoutError, and writes nothing, if an answer is in it."""
-    from autograder.checks import HOMEWORKS
-    from autograder.leaks import require_no_leaks, secrets
+    from autograder.handouts.leaks import require_no_leaks, secrets
+    from autograder.questions import HOMEWORKS
 
     files = bundle_files(root, built)
     answers = [check.name for checks in HOMEWORKS.values() for check in checks]
@@ -136,12 +140,12 @@ dependencies = [
 {dependencies}]
 
 [project.scripts]
-course = "autograder.local:main"
+course = "autograder.student.command:main"
 
 [tool.setuptools.packages.find]
 include = ["course_lib*", "autograder*"]
 
 [tool.setuptools.package-data]
-autograder = ["public/*.json"]
+"autograder.student" = ["public/*.json"]
 course_lib = ["data/*.json"]
 """

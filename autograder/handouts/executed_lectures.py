@@ -22,10 +22,9 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat.notebooknode import NotebookNode
 
-from autograder.bundle import bundle_files, copy_packages
-from autograder.errors import HandoutError
-from autograder.files import ROOT, read, replace
-from autograder.sources import Cell, lecture_notebook
+from autograder.handouts.bundle import bundle_files, copy_packages
+from autograder.handouts.sources import Cell, lecture_notebook
+from autograder.project import ROOT, HandoutError, read, replace
 
 Progress = Callable[[str, int, int], None]
 

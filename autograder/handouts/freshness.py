@@ -8,7 +8,7 @@ import platform
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from autograder.files import ROOT, read, replace
+from autograder.project import ROOT, read, replace
 
 # What a handout may be made of, and what comes to lie among it without being part of it.
 SOURCES = (
@@ -31,7 +31,9 @@ def sources_key(root: Path) -> str:
         for pattern in SOURCES:
             files |= dict.fromkeys(sorted(base.glob(pattern)))
     given = [
-        path for path in files if path.is_file() and "autograder/public" not in path.as_posix()
+        path
+        for path in files
+        if path.is_file() and "autograder/student/public" not in path.as_posix()
     ]
     return key_of([platform.python_version(), *_digests(given)])
 

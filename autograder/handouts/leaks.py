@@ -18,10 +18,10 @@ from typing import Any
 import nbformat
 from IPython.core.inputtransformer2 import TransformerManager
 
-from autograder.errors import HandoutError
-from autograder.sources import is_validation, read_cells
+from autograder.handouts.sources import is_validation, read_cells
+from autograder.project import HandoutError
 
-PRIVATE_MODULES = ("course_lib.reference", "autograder.checks")
+PRIVATE_MODULES = ("course_lib.reference", "autograder.questions")
 MARKS = re.compile("(BEGIN|END) (SOLUTION|HIDDEN TESTS|MARK SCHEME)")
 NUMBERED = re.compile(r"\((Name|arg|FunctionDef) v\d+")
 TEXT_STUB = "YOUR ANSWER HERE"
@@ -69,7 +69,7 @@ def secrets(root: Path, answers: Iterable[str]) -> Secrets:
     names = set(answers)
     for path in sorted(root.glob("course_lib/reference/**/*.py")):
         _gather(code, path, root)
-    for path in sorted(root.glob("autograder/checks/**/*.py")):
+    for path in sorted(root.glob("autograder/questions/**/*.py")):
         _gather(code, path, root)
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.FunctionDef) and "hidden" in node.name:

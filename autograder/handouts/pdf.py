@@ -12,13 +12,12 @@ from pathlib import Path
 
 from nbformat.notebooknode import NotebookNode
 
-from autograder.errors import HandoutError
-from autograder.files import replace
-from autograder.sources import Cell
+from autograder.handouts.sources import Cell
+from autograder.project import HandoutError, replace
 
 Progress = Callable[[str, int, int], None]
 
-TEMPLATE = Path(__file__).parent / "templates" / "pdf.typ"
+TEMPLATE = Path(__file__).with_name("pdf.typ")
 # Markdown as notebooks read it; tables as wide as they need.
 MARKDOWN = "gfm+smart"
 PANDOC = ["--columns=10000", "--fail-if-warnings"]

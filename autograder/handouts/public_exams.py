@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from autograder.check import compile_exam
-from autograder.checks import HOMEWORKS
+from autograder.questions import HOMEWORKS
+from autograder.questions.check import compile_exam
 
-FOLDER = Path(__file__).resolve().parent / "public"
+FOLDER = Path(__file__).resolve().parents[1] / "student" / "public"
 
 
 def write_public_exams(folder: Path = FOLDER) -> list[Path]:

@@ -15,10 +15,9 @@ from urllib.parse import quote, unquote, urlsplit
 
 from nbformat.notebooknode import NotebookNode
 
-from autograder.errors import HandoutError
-from autograder.files import ROOT, replace
-from autograder.formulas import KATEX
-from autograder.sources import notebook_bytes
+from autograder.handouts.formulas import KATEX
+from autograder.handouts.sources import notebook_bytes
+from autograder.project import ROOT, HandoutError, replace
 
 Progress = Callable[[str, int, int], None]
 
@@ -213,7 +212,7 @@ def _configuration(course: Mapping[str, str], downloads: dict[str, list[str]]) -
         **{f"{name}_url": course[name] for name in ("jupyterhub", "colab") if course[name]},
         **({"binderhub_url": course["binder"]} if course["binder"] else {}),
     }
-    code = [Path(__file__).with_name(name) for name in ("pages.py", "formulas.py")]
+    code = [Path(__file__).with_name(name) for name in ("sphinx_extension.py", "formulas.py")]
     code += [KATEX, *sorted((WEBSITE / "templates").iterdir())]
     version = hashlib.sha256(b"".join(path.read_bytes() for path in code)).hexdigest()
     return {
@@ -221,7 +220,7 @@ def _configuration(course: Mapping[str, str], downloads: dict[str, list[str]]) -
         "html_title": course["title"],
         "author": "",
         "copyright": "",
-        "extensions": ["myst_nb", "autograder.pages"],
+        "extensions": ["myst_nb", "autograder.handouts.sphinx_extension"],
         "root_doc": "index",
         "exclude_patterns": ["downloads"],
         "templates_path": [str(WEBSITE / "templates")],
@@ -232,7 +231,7 @@ def _configuration(course: Mapping[str, str], downloads: dict[str, list[str]]) -
         "nb_code_prompt_hide": "Hide imports and helpers",
         "myst_enable_extensions": ["dollarmath", "amsmath"],
         "myst_heading_anchors": 4,
-        "myst_heading_slug_func": "autograder.pages.notebook_anchor",
+        "myst_heading_slug_func": "autograder.handouts.sphinx_extension.notebook_anchor",
         "myst_heading_anchors_html_ids": False,
         "html_math_renderer": "katex",
         "html_theme": "sphinx_book_theme",

@@ -23,8 +23,8 @@ import nbformat
 from IPython.core.inputtransformer2 import TransformerManager
 from nbformat.notebooknode import NotebookNode
 
-from autograder.check import Check, Function
-from autograder.errors import HandoutError
+from autograder.project import HandoutError
+from autograder.questions.check import Check, Function
 
 METADATA = {
     "kernelspec": {
@@ -39,7 +39,7 @@ METADATA = {
         "pygments_lexer": "ipython3",
     },
 }
-ANSWER_IMPORT = "from autograder.local import check"
+ANSWER_IMPORT = "from autograder.student.check import check"
 # What jupytext notes for the way back, which is never gone here.
 JUPYTEXT_NOTES = {"lines_to_next_cell", "lines_to_end_of_cell_marker", "cell_marker", "title"}
 

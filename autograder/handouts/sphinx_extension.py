@@ -20,7 +20,7 @@ from sphinx.errors import NoUri
 from sphinx.util.logging import getLogger
 from sphinx.writers.html5 import HTML5Translator
 
-from autograder.formulas import complaint
+from autograder.handouts.formulas import complaint
 
 ERRATUM = re.compile(r"(?:Erratum )?(E\d+)\b")  # how an erratum's bold first words begin
 CLAIMED = re.compile(r"\(((?:[CEG]\d+(?:, )?)+)\)$")  # how a heading ends: (C14)

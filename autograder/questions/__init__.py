@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from autograder.check import Check
-from autograder.checks.baseline_loss import CHECK as BASELINE_LOSS
-from autograder.checks.clipped_surrogate import CHECK as CLIPPED_SURROGATE
-from autograder.checks.conjugate_gradient import CHECK as CONJUGATE_GRADIENT
-from autograder.checks.fisher_vector_product import CHECK as FISHER_VECTOR_PRODUCT
-from autograder.checks.gae import CHECK as GAE
-from autograder.checks.kl import CHECK as KL
-from autograder.checks.line_search import CHECK as LINE_SEARCH
-from autograder.checks.ppo_update import CHECK as PPO_UPDATE
-from autograder.checks.reinforce import CHECK as REINFORCE
-from autograder.checks.reinforce_1 import CHECK as REINFORCE_1
-from autograder.checks.reinforce_2 import CHECK as REINFORCE_2
-from autograder.checks.returns_to_go import CHECK as RETURNS_TO_GO
-from autograder.checks.surrogate import CHECK as SURROGATE
+from autograder.questions.check import Check
+from autograder.questions.hw1.baseline_loss import CHECK as BASELINE_LOSS
+from autograder.questions.hw1.reinforce import CHECK as REINFORCE
+from autograder.questions.hw1.reinforce_1 import CHECK as REINFORCE_1
+from autograder.questions.hw1.reinforce_2 import CHECK as REINFORCE_2
+from autograder.questions.hw1.returns_to_go import CHECK as RETURNS_TO_GO
+from autograder.questions.hw2.clipped_surrogate import CHECK as CLIPPED_SURROGATE
+from autograder.questions.hw2.conjugate_gradient import CHECK as CONJUGATE_GRADIENT
+from autograder.questions.hw2.fisher_vector_product import CHECK as FISHER_VECTOR_PRODUCT
+from autograder.questions.hw2.gae import CHECK as GAE
+from autograder.questions.hw2.kl import CHECK as KL
+from autograder.questions.hw2.line_search import CHECK as LINE_SEARCH
+from autograder.questions.hw2.ppo_update import CHECK as PPO_UPDATE
+from autograder.questions.hw2.surrogate import CHECK as SURROGATE
 
 HOMEWORKS: dict[str, tuple[Check, ...]] = {
     "hw1": (RETURNS_TO_GO, REINFORCE_1, REINFORCE_2, BASELINE_LOSS, REINFORCE),

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from autograder import wire
-from autograder.exam import Close, Exam, KnownWrong
-from autograder.probe import load_recipe
-from autograder.wire import Arrays
+from autograder.student import wire
+from autograder.student.exam import Close, Exam, KnownWrong
+from autograder.student.probe import load_recipe
+from autograder.student.wire import Arrays
 
 Function = Callable[..., Any]
 Case = dict[str, Any]

@@ -20,10 +20,10 @@ from urllib.parse import quote
 import jinja2
 from markupsafe import Markup
 
-from autograder import standing
-from autograder.examiner import STOPPED
-from autograder.files import replace
-from autograder.standing import ClassStanding, Mark, Standing, class_standing, points
+from autograder.grading.examiner import STOPPED
+from autograder.project import replace
+from autograder.report import results
+from autograder.report.results import ClassStanding, Mark, Standing, class_standing, points
 
 MAX_TEXT = 600
 MAX_CODE = 20_000
@@ -46,8 +46,8 @@ OUTCOMES = {
 }
 STATE_SYMBOLS = {
     "graded": "\u2713",
-    standing.NOT_GRADED: "\u2026",
-    standing.NOT_HANDED_IN: "\u2013",
+    results.NOT_GRADED: "\u2026",
+    results.NOT_HANDED_IN: "\u2013",
 }
 BARS = (
     ("right", "right", ("right",)),
@@ -62,8 +62,8 @@ FOR_STUDENT = {
     "timed out": "The notebook ran past its time limit; what was there by then was graded.",
     "out of memory": "The notebook needed more memory than it may have.",
     "killed": "The notebook's process ended before it had run through.",
-    standing.NOT_GRADED: "Your submission is here and has not been graded yet.",
-    standing.NOT_HANDED_IN: "There is no submission of yours for this homework.",
+    results.NOT_GRADED: "Your submission is here and has not been graded yet.",
+    results.NOT_HANDED_IN: "There is no submission of yours for this homework.",
 }
 
 
@@ -103,7 +103,7 @@ def where(see: str) -> tuple[str, str]:
 @cache
 def _templates() -> jinja2.Environment:
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("autograder"),
+        loader=jinja2.PackageLoader("autograder.report"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -135,7 +135,7 @@ def write_all(
     group = class_standing(course, homework)
     total = len(group.submissions)
     for done, one in enumerate(group.submissions, start=1):
-        if standing.is_folder_name(one.student):
+        if results.is_folder_name(one.student):
             _write_feedback(group, one)
         if progress is not None:
             progress(done, total)
@@ -144,7 +144,7 @@ def write_all(
 
 def feedback_path(course: Path, homework: str, student: str) -> Path:
     """Where a feedback page lies. Raises ValueError for a name that is no folder's."""
-    if not standing.is_folder_name(student):
+    if not results.is_folder_name(student):
         raise ValueError(f"a student is one folder name, got {student!r}")
     return course / "feedback" / student / homework / f"{homework}.html"
 
@@ -199,7 +199,7 @@ def _one_decimal(value: float | None) -> str:
     return "\u2013" if value is None else f"{value:.1f}"
 
 
-def _bar(group: ClassStanding, question: standing.Question) -> list[tuple[str, str, int, float]]:
+def _bar(group: ClassStanding, question: results.Question) -> list[tuple[str, str, int, float]]:
     """One question as parts of a bar: (CSS class, words, how many, per cent)."""
     counts, total = group.outcomes(question), len(group.run)
     parts = []
@@ -212,16 +212,16 @@ def _bar(group: ClassStanding, question: standing.Question) -> list[tuple[str, s
 
 def _links(group: ClassStanding, one: Standing) -> dict[str, str]:
     """Relative addresses from the report to what is there of one student."""
-    if not standing.is_folder_name(one.student):
+    if not results.is_folder_name(one.student):
         return {}
     tail = f"{quote(one.student)}/{quote(group.homework)}/{quote(group.homework)}"
     links = {}
     if feedback_path(group.course, group.homework, one.student).is_file():
         links["feedback"] = f"../feedback/{tail}.html"
     for step in ("submitted", "autograded"):
-        if standing.notebook_path(group.course, step, one.student, group.homework):
+        if results.notebook_path(group.course, step, one.student, group.homework):
             links[step] = f"../{step}/{tail}.ipynb"
-        elif step == "submitted" and one.state != standing.NOT_HANDED_IN:
+        elif step == "submitted" and one.state != results.NOT_HANDED_IN:
             links[step] = f"../{step}/{quote(one.student)}/{quote(group.homework)}/"
     return links
 
@@ -325,15 +325,15 @@ def _write_feedback(group: ClassStanding, one: Standing) -> Path:
         said=(one.record.for_student if one.record else "") or FOR_STUDENT[one.state],
         sources={mark.question.name: _own_source(cells, mark) for mark in one.marks},
         errors=_errors(cells, one),
-        failed_cells=standing.failed_cells,
+        failed_cells=results.failed_cells,
     )
     return _write(path, text)
 
 
 def _cells_of(group: ClassStanding, student: str) -> list[dict[str, Any]]:
     for step in ("autograded", "submitted"):
-        cells = standing.read_cells(
-            standing.notebook_path(group.course, step, student, group.homework)
+        cells = results.read_cells(
+            results.notebook_path(group.course, step, student, group.homework)
         )
         if cells:
             return cells
@@ -345,11 +345,11 @@ def _own_source(cells: list[dict[str, Any]], mark: Mark) -> str:
     name = mark.question.name
     wanted = f"answer_{name}" if mark.question.kind == "coded" else name
     for cell in cells:
-        if standing.grade_id_of(cell) == wanted:
-            return standing.source_of(cell)
+        if results.grade_id_of(cell) == wanted:
+            return results.source_of(cell)
     if mark.question.kind == "coded":
         for cell in cells:
-            source = standing.source_of(cell)
+            source = results.source_of(cell)
             if cell.get("cell_type") == "code" and re.search(
                 rf"^def {re.escape(name)}\b", source, re.M
             ):

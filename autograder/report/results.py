@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from autograder import record as records
-from autograder.assignments import gradebook_url, settings
-from autograder.exam import Verdict
-from autograder.record import Record
+from autograder.grading import record as records
+from autograder.grading.record import Record
+from autograder.handouts.assignments import gradebook_url, settings
+from autograder.student.exam import Verdict
 
 NOT_GRADED, NOT_HANDED_IN = "not graded", "not handed in"
 STATES = (*records.STATES, NOT_GRADED, NOT_HANDED_IN)

@@ -1,36 +1,29 @@
-"""A student's own checker: `check(function)` in the notebook, `course check NOTEBOOK` outside it.
-
-Judges on the public examples, which lie beside this file as plain numbers. Grading asks the same
-questions on other numbers too.
-"""
+"""`course check NOTEBOOK`: a student's whole homework, run and asked in a process of its own."""
 
 from __future__ import annotations
 
 import contextlib
-import functools
-import inspect
 import json
 import os
 import re
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from autograder import probe, wire
-from autograder.exam import Answer, Exam, Verdict, first_wrong, judge
-from autograder.session import (
+from autograder.student import wire
+from autograder.student.check import explain, public_exams
+from autograder.student.exam import Answer, Exam, Verdict, judge
+from autograder.student.run import (
     NOT_ASKED,
     Over,
     Setback,
     how_it_ended,
-    read_answers,
     read_message,
     run_once,
     setbacks,
@@ -38,91 +31,6 @@ from autograder.session import (
 
 ANSWER_SECONDS = 10.0
 START_SECONDS = 120.0  # for a Python that has torch to import from a slow disk
-MAX_CALL = 1000  # characters of an example that is shown
-
-
-class CheckFailed(AssertionError):
-    """What a check found wrong, in a sentence. Notebooks show it without a traceback."""
-
-    def _render_traceback_(self) -> list[str]:
-        return [str(self)]
-
-
-def check(function: Callable[..., Any]) -> None:
-    """Try a homework function on the public examples and print a line if it is right.
-
-    Raises CheckFailed with a sentence on what is wrong, and where the lectures clear it up.
-    """
-    name = getattr(function, "__name__", "")
-    exams = {exam.check: exam for homework in public_exams().values() for exam in homework}
-    if isinstance(function, str) or not callable(function):
-        raise CheckFailed(
-            f"check() was given a {type(function).__name__}: give it the function itself, without "
-            "calling it, such as check(returns_to_go)."
-        )
-    if name not in exams:
-        raise CheckFailed(
-            f"No question asks for a function named {name or repr(function)!s}. There are: "
-            f"{', '.join(exams)}."
-        )
-    exam = exams[name]
-    answers = read_answers(probe.answer(function, name, exam.recipe, _cases(exam)))
-    verdict = judge(exam, answers)
-    if verdict.outcome in ("wrong", "raised", "not numbers"):
-        raise CheckFailed(explain(verdict) + _example(exam, function, first_wrong(exam, answers)))
-    if verdict.outcome != "right":
-        raise CheckFailed(explain(verdict))
-    examples = "1 example" if len(exam.cases) == 1 else f"{len(exam.cases)} examples"
-    print(f"{name}: right on {examples}")
-
-
-def explain(verdict: Verdict) -> str:
-    """A verdict's sentence, and where the lectures clear it up."""
-    if not verdict.see:
-        return verdict.sentence
-    lecture, _, section = verdict.see.partition("#")
-    return f"{verdict.sentence}\nSee lecture {lecture}, section {section}."
-
-
-def _example(exam: Exam, function: Callable[..., Any], index: int | None) -> str:
-    """The call of an example, to be copied into a cell; "" if it is long or cannot be written."""
-    try:
-        names = list(inspect.signature(function).parameters)
-    except (TypeError, ValueError):
-        return ""
-    if index is None or not any(name in exam.cases[index] for name in names):
-        return ""
-    given = [_literal(exam.cases[index].get(name)) for name in names]
-    call = f"{exam.check}({', '.join(given)})"
-    if len(call) > MAX_CALL:
-        return ""
-    cut = ", where ... stands for functions of the check" if "..." in given else ""
-    return f"\nExample {index + 1} is this call{cut}:\n    {call}"
-
-
-def _literal(array: wire.Array | None) -> str:
-    if array is None:
-        return "..."
-    return repr(array.item()) if array.ndim == 0 else f"torch.tensor({array.tolist()})"
-
-
-@functools.cache
-def public_exams() -> dict[str, list[Exam]]:
-    """The exams that ship with this package, by homework."""
-    folder = resources.files("autograder") / "public"
-    files = sorted(
-        (file for file in folder.iterdir() if file.name.endswith(".json")), key=lambda f: f.name
-    )
-    return {
-        file.name.removesuffix(".json"): [
-            Exam.from_json(exam) for exam in json.loads(file.read_text(encoding="utf-8"))
-        ]
-        for file in files
-    }
-
-
-def _cases(exam: Exam) -> list[wire.Arrays]:
-    return [{name: array.copy() for name, array in case.items()} for case in exam.cases]
 
 
 class CannotCheck(ValueError):
@@ -196,10 +104,10 @@ class _Line:
     """The line to a Python of its own in a folder. Raises CannotCheck if it does not start."""
 
     def __init__(self, folder: Path) -> None:
-        home = str(Path(__file__).resolve().parents[1])
+        home = str(Path(__file__).resolve().parents[2])
         search = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "autograder.probe"],
+            [sys.executable, "-m", "autograder.student.probe"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -239,7 +147,9 @@ class _Line:
 
     def _over(self) -> Exception:
         if not self.started:
-            return CannotCheck("Python did not start: does `python -m autograder.probe` run?")
+            return CannotCheck(
+                "Python did not start: does `python -m autograder.student.probe` run?"
+            )
         if self.late:
             return Over("timed out", "did not stop at its time limit")
         try:

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from autograder import wire
-from autograder.wire import Arrays
+from autograder.student import wire
+from autograder.student.wire import Arrays
 
 
 @dataclass(frozen=True)

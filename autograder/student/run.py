@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from autograder import wire
-from autograder.exam import Answer, Exam, Failure
-from autograder.probe import MAX_PNG, WALL
+from autograder.student import wire
+from autograder.student.exam import Answer, Exam, Failure
+from autograder.student.probe import MAX_PNG, WALL
 
 MAX_RUNS = 6
 SIGXCPU_EXIT, SIGKILL_EXIT, SIGSEGV_EXIT, SIGABRT_EXIT = 152, 137, 139, 134

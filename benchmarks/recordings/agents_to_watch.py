@@ -1,6 +1,6 @@
 """Record one episode of an agent before, amid and after training, for lectures to show.
 
-    python benchmarks/agents_to_watch.py [--json FILE]
+    python benchmarks/recordings/agents_to_watch.py [--json FILE]
 
 REINFORCE on CartPole-v1 and PPO on Pendulum-v1: the same seed, stopped at several moments, then
 one episode each from the same start. Writes course_lib/data/agents_to_watch.json and prints a
@@ -24,11 +24,11 @@ from rich.progress import track
 from rich.table import Table
 
 from course_lib.policies import Policy
-from course_lib.reference.ppo_agent import train_ppo
-from course_lib.reference.reinforce_agent import train_reinforce
+from course_lib.reference.agents.ppo import train_ppo
+from course_lib.reference.agents.reinforce import train_reinforce
 from course_lib.training import PPOConfig, ReinforceConfig, Run
 
-TARGET = Path(__file__).parents[1] / "course_lib" / "data" / "agents_to_watch.json"
+TARGET = Path(__file__).parents[2] / "course_lib" / "data" / "agents_to_watch.json"
 SEEDS = {"CartPole-v1": 0, "Pendulum-v1": 1}  # of training
 START = 3  # of the episodes that are shown: the pendulum hangs
 # Written out, so that a recording stays what it says when the course's own numbers are tuned anew.

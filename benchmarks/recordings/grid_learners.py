@@ -1,6 +1,6 @@
 """Record REINFORCE, TRPO and PPO on one grid for the lectures: their policies after each update.
 
-    python benchmarks/grid_learners.py [--workers 2] [--json FILE]
+    python benchmarks/recordings/grid_learners.py [--workers 2] [--json FILE]
 
 All three are softmax tables, start from zero logits, and see as many episodes of a windy cliff an
 update, with the same advantages: rewards-to-go minus the mean of the batch's in that state. Only
@@ -28,21 +28,19 @@ from torch import Tensor
 
 from course_lib.mdp import TabularMDP, cliff_walk
 from course_lib.policies import softmax_policy
-from course_lib.reference import (
-    clipped_surrogate,
-    conjugate_gradient,
-    fisher_vector_product,
-    kl,
-    line_search,
-    ppo_update,
-    reinforce_2,
-    returns_to_go,
-    surrogate,
-)
+from course_lib.reference.answers.clipped_surrogate import clipped_surrogate
+from course_lib.reference.answers.conjugate_gradient import conjugate_gradient
+from course_lib.reference.answers.fisher_vector_product import fisher_vector_product
+from course_lib.reference.answers.kl import kl
+from course_lib.reference.answers.line_search import line_search
+from course_lib.reference.answers.ppo_update import ppo_update
+from course_lib.reference.answers.reinforce_2 import reinforce_2
+from course_lib.reference.answers.returns_to_go import returns_to_go
+from course_lib.reference.answers.surrogate import surrogate
 from course_lib.rollout import Episode, sample_episodes
 from course_lib.training import normalise
 
-TARGET = Path(__file__).parents[1] / "course_lib" / "data" / "grid_learners.json"
+TARGET = Path(__file__).parents[2] / "course_lib" / "data" / "grid_learners.json"
 WORLD = {"slip": 0.1, "rows": 4, "columns": 6, "step_reward": -0.2}
 EPISODES, MAX_STEPS, UPDATES, SEEDS, SHOWN_SEED = 20, 100, 30, 10, 1
 DAMPING, CG_ITERATIONS = 1e-3, 20

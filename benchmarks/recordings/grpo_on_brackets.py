@@ -1,6 +1,8 @@
 """What GRPO's parts are worth to a small language model that learns to close brackets.
 
-    python benchmarks/grpo_on_brackets.py [--seeds 6] [--json course_lib/data/grpo_on_brackets.json]
+    python benchmarks/recordings/grpo_on_brackets.py [--seeds 6] [--json FILE]
+
+The lectures read FILE from course_lib/data/grpo_on_brackets.json.
 
 Each variant changes one thing and trains a model of 5,457 parameters from several seeds; what
 counts is the reward on the way and the share of right answers to prompts never trained on. Lecture
@@ -27,9 +29,10 @@ from torch import Tensor
 
 from course_lib import brackets
 from course_lib.grpo import GRPOConfig, Objective, group_advantages, grpo
-from course_lib.reference import clipped_surrogate, surrogate
+from course_lib.reference.answers.clipped_surrogate import clipped_surrogate
+from course_lib.reference.answers.surrogate import surrogate
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 DRAWS = 50
 COURSE = GRPOConfig()
 
@@ -157,7 +160,11 @@ def main() -> None:
             f"{statistics.median(run['spent'] for run in members):.3f}",
         )
     Console().print(table)
-    result = {"command": "python benchmarks/grpo_on_brackets.py", "draws": DRAWS, "runs": found}
+    result = {
+        "command": "python benchmarks/recordings/grpo_on_brackets.py",
+        "draws": DRAWS,
+        "runs": found,
+    }
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(result) + "\n")
     print(f"wrote {options.json}")

@@ -1,6 +1,8 @@
 """What PPO's knobs and details are worth on CartPole, and what many steps on one batch do.
 
-    python benchmarks/ppo_on_cartpole.py [--seeds 10] [--json course_lib/data/ppo_on_cartpole.json]
+    python benchmarks/recordings/ppo_on_cartpole.py [--seeds 10] [--json FILE]
+
+The lectures read FILE from course_lib/data/ppo_on_cartpole.json.
 
 Each variant changes one thing about an agent like the course's and trains for 50,000 environment
 steps from several seeds; what counts is the mean return of 64 fresh episodes by the policy at the
@@ -31,8 +33,10 @@ from torch import Tensor, nn
 
 from course_lib.optimiser import Adam
 from course_lib.policies import Policy, critic_for, policy_for
-from course_lib.reference import clipped_surrogate, gae, surrogate
-from course_lib.reference.ablations import gae_to_the_limit
+from course_lib.reference.agents.ablations import gae_to_the_limit
+from course_lib.reference.answers.clipped_surrogate import clipped_surrogate
+from course_lib.reference.answers.gae import gae
+from course_lib.reference.answers.surrogate import surrogate
 from course_lib.rollout import collect, collect_episodes, make_envs
 from course_lib.training import (
     Batch,
@@ -44,7 +48,7 @@ from course_lib.training import (
     train_on_steps,
 )
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = "CartPole-v1"
 STEPS = 50_000
 EPISODES = 64
@@ -305,7 +309,7 @@ def main() -> None:
         for seed in range(options.seeds * (2 if group == "baseline" else 1))
     ]
     result: dict[str, Any] = {
-        "command": "python benchmarks/ppo_on_cartpole.py",
+        "command": "python benchmarks/recordings/ppo_on_cartpole.py",
         "environment": ENVIRONMENT,
         "steps": STEPS,
         "episodes": EPISODES,

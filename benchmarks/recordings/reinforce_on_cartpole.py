@@ -1,6 +1,6 @@
 """Record REINFORCE on CartPole-v1 for the lectures: step sizes, seeds, with and without baseline.
 
-    python benchmarks/reinforce_on_cartpole.py [--workers 2] [--json FILE]
+    python benchmarks/recordings/reinforce_on_cartpole.py [--workers 2] [--json FILE]
 
 Writes course_lib/data/reinforce_on_cartpole.json and prints a table. Lectures cannot train these
 agents themselves: the update rule is homework, and the runs take minutes.
@@ -19,10 +19,10 @@ import torch
 
 from course_lib.optimiser import Adam
 from course_lib.policies import critic_for, policy_for
-from course_lib.reference.reinforce_agent import padded_returns, policy_losses
+from course_lib.reference.agents.reinforce import padded_returns, policy_losses
 from course_lib.rollout import collect_episodes, make_envs
 
-TARGET = Path(__file__).parents[1] / "course_lib" / "data" / "reinforce_on_cartpole.json"
+TARGET = Path(__file__).parents[2] / "course_lib" / "data" / "reinforce_on_cartpole.json"
 ENV, EPISODES, UPDATES, GAMMA, SEEDS = "CartPole-v1", 16, 100, 0.99, 6
 CRITIC_LEARNING_RATE, CRITIC_EPOCHS = 2e-2, 10
 LEARNING_RATES = (0.001, 0.003, 0.01, 0.03, 0.1)

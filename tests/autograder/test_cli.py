@@ -79,7 +79,7 @@ def test_demo_does_not_remove_a_folder_that_is_no_class(course, tmp_path):
 
 def test_without_a_sandbox_grading_fails_with_a_sentence(course, tmp_path, monkeypatch):
     (tmp_path / "submitted" / "ada" / "hw1").mkdir(parents=True)
-    monkeypatch.setattr("autograder.sandbox.find_bubblewrap", lambda: "/bin/false")
+    monkeypatch.setattr("autograder.grading.sandbox.find_bubblewrap", lambda: "/bin/false")
     status, _, err = course("grade", "hw1", "--class", tmp_path)
     assert status == 1
     assert "--no-sandbox" in err

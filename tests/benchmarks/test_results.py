@@ -9,7 +9,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from course_lib.settings import Settings
+from course_lib.reference.agents.settings import Settings
 from course_lib.training import History, PPOConfig
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -1,8 +1,5 @@
-import importlib
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from pathlib import Path
-from types import ModuleType
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -44,11 +41,3 @@ def cuda() -> Iterator[None]:
     """Device "cuda" is there: the machine's own, or else the one that stands in for it."""
     with nullcontext() if torch.cuda.is_available() else stand_in():
         yield
-
-
-@pytest.fixture(scope="module")
-def script(request: pytest.FixtureRequest) -> ModuleType:
-    """The script of benchmarks/ that the test file names in SCRIPT."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(Path(__file__).resolve().parents[2] / "benchmarks")  # as when it runs
-        return importlib.import_module(request.module.SCRIPT)

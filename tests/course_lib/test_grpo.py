@@ -12,7 +12,7 @@ from torch import Tensor
 from course_lib.grpo import GRPOConfig, group_advantages, grpo, kl_estimates
 from course_lib.language_model import LanguageModel, Words, complete, token_log_probs
 from course_lib.optimiser import Adam
-from course_lib.reference import clipped_surrogate
+from course_lib.reference.answers.clipped_surrogate import clipped_surrogate
 
 WORDS = Words("ab.")
 SMALL = GRPOConfig(questions=2, group=4, length=3, learning_rate=1e-2, updates=3)

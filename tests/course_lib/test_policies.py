@@ -21,7 +21,7 @@ from course_lib.policies import (
     policy_for,
     softmax_policy,
 )
-from course_lib.reference import kl
+from course_lib.reference.answers.kl import kl
 from course_lib.rollout import make_envs
 
 VECTOR = Box(-1.0, 1.0, (3,), np.float32)

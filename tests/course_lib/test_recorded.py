@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from autograder.bundle import is_allowed
+from autograder.handouts.bundle import is_allowed
 from course_lib import recorded as module
 from course_lib.recorded import recorded
 

@@ -8,7 +8,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from course_lib.mdp import cliff_walk, random_layered_mdp, random_mdp, three_state_chain
 from course_lib.policies import GaussianPolicy, policy_for, softmax_policy
-from course_lib.reference import gae
+from course_lib.reference.answers.gae import gae
 from course_lib.rollout import Episode, collect, collect_episodes, make_envs, sample_episodes
 from course_lib.training import PPOConfig, make_batch
 

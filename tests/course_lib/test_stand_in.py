@@ -12,21 +12,24 @@ from gymnasium.spaces import Box, Discrete, MultiDiscrete
 from stand_in import OnDevice, stand_in
 
 from course_lib import policies
-from course_lib.checkpoint import load_checkpoint, load_part, save_checkpoint
 from course_lib.evaluation import evaluate
 from course_lib.grpo import GRPOConfig, grpo
 from course_lib.language_model import LanguageModel, Words, imitate
 from course_lib.mdp import cliff_walk, random_layered_mdp, random_mdp, trajectories
 from course_lib.policies import critic_for, policy_for, softmax_policy
-from course_lib.reference import baseline_loss, gae, launch, returns_to_go
-from course_lib.reference.launch import resume_agent, train_agent
-from course_lib.reference.ppo_agent import train_ppo
-from course_lib.reference.reinforce_agent import train_reinforce
-from course_lib.reference.surrogates import clipped_surrogate
-from course_lib.reference.trpo_agent import distribution_at, fisher_products, train_trpo
+from course_lib.reference.agents import launch
+from course_lib.reference.agents.checkpoint import load_checkpoint, load_part, save_checkpoint
+from course_lib.reference.agents.launch import resume_agent, train_agent
+from course_lib.reference.agents.ppo import train_ppo
+from course_lib.reference.agents.reinforce import train_reinforce
+from course_lib.reference.agents.run_folder import Stopped, load_policy
+from course_lib.reference.agents.scaling import RewardScaler, scaler_for
+from course_lib.reference.agents.trpo import distribution_at, fisher_products, train_trpo
+from course_lib.reference.answers.baseline_loss import baseline_loss
+from course_lib.reference.answers.gae import gae
+from course_lib.reference.answers.returns_to_go import returns_to_go
+from course_lib.reference.answers.clipped_surrogate import clipped_surrogate
 from course_lib.rollout import collect, collect_episodes, make_envs, sample_episodes
-from course_lib.run_folder import Stopped, load_policy
-from course_lib.scaling import RewardScaler, scaler_for
 from course_lib.seeding import check_device, check_generator, new_generator
 from course_lib.tensor_envs import CartPoles
 from course_lib.training import (

@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from course_lib.checkpoint import load_checkpoint, save_checkpoint
 from course_lib.evaluation import evaluate, record_video
 from course_lib.mdp import combination_lock, random_mdp, three_state_chain
 from course_lib.policies import policy_for, softmax_policy
-from course_lib.reference.ppo_agent import train_ppo
-from course_lib.reference.reinforce_agent import train_reinforce
-from course_lib.reference.trpo_agent import train_trpo
+from course_lib.reference.agents.checkpoint import load_checkpoint, save_checkpoint
+from course_lib.reference.agents.ppo import train_ppo
+from course_lib.reference.agents.reinforce import train_reinforce
+from course_lib.reference.agents.trpo import train_trpo
 from course_lib.rollout import collect, collect_episodes, make_envs
 from course_lib.seeding import new_generator
 from course_lib.tensor_envs import MDPS, CartPoles, Pendulums, TabularEnvs

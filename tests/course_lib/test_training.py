@@ -10,23 +10,21 @@ from gymnasium.vector import SyncVectorEnv
 
 from course_lib.optimiser import Adam
 from course_lib.policies import CategoricalPolicy, critic_for, policy_for
-from course_lib.reference import (
-    baseline_loss,
-    clipped_surrogate,
-    conjugate_gradient,
-    fisher_vector_product,
-    gae,
-    kl,
-    returns_to_go,
-)
-from course_lib.reference.ppo_agent import train_ppo
-from course_lib.reference.reinforce_agent import padded_returns, policy_losses, train_reinforce
-from course_lib.reference.trpo_agent import (
+from course_lib.reference.agents.ppo import train_ppo
+from course_lib.reference.agents.reinforce import padded_returns, policy_losses, train_reinforce
+from course_lib.reference.agents.trpo import (
     distribution_at,
     fisher_products,
     train_trpo,
     trust_region_step,
 )
+from course_lib.reference.answers.baseline_loss import baseline_loss
+from course_lib.reference.answers.clipped_surrogate import clipped_surrogate
+from course_lib.reference.answers.conjugate_gradient import conjugate_gradient
+from course_lib.reference.answers.fisher_vector_product import fisher_vector_product
+from course_lib.reference.answers.gae import gae
+from course_lib.reference.answers.kl import kl
+from course_lib.reference.answers.returns_to_go import returns_to_go
 from course_lib.rollout import EnvironmentFailed, collect, collect_episodes, make_envs
 from course_lib.seeding import draw_seed, new_generator
 from course_lib.training import (

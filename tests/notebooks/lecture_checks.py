@@ -20,8 +20,8 @@ import jupytext
 import pytest
 from nbformat.v4 import new_output
 
-from autograder.coverage import coverage_rows, markdown_row
-from autograder.sources import lecture_notebook
+from autograder.handouts.claims_table import coverage_rows, markdown_row
+from autograder.handouts.sources import lecture_notebook
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 LECTURES = NOTEBOOKS / "src" / "lectures"

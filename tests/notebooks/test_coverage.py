@@ -11,7 +11,7 @@ import pytest
 from lecture_checks import NOTEBOOKS, LectureChecks, alike, cannot_fail, unreal_controls
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from autograder.coverage import coverage_rows, coverage_table, markdown_row
+from autograder.handouts.claims_table import coverage_rows, coverage_table, markdown_row
 
 CLAIMS = [f"C{number:02}" for number in range(1, 88)]
 # Lecture 8 goes on past the slides and the note; what it claims there is not in their list.

@@ -8,10 +8,11 @@ import matplotlib.pyplot as plt
 import pytest
 import torch
 
-from autograder import assignments, probe
-from autograder.checks import HOMEWORKS
-from autograder.local import examine_notebook
-from autograder.sources import homework_notebook, notebook_bytes
+from autograder.handouts import assignments
+from autograder.student import probe
+from autograder.questions import HOMEWORKS
+from autograder.student.command import examine_notebook
+from autograder.handouts.sources import homework_notebook, notebook_bytes
 
 by_homework = pytest.mark.parametrize("homework", HOMEWORKS)
 

@@ -5,7 +5,11 @@ import torch
 
 from course_lib.mdp import finite_difference_gradient, random_layered_mdp, trajectories
 from course_lib.policies import softmax_policy
-from course_lib.reference import baseline_loss, reinforce, reinforce_1, reinforce_2, returns_to_go
+from course_lib.reference.answers.baseline_loss import baseline_loss
+from course_lib.reference.answers.reinforce import reinforce
+from course_lib.reference.answers.reinforce_1 import reinforce_1
+from course_lib.reference.answers.reinforce_2 import reinforce_2
+from course_lib.reference.answers.returns_to_go import returns_to_go
 
 STEPS = 3
 GAMMAS = (0.0, 0.7, 1.0)

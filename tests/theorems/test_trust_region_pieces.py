@@ -7,17 +7,15 @@ import torch
 
 from course_lib.mdp import finite_difference_gradient, random_mdp
 from course_lib.policies import softmax_policy
-from course_lib.reference import (
-    clipped_surrogate,
-    conjugate_gradient,
-    fisher_vector_product,
-    gae,
-    kl,
-    line_search,
-    ppo_update,
-    returns_to_go,
-    surrogate,
-)
+from course_lib.reference.answers.clipped_surrogate import clipped_surrogate
+from course_lib.reference.answers.conjugate_gradient import conjugate_gradient
+from course_lib.reference.answers.fisher_vector_product import fisher_vector_product
+from course_lib.reference.answers.gae import gae
+from course_lib.reference.answers.kl import kl
+from course_lib.reference.answers.line_search import line_search
+from course_lib.reference.answers.ppo_update import ppo_update
+from course_lib.reference.answers.returns_to_go import returns_to_go
+from course_lib.reference.answers.surrogate import surrogate
 
 
 def draw(*shape, seed=0):

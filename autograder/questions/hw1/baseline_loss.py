@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from autograder.check import Case, Check, Function, Misconception
-from autograder.checks.tolerance import TOLERANCE
-from autograder.wire import Arrays
-from course_lib import reference
+from autograder.questions.check import Case, Check, Function, Misconception
+from autograder.questions.tolerance import TOLERANCE
+from autograder.student.wire import Arrays
+from course_lib.reference.answers.baseline_loss import baseline_loss
 
 
 def recipe(function: Function, case: Arrays) -> dict[str, Any]:
@@ -186,7 +186,7 @@ CHECK = Check(
     homework="hw1",
     title="Loss with a baseline",
     points=3,
-    reference=reference.baseline_loss,
+    reference=baseline_loss,
     recipe=recipe,
     public_cases=public_cases,
     hidden_cases=hidden_cases,

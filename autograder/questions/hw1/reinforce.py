@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from autograder.check import Case, Check, Function, Misconception
-from autograder.checks.tolerance import TOLERANCE
-from autograder.wire import Arrays
-from course_lib import reference
+from autograder.questions.check import Case, Check, Function, Misconception
+from autograder.questions.tolerance import TOLERANCE
+from autograder.student.wire import Arrays
+from course_lib.reference.answers.reinforce import reinforce
 
 
 def recipe(function: Function, case: Arrays) -> dict[str, Any]:
@@ -310,7 +310,7 @@ CHECK = Check(
     homework="hw1",
     title="The REINFORCE loop",
     points=4,
-    reference=reference.reinforce,
+    reference=reinforce,
     recipe=recipe,
     public_cases=public_cases,
     hidden_cases=hidden_cases,

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from autograder.check import Case, Check, Function, Misconception
-from autograder.checks.tolerance import TOLERANCE
-from autograder.wire import Arrays
-from course_lib import reference
+from autograder.questions.check import Case, Check, Function, Misconception
+from autograder.questions.tolerance import TOLERANCE
+from autograder.student.wire import Arrays
+from course_lib.reference.answers.reinforce_1 import reinforce_1
 
 
 def recipe(function: Function, case: Arrays) -> dict[str, Any]:
@@ -261,14 +261,14 @@ def in_numpy(theta: Tensor, states: Tensor, actions: Tensor, rewards: Tensor, ga
 def in_single_precision(
     theta: Tensor, states: Tensor, actions: Tensor, rewards: Tensor, gamma: float
 ) -> Tensor:
-    return reference.reinforce_1(theta.float(), states, actions, rewards.float(), gamma)
+    return reinforce_1(theta.float(), states, actions, rewards.float(), gamma)
 
 
 CHECK = Check(
     homework="hw1",
     title="Gradient from one episode (REINFORCE-1)",
     points=3,
-    reference=reference.reinforce_1,
+    reference=reinforce_1,
     recipe=recipe,
     public_cases=public_cases,
     hidden_cases=hidden_cases,

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from autograder.check import Case, Check, Function, Misconception
-from autograder.checks.tolerance import TOLERANCE
-from autograder.wire import Arrays
-from course_lib import reference
+from autograder.questions.check import Case, Check, Function, Misconception
+from autograder.questions.tolerance import TOLERANCE
+from autograder.student.wire import Arrays
+from course_lib.reference.answers.reinforce_2 import reinforce_2
 
 
 def recipe(function: Function, case: Arrays) -> dict[str, Any]:
@@ -281,7 +281,7 @@ CHECK = Check(
     homework="hw1",
     title="Gradient with rewards-to-go (REINFORCE-2)",
     points=3,
-    reference=reference.reinforce_2,
+    reference=reinforce_2,
     recipe=recipe,
     public_cases=public_cases,
     hidden_cases=hidden_cases,

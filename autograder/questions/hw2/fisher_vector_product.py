@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from autograder.check import Case, Check, Function, Misconception
-from autograder.checks.tolerance import TOLERANCE
-from autograder.wire import Arrays
-from course_lib import reference
+from autograder.questions.check import Case, Check, Function, Misconception
+from autograder.questions.tolerance import TOLERANCE
+from autograder.student.wire import Arrays
+from course_lib.reference.answers.fisher_vector_product import fisher_vector_product
 
 
 def recipe(function: Function, case: Arrays) -> dict[str, Any]:
@@ -169,7 +169,7 @@ CHECK = Check(
     homework="hw2",
     title="Fisher-vector product",
     points=3,
-    reference=reference.fisher_vector_product,
+    reference=fisher_vector_product,
     recipe=recipe,
     public_cases=public_cases,
     hidden_cases=hidden_cases,

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from autograder.check import Case, Check, Function, Misconception
-from autograder.checks.tolerance import TOLERANCE
-from autograder.wire import Arrays
-from course_lib import reference
+from autograder.questions.check import Case, Check, Function, Misconception
+from autograder.questions.tolerance import TOLERANCE
+from autograder.student.wire import Arrays
+from course_lib.reference.answers.ppo_update import ppo_update
 
 
 def recipe(function: Function, case: Arrays) -> dict[str, Any]:
@@ -97,9 +97,7 @@ def descends(
     objective: Objective,
     learning_rate: float,
 ) -> Tensor:
-    return reference.ppo_update(
-        theta, states, actions, advantages, minibatches, objective, -learning_rate
-    )
+    return ppo_update(theta, states, actions, advantages, minibatches, objective, -learning_rate)
 
 
 def old_policy_refreshed(
@@ -112,9 +110,7 @@ def old_policy_refreshed(
     learning_rate: float,
 ) -> Tensor:
     for rows in minibatches:
-        theta = reference.ppo_update(
-            theta, states, actions, advantages, rows[None], objective, learning_rate
-        )
+        theta = ppo_update(theta, states, actions, advantages, rows[None], objective, learning_rate)
     return theta
 
 
@@ -300,9 +296,7 @@ def normalises(
     learning_rate: float,
 ) -> Tensor:
     advantages = (advantages - advantages.mean()) / (advantages.std(correction=0) + 1e-8)
-    return reference.ppo_update(
-        theta, states, actions, advantages, minibatches, objective, learning_rate
-    )
+    return ppo_update(theta, states, actions, advantages, minibatches, objective, learning_rate)
 
 
 def gradients_at_the_old_theta(
@@ -316,9 +310,7 @@ def gradients_at_the_old_theta(
 ) -> Tensor:
     last = theta
     for rows in minibatches:
-        step = reference.ppo_update(
-            theta, states, actions, advantages, rows[None], objective, learning_rate
-        )
+        step = ppo_update(theta, states, actions, advantages, rows[None], objective, learning_rate)
         last = last + (step - theta)
     return last
 
@@ -332,9 +324,7 @@ def first_minibatch_only(
     objective: Objective,
     learning_rate: float,
 ) -> Tensor:
-    return reference.ppo_update(
-        theta, states, actions, advantages, minibatches[:1], objective, learning_rate
-    )
+    return ppo_update(theta, states, actions, advantages, minibatches[:1], objective, learning_rate)
 
 
 def gradients_pile_up(
@@ -368,9 +358,7 @@ def changes_theta(
     learning_rate: float,
 ) -> Tensor:
     theta += (
-        reference.ppo_update(
-            theta, states, actions, advantages, minibatches, objective, learning_rate
-        )
+        ppo_update(theta, states, actions, advantages, minibatches, objective, learning_rate)
         - theta
     )
     return theta
@@ -397,7 +385,7 @@ def no_learning_rate(
     objective: Objective,
     learning_rate: float,
 ) -> Tensor:
-    return reference.ppo_update(theta, states, actions, advantages, minibatches, objective, 1.0)
+    return ppo_update(theta, states, actions, advantages, minibatches, objective, 1.0)
 
 
 def normalises_over_n_less_one(
@@ -411,7 +399,7 @@ def normalises_over_n_less_one(
 ) -> Tensor:
     off = advantages - advantages.mean()
     spread = (off.square().sum() / (off.numel() - 1)).sqrt()  # torch's std, less its warning
-    return reference.ppo_update(
+    return ppo_update(
         theta, states, actions, off / (spread + 1e-8), minibatches, objective, learning_rate
     )
 
@@ -451,7 +439,7 @@ def every_minibatch_from_the_start(
     objective: Objective,
     learning_rate: float,
 ) -> Tensor:
-    return reference.ppo_update(
+    return ppo_update(
         theta, states, actions, advantages, minibatches[-1:], objective, learning_rate
     )
 
@@ -515,7 +503,7 @@ def in_single_precision(
     objective: Objective,
     learning_rate: float,
 ) -> Tensor:
-    return reference.ppo_update(
+    return ppo_update(
         theta.float(), states, actions, advantages.float(), minibatches, objective, learning_rate
     )
 
@@ -524,7 +512,7 @@ CHECK = Check(
     homework="hw2",
     title="PPO's update on one batch",
     points=4,
-    reference=reference.ppo_update,
+    reference=ppo_update,
     recipe=recipe,
     public_cases=public_cases,
     hidden_cases=hidden_cases,

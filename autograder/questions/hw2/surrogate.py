@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from autograder.check import Case, Check, Function, Misconception
-from autograder.checks.tolerance import TOLERANCE
-from autograder.wire import Arrays
-from course_lib import reference
+from autograder.questions.check import Case, Check, Function, Misconception
+from autograder.questions.tolerance import TOLERANCE
+from autograder.student.wire import Arrays
+from course_lib.reference.answers.surrogate import surrogate
 
 
 def recipe(function: Function, case: Arrays) -> dict[str, Any]:
@@ -174,7 +174,7 @@ CHECK = Check(
     homework="hw2",
     title="The surrogate",
     points=2,
-    reference=reference.surrogate,
+    reference=surrogate,
     recipe=recipe,
     public_cases=public_cases,
     hidden_cases=hidden_cases,

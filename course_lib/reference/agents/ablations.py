@@ -8,8 +8,9 @@ from typing import Any
 
 from torch import Tensor
 
-from course_lib.reference import gae, surrogate
-from course_lib.settings import configure
+from course_lib.reference.agents.settings import configure
+from course_lib.reference.answers.gae import gae
+from course_lib.reference.answers.surrogate import surrogate
 from course_lib.training import Config
 
 

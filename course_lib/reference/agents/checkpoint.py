@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from course_lib.env_state import Unsaveable, env_state, put_env_state
+from course_lib.reference.agents.env_state import Unsaveable, env_state, put_env_state
+from course_lib.reference.agents.scaling import RewardScaler
 from course_lib.rollout import Cursor
-from course_lib.scaling import RewardScaler
 from course_lib.training import Run
 
 FORMAT = 1

@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 if TYPE_CHECKING:
-    from course_lib.reference.launch import Trained
+    from course_lib.reference.agents.launch import Trained
 
 STOPPED = 130  # the exit status after Ctrl-C, which is typer's too
 console = Console()
@@ -70,10 +70,10 @@ def train_agent(
     """
     from threadpoolctl import threadpool_limits
 
-    from course_lib.reference import launch
+    from course_lib.reference.agents import launch
+    from course_lib.reference.agents.run_folder import Stopped
+    from course_lib.reference.agents.settings import configure
     from course_lib.rollout import EnvironmentFailed
-    from course_lib.run_folder import Stopped
-    from course_lib.settings import configure
 
     values = parse_changes(changes or [])
     if steps is not None:
@@ -116,7 +116,7 @@ def what_to_train(
 
     Raises ValueError if one of them is missing, unknown, or in contradiction to the file.
     """
-    from course_lib.settings import CONFIGS, read_settings
+    from course_lib.reference.agents.settings import CONFIGS, read_settings
 
     base = None
     if settings is not None:

@@ -12,12 +12,10 @@ from typing import Any
 
 from course_lib.evaluation import record_video
 from course_lib.policies import Policy, policy_for
-from course_lib.reference.ablations import without as left_out
-from course_lib.reference.ppo_agent import train_ppo
-from course_lib.reference.reinforce_agent import train_reinforce
-from course_lib.reference.trpo_agent import train_trpo
-from course_lib.rollout import EnvironmentFailed, make_envs
-from course_lib.run_folder import (
+from course_lib.reference.agents.ablations import without as left_out
+from course_lib.reference.agents.ppo import train_ppo
+from course_lib.reference.agents.reinforce import train_reinforce
+from course_lib.reference.agents.run_folder import (
     FIXED,
     About,
     Recorder,
@@ -27,9 +25,11 @@ from course_lib.run_folder import (
     stops_between_updates,
     write_settings,
 )
-from course_lib.scaling import scaler_for
+from course_lib.reference.agents.scaling import scaler_for
+from course_lib.reference.agents.settings import CONFIGS, Settings, configure
+from course_lib.reference.agents.trpo import train_trpo
+from course_lib.rollout import EnvironmentFailed, make_envs
 from course_lib.seeding import check_device, new_generator
-from course_lib.settings import CONFIGS, Settings, configure
 from course_lib.training import Config, History
 
 AGENTS: dict[str, Callable[..., tuple[Policy, History]]] = {
@@ -67,7 +67,7 @@ def train_agent(
     """Train algorithm ("ppo", "trpo" or "reinforce") on env_id: `course train` as a Python call.
 
     config: None takes the algorithm's defaults. without: details to leave out, see
-    `course_lib.reference.ablations`. folder: new, or empty; None makes one under build/runs.
+    `course_lib.reference.agents.ablations`. folder: new, or empty; None makes one under build/runs.
     bar: shows steps, return, KL, clip fraction and time left.
     Raises ValueError for a wrong call, FloatingPointError at NaN, EnvironmentFailed where the
     environment raises, and Stopped at Ctrl-C; after the last three the folder holds the last good

@@ -10,9 +10,10 @@ from torch.nn import functional
 
 from course_lib.optimiser import Adam
 from course_lib.policies import Policy, critic_for, policy_for
-from course_lib.reference import clipped_surrogate, gae
+from course_lib.reference.agents.scaling import RewardScaler, scaler_for
+from course_lib.reference.answers.clipped_surrogate import clipped_surrogate
+from course_lib.reference.answers.gae import gae
 from course_lib.rollout import make_envs
-from course_lib.scaling import RewardScaler, scaler_for
 from course_lib.seeding import check_device, check_generator
 from course_lib.training import (
     Advantages,

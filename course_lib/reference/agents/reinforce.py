@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from course_lib.optimiser import Adam
 from course_lib.policies import Policy, critic_for, policy_for
-from course_lib.reference import gae
+from course_lib.reference.answers.gae import gae
 from course_lib.rollout import Rollout, collect_episodes, make_envs
 from course_lib.seeding import check_device, check_generator
 from course_lib.training import (

@@ -21,12 +21,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from course_lib.checkpoint import load_checkpoint, load_part, read_about, save_checkpoint
 from course_lib.policies import Policy, policy_for
+from course_lib.reference.agents.checkpoint import (
+    load_checkpoint,
+    load_part,
+    read_about,
+    save_checkpoint,
+)
+from course_lib.reference.agents.scaling import scaler_for
+from course_lib.reference.agents.settings import Settings, configure, settings_text
 from course_lib.rollout import make_envs
-from course_lib.scaling import scaler_for
 from course_lib.seeding import new_generator
-from course_lib.settings import Settings, configure, settings_text
 from course_lib.training import History, Run, is_over
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -208,7 +213,7 @@ def draw(folder: Path, history: History, title: str) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    from course_lib.figures.run import plot_run
+    from course_lib.reference.agents.run_figure import plot_run
 
     figure = Figure(figsize=(7.0, 4.0), facecolor="white", layout="constrained")
     FigureCanvasAgg(figure)

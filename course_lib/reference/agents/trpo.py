@@ -15,9 +15,12 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from course_lib.optimiser import Adam
 from course_lib.policies import Policy, critic_for, policy_for
-from course_lib.reference import conjugate_gradient, gae, line_search, surrogate
+from course_lib.reference.agents.scaling import RewardScaler, scaler_for
+from course_lib.reference.answers.conjugate_gradient import conjugate_gradient
+from course_lib.reference.answers.gae import gae
+from course_lib.reference.answers.line_search import line_search
+from course_lib.reference.answers.surrogate import surrogate
 from course_lib.rollout import make_envs
-from course_lib.scaling import RewardScaler, scaler_for
 from course_lib.seeding import check_device, check_generator
 from course_lib.training import (
     Advantages,

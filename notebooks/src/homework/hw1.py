@@ -35,7 +35,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from autograder.local import check
+from autograder.student.check import check
 from course_lib import validate
 from course_lib.mdp import three_state_chain
 from course_lib.policies import softmax_policy

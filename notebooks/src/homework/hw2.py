@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from autograder.local import check
+from autograder.student.check import check
 from course_lib import validate
 from course_lib.mdp import cliff_walk
 from course_lib.policies import softmax_policy

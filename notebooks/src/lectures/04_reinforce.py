@@ -161,7 +161,7 @@ print(f"after 200 updates: {heights_16[-1].min():.2f} to {heights_16[-1].max():.
 # %% [markdown]
 # Now a harder test: a network with 4,610 parameters balances a pole on a cart. In `CartPole-v1` each step pays 1, and an episode ends when the pole falls or after 500 steps. An update uses 16 episodes with $\gamma = 0.99$; the step is taken by Adam, a common optimiser.
 #
-# **These runs were recorded.** They take minutes, and the update rule is your homework. `benchmarks/reinforce_on_cartpole.py` made them; `course_lib/data` holds the numbers: 100 updates, six seeds at each of five learning rates.
+# **These runs were recorded.** They take minutes, and the update rule is your homework. `benchmarks/recordings/reinforce_on_cartpole.py` made them; `course_lib/data` holds the numbers: 100 updates, six seeds at each of five learning rates.
 
 # %% tags=["C24"]
 cartpole = recorded("reinforce_on_cartpole")
@@ -180,7 +180,7 @@ assert too_fast.max() < 250  # control: the same loop does not learn at just any
 print("best five updates in a row, each seed:", peaks.round().int().tolist())
 
 # %% [markdown]
-# What does that look like? Here is one such agent, watched before, halfway through and after training, each time from the same start (recorded by `benchmarks/agents_to_watch.py`).
+# What does that look like? Here is one such agent, watched before, halfway through and after training, each time from the same start (recorded by `benchmarks/recordings/agents_to_watch.py`).
 
 # %%
 agent = recorded("agents_to_watch")["agents"]["CartPole-v1"]
@@ -635,7 +635,7 @@ assert with_baseline.min() < 250  # control: it is no guarantee, one seed of six
 print("with a baseline, last 20 updates:", with_baseline.round().int().tolist())
 
 # %% [markdown]
-# We can also watch the loop close, on a windy grid of 24 places beside a cliff (recorded by `benchmarks/grid_learners.py`: a step costs 0.2, an update uses 20 episodes). An arrow is as long as its action is likely, a place as dark as it is visited, and a bar shows the KL of the update.
+# We can also watch the loop close, on a windy grid of 24 places beside a cliff (recorded by `benchmarks/recordings/grid_learners.py`: a step costs 0.2, an update uses 20 episodes). An arrow is as long as its action is likely, a place as dark as it is visited, and a bar shows the KL of the update.
 
 # %%
 film = recorded("grid_learners")

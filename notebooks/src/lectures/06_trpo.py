@@ -824,7 +824,7 @@ ax.set_title("settled: safe at once, better from the third try on");
 # %% [markdown]
 # ## Watch it learn
 #
-# A TRPO learner on a cliff walk with 24 places, recorded (`benchmarks/grid_learners.py`): a softmax table, 20 episodes an update, $\delta = 0.03$. Arrows are as long as an action is likely, places as dark as they are visited, and a bar is the mean KL of an update (C54). Press play.
+# A TRPO learner on a cliff walk with 24 places, recorded (`benchmarks/recordings/grid_learners.py`): a softmax table, 20 episodes an update, $\delta = 0.03$. Arrows are as long as an action is likely, places as dark as they are visited, and a bar is the mean KL of an update (C54). Press play.
 
 # %%
 film = recorded("grid_learners")

@@ -497,7 +497,7 @@ assert (share_spent <= ceiling + 1e-12).all()
 assert (share_spent > 0.7 * ceiling).any()  # control: 70 % of the ceiling does not bound it
 
 # %% [markdown]
-# And a real agent? A CartPole agent after 20,000 steps of training drew one batch of 2,048 steps and went over it 40 times: shuffled, in four **minibatches** a pass, a step of Adam (ascent with momentum, scaled for each weight) for each. Recorded, ten seeds (`benchmarks/ppo_on_cartpole.py`).
+# And a real agent? A CartPole agent after 20,000 steps of training drew one batch of 2,048 steps and went over it 40 times: shuffled, in four **minibatches** a pass, a step of Adam (ascent with momentum, scaled for each weight) for each. Recorded, ten seeds (`benchmarks/recordings/ppo_on_cartpole.py`).
 
 # %%
 runs = recorded("ppo_on_cartpole")
@@ -647,7 +647,7 @@ ax.set_xlabel("environment steps (thin: twenty seeds, bold: their median)");
 # %% [markdown]
 # **What to notice.** All rise, at their own pace. The curve lags, as a mean over past episodes: the final policies return **423** on average, and eleven of the twenty more than 475 of 500.
 #
-# And with continuous actions? The motor is too weak to lift this pendulum in one go: it has to swing. Three moments of one training, from the same start (`benchmarks/agents_to_watch.py`). Press play.
+# And with continuous actions? The motor is too weak to lift this pendulum in one go: it has to swing. Three moments of one training, from the same start (`benchmarks/recordings/agents_to_watch.py`). Press play.
 
 # %%
 agent = recorded("agents_to_watch")["agents"]["Pendulum-v1"]
@@ -752,7 +752,7 @@ assert max(details["no ratio"]) > unchanged.min()  # control: without the ratio,
 # %% [markdown]
 # ## Three learners, one grid
 #
-# The three algorithms side by side on a cliff walk with 24 places: softmax tables, 20 episodes an update, the same advantages. **Only the step differs**: the gradient times a learning rate, the natural gradient to a KL of $\delta$ with a line search, or four passes over a clipped objective. Each has the best of four step sizes (`benchmarks/grid_learners.py`). Arrows are as long as an action is likely, places as dark as they are visited.
+# The three algorithms side by side on a cliff walk with 24 places: softmax tables, 20 episodes an update, the same advantages. **Only the step differs**: the gradient times a learning rate, the natural gradient to a KL of $\delta$ with a line search, or four passes over a clipped objective. Each has the best of four step sizes (`benchmarks/recordings/grid_learners.py`). Arrows are as long as an action is likely, places as dark as they are visited.
 
 # %%
 film = recorded("grid_learners")

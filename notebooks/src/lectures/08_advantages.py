@@ -155,7 +155,7 @@ figures.plot_variances(ax, spread);
 # %% [markdown]
 # **What to notice.** One number for all towns helps a little: a baseline has to know the state. $V$ comes near the best, and is easy to learn, by regression of $G_t$ on $s_t$. So everyone uses it. Subtracting cannot reach the last bar: the true advantage knows nothing of the luck *after* the action, and $G_t$ has all of it.
 #
-# And on CartPole? Lecture 4's runs, recorded with and without a learned $V$ as baseline: same learning rate, same seeds (`benchmarks/reinforce_on_cartpole.py`).
+# And on CartPole? Lecture 4's runs, recorded with and without a learned $V$ as baseline: same learning rate, same seeds (`benchmarks/recordings/reinforce_on_cartpole.py`).
 
 # %% tags=["C72"]
 arms = recorded("reinforce_on_cartpole")["arms"]
@@ -743,7 +743,7 @@ assert seen_k3 < 0.75 * divergence  # control: unbiased, and yet far off
 #
 # ## More from each batch: here the clip comes in (G8)
 #
-# Writing texts costs more than learning from them, so one takes several steps on each batch. Then the ratios move away from 1, and the clip matters (lecture 7). `clipped_surrogate` is yours to write, so these runs were **recorded**: six seeds of each variant, all else as above (`benchmarks/grpo_on_brackets.py`). First the bridge: the recorded run with the clipped surrogate, one epoch and your seed *is* your run, to the last answer.
+# Writing texts costs more than learning from them, so one takes several steps on each batch. Then the ratios move away from 1, and the clip matters (lecture 7). `clipped_surrogate` is yours to write, so these runs were **recorded**: six seeds of each variant, all else as above (`benchmarks/recordings/grpo_on_brackets.py`). First the bridge: the recorded run with the clipped surrogate, one epoch and your seed *is* your run, to the last answer.
 
 # %% tags=["G8"]
 runs = recorded("grpo_on_brackets")["runs"]

@@ -10,14 +10,14 @@ from typing import Any
 import nbformat
 import pytest
 
-from autograder import demo
-from autograder.assignments import release_notebook, settings
-from autograder.attacks import ATTACKS
-from autograder.check import compile_exam, observe
-from autograder.checks import HOMEWORKS
-from autograder.exam import judge
-from autograder.record import STATES
-from autograder.sources import homework_notebook, notebook_bytes
+from autograder.demo import made_up_class as demo
+from autograder.demo.attacks import ATTACKS
+from autograder.grading.record import STATES
+from autograder.handouts.assignments import release_notebook, settings
+from autograder.handouts.sources import homework_notebook, notebook_bytes
+from autograder.questions import HOMEWORKS
+from autograder.questions.check import compile_exam, observe
+from autograder.student.exam import judge
 
 IMPORTS = """\
 from collections.abc import Callable, Sequence
@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 from course_lib import validate
 from course_lib.rollout import Episode
-from autograder.local import check
+from autograder.student.check import check
 """
 
 

@@ -11,13 +11,13 @@ import pytest
 from nbconvert.filters import markdown2html
 from test_examiner import EXAMS, RIGHT, RIGHT_DOUBLE, _running, outcomes
 
-from autograder.assignments import release_assignment
 from autograder.cli import main, print_records
-from autograder.examiner import MAX_OUTPUTS, examine
-from autograder.gradebook import inactive
-from autograder.grading import Plan, grade
-from autograder.record import Record
-from autograder.sandbox import Limits
+from autograder.grading.examiner import MAX_OUTPUTS, examine
+from autograder.grading.grade import Plan, grade
+from autograder.grading.gradebook import inactive
+from autograder.grading.record import Record
+from autograder.grading.sandbox import Limits
+from autograder.handouts.assignments import release_assignment
 
 SHORT = Limits(cell_seconds=1.0, answer_seconds=1.0, submission_seconds=3.0)
 
@@ -222,14 +222,14 @@ def test_what_nobody_foresaw_costs_one_submission_and_not_the_batch(
         (folder / "hw1.ipynb").write_text(
             text.replace("set_num_threads(1)", f"set_num_threads(1) # By {student}")
         )
-    real = pkgutil.resolve_name(f"autograder.grading:{where}")
+    real = pkgutil.resolve_name(f"autograder.grading.grade:{where}")
 
     def fails_for_bob(*args, **kwargs):
         if "By bob" in str(args):
             raise RecursionError("too deep")
         return real(*args, **kwargs)
 
-    monkeypatch.setattr(f"autograder.grading.{where}", fails_for_bob)
+    monkeypatch.setattr(f"autograder.grading.grade.{where}", fails_for_bob)
     records = {r.student: r for r in grade(Plan(root, tmp_path, "hw1"), sandbox)}
     assert set(records) == {"ada", "bob", "eve"}
     assert "RecursionError: too deep" in str(records["bob"])

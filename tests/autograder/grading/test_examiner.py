@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from autograder.check import Check, Misconception, compile_exam
-from autograder.examiner import course_secret, examine, hidden_exams
-from autograder.sandbox import Limits, Sandbox, SandboxError, remove_left_folders
-from autograder.session import clean_outputs
+from autograder.grading.examiner import course_secret, examine, hidden_exams
+from autograder.grading.sandbox import Limits, Sandbox, SandboxError, remove_left_folders
+from autograder.questions.check import Check, Misconception, compile_exam
+from autograder.student.run import clean_outputs
 
 LIMITS = Limits(cell_seconds=1.0, answer_seconds=1.0)
 
@@ -225,7 +225,7 @@ FORGERIES = {
         "def running_sum(x): return x\ndouble = running_sum"
     ),
     "replaces the judge": (
-        "import autograder.exam as e, autograder.probe as p\n"
+        "import autograder.student.exam as e, autograder.student.probe as p\n"
         "e.judge = lambda *a: None\np.wire.encode = lambda v: {}\n"
         "def running_sum(x): return x\ndouble = running_sum"
     ),
@@ -260,7 +260,7 @@ seen = [p for p in (
     {str(root / "autograder" / "examiner.py")!r}, {str(root / "course_lib" / "reference")!r},
     {str(root / "tests")!r}, {str(root / ".git")!r}, {os.path.expanduser("~/.bashrc")!r},
 ) if os.path.exists(p)]
-for name in ("course_lib.reference", "autograder.checks", "autograder.examiner"):
+for name in ("course_lib.reference", "autograder.questions", "autograder.grading.examiner"):
     try:
         __import__(name)
         seen.append(name)
@@ -396,7 +396,7 @@ def test_a_new_warm_parent_takes_over_when_one_dies(root):
 
 HOLD = """
 import sys, pathlib
-from autograder.sandbox import make_folder
+from autograder.grading.sandbox import make_folder
 folder, _ = make_folder(pathlib.Path(sys.argv[1]))
 (folder / "course").mkdir()
 print(folder, flush=True)
@@ -430,7 +430,7 @@ def test_without_bubblewrap_it_refuses_and_says_what_to_install(root, monkeypatc
 
 
 def test_where_namespaces_are_forbidden_it_refuses(root, monkeypatch):
-    monkeypatch.setattr("autograder.sandbox.find_bubblewrap", lambda: "/bin/false")
+    monkeypatch.setattr("autograder.grading.sandbox.find_bubblewrap", lambda: "/bin/false")
     with pytest.raises(SandboxError, match=r"did not start.*--no-sandbox"), Sandbox(root) as own:
         own.wait()
 

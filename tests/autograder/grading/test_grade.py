@@ -13,12 +13,12 @@ import nbformat
 import pytest
 from nbgrader.api import Gradebook
 
-from autograder.assignments import release_assignment
-from autograder.checks import HOMEWORKS
-from autograder.demo import make_draft, make_submission, write_class
-from autograder.grading import Plan, grade
-from autograder.record import Record, load, load_all, record_path, save
-from autograder.sandbox import Limits
+from autograder.demo.made_up_class import make_draft, make_submission, write_class
+from autograder.grading.grade import Plan, grade
+from autograder.grading.record import Record, load, load_all, record_path, save
+from autograder.grading.sandbox import Limits
+from autograder.handouts.assignments import release_assignment
+from autograder.questions import HOMEWORKS
 
 LIMITS = Limits(cell_seconds=2.0)
 

@@ -10,9 +10,9 @@ import nbformat
 import pytest
 from nbgrader.api import Gradebook
 
-from autograder.assignments import release_assignment
-from autograder.demo import make_draft, make_submission
-from autograder.grading import Plan, grade
+from autograder.demo.made_up_class import make_draft, make_submission
+from autograder.grading.grade import Plan, grade
+from autograder.handouts.assignments import release_assignment
 
 KINDS = {"right": "right", "mixed": "mixed", "mistaken": "mistaken", "untouched": "untouched"}
 

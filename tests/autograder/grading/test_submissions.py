@@ -10,7 +10,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from nbgrader.utils import compute_checksum
 
-from autograder.submissions import (
+from autograder.grading.submissions import (
     Submission,
     Unreadable,
     find_submissions,

@@ -14,16 +14,16 @@ from nbgrader.api import Gradebook
 from nbgrader.nbgraderformat import MetadataValidator
 from torch import Tensor
 
-from autograder import assignments, handouts
-from autograder.check import Check
-from autograder.checks import HOMEWORKS
-from autograder.sources import (
+from autograder.handouts import assignments, build
+from autograder.handouts.sources import (
     HandoutError,
     homework_notebook,
     lecture_notebook,
     notebook_bytes,
     solution_source,
 )
+from autograder.questions import HOMEWORKS
+from autograder.questions.check import Check
 from course_lib import validate
 
 
@@ -75,7 +75,7 @@ SOURCE = """\
 import torch
 from torch import Tensor
 
-from autograder.local import check
+from autograder.student.check import check
 from course_lib import validate
 
 # %% [markdown] tags=["intro"]
@@ -113,12 +113,12 @@ def source(project):
     return project / "notebooks" / "src" / "homework" / "hw1.py"
 
 
-def build(path, checks=CHECKS):
+def notebook_of(path, checks=CHECKS):
     return homework_notebook(path, checks)
 
 
 def release(path, checks=CHECKS, root=None):
-    source = notebook_bytes(build(path, checks))
+    source = notebook_bytes(notebook_of(path, checks))
     config = assignments.settings(root or path.parents[3])
     return nbformat.reads(
         assignments.release_notebook("hw1", source, config).decode(), as_version=4
@@ -161,7 +161,7 @@ def test_a_reference_that_would_make_a_bad_stub_is_refused(function, words):
 
 
 def test_source_notebook_is_valid_for_nbgrader_and_holds_answers(source):
-    notebook = build(source)
+    notebook = notebook_of(source)
     MetadataValidator().validate_nb(notebook)
     cells = by_grade_id(notebook)
     assert list(cells) == ["answer_total", "total", "rubric_why", "written_why"]
@@ -191,14 +191,14 @@ def test_release_is_the_source_without_answers(source):
 
 
 def test_building_twice_gives_the_same_bytes_and_ids_follow_the_text(source):
-    first = notebook_bytes(build(source))
-    assert notebook_bytes(build(source)) == first
-    before = {cell.id for cell in build(source).cells}
+    first = notebook_bytes(notebook_of(source))
+    assert notebook_bytes(notebook_of(source)) == first
+    before = {cell.id for cell in notebook_of(source).cells}
     source.write_text(SOURCE.replace("Why?", "Why so?"))
-    after = {cell.id for cell in build(source).cells}
+    after = {cell.id for cell in notebook_of(source).cells}
     assert len(before - after) == len(after - before) == 1
     source.write_text(SOURCE + "\n# %% [markdown]\n# Why?\n\n# %% [markdown]\n# Why?\n")
-    ids = [cell.id for cell in build(source).cells]
+    ids = [cell.id for cell in notebook_of(source).cells]
     assert len(ids) == len(set(ids))
     assert before <= set(ids)
 
@@ -215,7 +215,7 @@ def test_the_table_of_questions_follows_the_checks_points(source):
 
 
 def test_metadata_is_fixed(source):
-    notebook = build(source)
+    notebook = notebook_of(source)
     assert set(notebook.metadata) == {"kernelspec", "language_info"}
     assert "version" not in notebook.metadata.language_info
     assert notebook.cells[2].metadata == {"tags": ["intro"]}
@@ -266,21 +266,21 @@ EXTRA = '\n# %% answer="twice"\n\n# %% check="twice"\n'
             r"cell 2 .*line 1 does not compile",
         ),
         (SOURCE.replace("import torch\n", ""), r"cell 4 .*total uses torch, which no cell above"),
-        (SOURCE.replace("local import check", "local import chek"), r"cell 5 .*is missing"),
+        (SOURCE.replace("import check\n", "import chek\n"), r"cell 5 .*is missing"),
         ("", r"hw1\.py is empty"),
     ],
 )
 def test_a_mistake_in_a_homework_is_located(source, text, message):
     source.write_text(text)
     with pytest.raises(HandoutError, match=message):
-        build(source)
+        notebook_of(source)
 
 
 def test_every_check_must_be_asked(source):
     with pytest.raises(HandoutError, match="does not ask for twice"):
-        build(source, (*CHECKS, make_check(twice)))
+        notebook_of(source, (*CHECKS, make_check(twice)))
     source.write_text(SOURCE + EXTRA)
-    build(source, (*CHECKS, make_check(twice)))
+    notebook_of(source, (*CHECKS, make_check(twice)))
 
 
 def test_a_lecture_that_does_not_compile_is_located(tmp_path):
@@ -363,7 +363,7 @@ def test_text_and_points_may_change_after_grading_and_questions_may_not(project,
 
 def test_the_log_of_nbgrader_is_shown_only_when_it_fails(project, source, tmp_path, capfd):
     config = assignments.settings(project)
-    text = notebook_bytes(build(source))
+    text = notebook_bytes(notebook_of(source))
     assignments.release_notebook("hw1", text, config)
     broken = text.replace(b"### END SOLUTION", b"### THE END")
     capfd.readouterr()
@@ -391,7 +391,7 @@ def copy(root, tmp_path_factory):
     for name in ("pyproject.toml", "constraints.txt", "nbgrader_config.py"):
         shutil.copy(root / name, target)
     steps = []
-    written = handouts.build_handouts(target, lambda what, done, total: steps.append((done, total)))
+    written = build.build_handouts(target, lambda what, done, total: steps.append((done, total)))
     return target, written, steps
 
 
@@ -415,7 +415,7 @@ def test_building_again_changes_no_byte_and_removes_what_has_no_source(copy):
     before = {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in written}
     left_over = target / "notebooks" / "lectures" / "99_gone.ipynb"
     left_over.write_text("{}")
-    assert handouts.build_handouts(target) == written
+    assert build.build_handouts(target) == written
     assert {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in written} == before
     assert not left_over.exists()
 
@@ -436,7 +436,7 @@ def test_a_failed_build_leaves_the_last_handouts(copy):
         lecture.write_text(texts[0] + "\n# %% [markdown]\n# A new sentence.\n")
         homework.write_text(texts[1] + "\n# %%\nthis is no Python\n")
         with pytest.raises(HandoutError, match=r"hw2\.py, cell \d+ \(this is no Python\)"):
-            handouts.build_handouts(target)
+            build.build_handouts(target)
         assert {p: p.read_bytes() for p in written} == before
     finally:
         lecture.write_text(texts[0])
@@ -455,9 +455,9 @@ def quick(project, monkeypatch):
     def draft(root, key, progress):
         built.append("handouts")
         files = {"notebooks/lectures/01_x.ipynb": content, "notebooks/homework/hw1.ipynb": RELEASE}
-        return handouts.Draft("handouts", key, files, ("notebooks/lectures/",))
+        return build.Draft("handouts", key, files, ("notebooks/lectures/",))
 
-    monkeypatch.setattr(handouts, "_draft_handouts", draft)
+    monkeypatch.setattr(build, "_draft_handouts", draft)
     return project, built
 
 
@@ -466,9 +466,9 @@ RELEASE = notebook_bytes(nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdow
 
 def test_what_stands_is_not_built_again_unless_it_or_its_source_is_touched(quick):
     project, built = quick
-    [lecture, homework] = handouts.build_handouts(project)
+    [lecture, homework] = build.build_handouts(project)
     assert (lecture.read_bytes(), len(built)) == (b"one", 1)
-    assert handouts.build_handouts(project) == [lecture, homework]
+    assert build.build_handouts(project) == [lecture, homework]
     assert len(built) == 1
     touches = [
         lambda: lecture.write_bytes(b"edited by hand"),
@@ -479,14 +479,14 @@ def test_what_stands_is_not_built_again_unless_it_or_its_source_is_touched(quick
     ]
     for number, touch in enumerate(touches, start=2):
         touch()
-        assert handouts.build_handouts(project) == [lecture, homework]
+        assert build.build_handouts(project) == [lecture, homework]
         assert len(built) == number
         assert [path.name for path in lecture.parent.iterdir()] == ["01_x.ipynb"]
         assert lecture.read_bytes() == b"one"
     kept = lecture.parent / ".ipynb_checkpoints" / "01_x.ipynb"
     kept.parent.mkdir()
     kept.write_bytes(b"by Jupyter")
-    assert handouts.build_handouts(project)
+    assert build.build_handouts(project)
     assert len(built) == number
     assert kept.exists()
 
@@ -514,9 +514,9 @@ def test_a_lecture_that_changed_brings_its_own_pdf_only(quick, monkeypatch):
             raise HandoutError("01_x.py, cell 3 (x): boom")
         return lectures_of(texts)
 
-    monkeypatch.setattr("autograder.execution.executed_lectures", run)
-    monkeypatch.setattr("autograder.site.build_site", site)
-    written = handouts.build_everything(project)
+    monkeypatch.setattr("autograder.handouts.executed_lectures.executed_lectures", run)
+    monkeypatch.setattr("autograder.handouts.site.build_site", site)
+    written = build.build_everything(project)
     assert [path.relative_to(project).as_posix() for path in written] == [
         "notebooks/lectures/01_x.ipynb",
         "notebooks/homework/hw1.ipynb",
@@ -527,18 +527,18 @@ def test_a_lecture_that_changed_brings_its_own_pdf_only(quick, monkeypatch):
         "build/site/index.html",
     ]
     assert sites == [(["01_x", "02_y"], ["hw1"], ["01_x", "02_y", "hw1"], "# What")]
-    assert handouts.build_everything(project) == written
+    assert build.build_everything(project) == written
     assert len(built) == len(sites) == 1
 
     printed = []
     monkeypatch.setattr(
-        "autograder.pdf.pdf_bytes", lambda stem, _: printed.append(stem) or b"%PDF anew"
+        "autograder.handouts.pdf.pdf_bytes", lambda stem, _: printed.append(stem) or b"%PDF anew"
     )
     source = project / "notebooks" / "src" / "lectures" / "01_x.py"
     source.parent.mkdir(exist_ok=True)
     source.write_text("# edited")
     texts["01_x"] = "One and more"
-    handouts.build_everything(project)
+    build.build_everything(project)
     assert printed == ["01_x"]
     assert (project / "build" / "pdf" / "01_x.pdf").read_bytes() == b"%PDF anew"
     pages = {path.name for path in (project / "build" / "site").iterdir()}
@@ -546,7 +546,7 @@ def test_a_lecture_that_changed_brings_its_own_pdf_only(quick, monkeypatch):
 
     (project / "build" / "pdf" / "02_y.pdf").write_bytes(b"edited by hand")
     del texts["01_x"]
-    handouts.build_everything(project)
+    build.build_everything(project)
     assert printed == ["01_x", "02_y"]
     assert {p.name for p in (project / "build" / "pdf").iterdir()} == {"02_y.pdf", "hw1.pdf"}
 
@@ -555,12 +555,12 @@ def test_a_lecture_that_changed_brings_its_own_pdf_only(quick, monkeypatch):
     source.write_text("# edited again")
     texts["02_y"] = "boom"
     monkeypatch.setattr(
-        handouts,
+        build,
         "_draft_handouts",
-        lambda root, key, progress: handouts.Draft("handouts", key, {"new.ipynb": b""}, ()),
+        lambda root, key, progress: build.Draft("handouts", key, {"new.ipynb": b""}, ()),
     )
     with pytest.raises(HandoutError, match="cell 3"):
-        handouts.build_everything(project)
+        build.build_everything(project)
     assert before | {source: b"# edited again"} == {
         p: p.read_bytes() for p in project.rglob("*") if p.is_file()
     }

@@ -13,9 +13,9 @@ import zipfile
 import nbformat
 import pytest
 
-from autograder import bundle
-from autograder.checks import HOMEWORKS
-from autograder.leaks import find_leaks, is_stub, normalised, secrets
+from autograder.handouts import bundle
+from autograder.handouts.leaks import find_leaks, is_stub, normalised, secrets
+from autograder.questions import HOMEWORKS
 
 ANSWERS = [check.name for checks in HOMEWORKS.values() for check in checks]
 
@@ -44,30 +44,34 @@ def unpacked(root, tmp_path_factory):
 
 
 def test_bundle_holds_what_a_student_needs(files):
-    assert {"pyproject.toml", "constraints.txt", "README.md", "autograder/local.py"} <= set(files)
+    assert {
+        "pyproject.toml",
+        "constraints.txt",
+        "README.md",
+        "autograder/student/command.py",
+    } <= set(files)
     for homework in HOMEWORKS:
         assert f"notebooks/homework/{homework}.ipynb" in files
-        assert f"autograder/public/{homework}.json" in files
+        assert f"autograder/student/public/{homework}.json" in files
     assert any(name.startswith("notebooks/lectures/") for name in files)
 
 
 @pytest.mark.parametrize(
     "name",
     [
-        "course_lib/reference/returns.py",
+        "course_lib/reference/answers/returns_to_go.py",
         "course_lib/reference/__init__.py",
-        "autograder/checks/kl.py",
-        "autograder/checks.py",
-        "autograder/check.py",
-        "autograder/grading.py",
-        "autograder/sources.py",
+        "autograder/questions/hw2/kl.py",
+        "autograder/questions/check.py",
+        "autograder/grading/grade.py",
+        "autograder/handouts/sources.py",
         "notebooks/src/homework/hw1.py",
         "notebooks/src/lectures/02_policy_gradient.py",
         "tests/conftest.py",
-        "autograder/public/secret.key",
+        "autograder/student/public/secret.key",
         "class/.course/secret",
         "nbgrader_config.py",
-        "course_lib/../autograder/checks/kl.py",
+        "course_lib/../autograder/questions/hw2/kl.py",
     ],
 )
 def test_private_files_are_not_allowed(name):
@@ -98,7 +102,7 @@ def test_student_project_has_the_same_pins_and_no_staff_extras(root, files):
     extras = project["optional-dependencies"]
     assert student["dependencies"] == project["dependencies"] + extras["student"]
     assert student["requires-python"] == project["requires-python"]
-    assert student["scripts"] == {"course": "autograder.local:main"}
+    assert student["scripts"] == {"course": "autograder.student.command:main"}
     assert "optional-dependencies" not in student
 
 
@@ -177,7 +181,7 @@ def test_an_answer_inside_a_longer_cell_is_found(files, private):
 @pytest.mark.parametrize("name", ANSWERS)
 def test_every_answer_would_be_found(root, private, name):
     """Each reference function, moved into the library under another name."""
-    for path in root.glob("course_lib/reference/*.py"):
+    for path in root.glob("course_lib/reference/answers/*.py"):
         for node in ast.parse(path.read_text()).body:
             if isinstance(node, ast.FunctionDef) and node.name == name:
                 node.name = "innocent"
@@ -185,11 +189,11 @@ def test_every_answer_would_be_found(root, private, name):
                 found = find_leaks(planted, private)
                 assert any(leak.startswith("course_lib/innocent.py holds ") for leak in found)
                 return
-    pytest.fail(f"{name} is not in course_lib/reference")
+    pytest.fail(f"{name} is not in course_lib/reference/answers")
 
 
 def test_mistakes_and_hidden_cases_are_found(root, private):
-    text = (root / "autograder" / "checks" / "returns_to_go.py").read_text()
+    text = (root / "autograder" / "questions" / "hw1" / "returns_to_go.py").read_text()
     for node in ast.parse(text).body:
         if isinstance(node, ast.FunctionDef) and node.name in ("sums_the_past", "hidden_cases"):
             planted = {"course_lib/more.py": ast.unparse(node).encode()}
@@ -219,11 +223,17 @@ def test_other_leaks_are_found(files, private):
         "solution or mark-scheme marks": ("course_lib/a.py", b"# ### BEGIN SOLUTION\n"),
         private.texts[line]: ("course_lib/a.py", f"# {line.replace(' ', '  ', 1)}\n".encode()),
         "imports course_lib.reference": ("course_lib/a.py", b"from course_lib import reference\n"),
-        "imports autograder.checks": ("autograder/local.py", b"import autograder.checks.kl\n"),
-        "imports autograder.check (": ("autograder/local.py", b"import autograder.check\n"),
+        "imports autograder.questions": (
+            "autograder/student/command.py",
+            b"import autograder.questions.hw2.kl\n",
+        ),
+        "imports autograder.questions.check (": (
+            "autograder/student/command.py",
+            b"import autograder.questions.check\n",
+        ),
         "names 'course_lib.reference'": ("course_lib/a.py", b"x = 'course_lib.reference'\n"),
-        "imports fcntl": ("autograder/probe.py", b"import fcntl\n"),
-        "uses os.fork": ("autograder/probe.py", b"import os\nos.fork()\n"),
+        "imports fcntl": ("autograder/student/probe.py", b"import fcntl\n"),
+        "uses os.fork": ("autograder/student/probe.py", b"import os\nos.fork()\n"),
         "cannot be read as Python": ("course_lib/a.py", b"def f(:\n"),
         "has outputs": (lecture, json.dumps(ran).encode()),
     }
@@ -296,7 +306,7 @@ for package in (autograder, course_lib):
     for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
         importlib.import_module(module.name)
         print(module.name)
-for name in ("course_lib.reference", "autograder.checks", "autograder.check"):
+for name in ("course_lib.reference", "autograder.questions", "autograder.questions.check"):
     try:
         importlib.import_module(name)
     except ModuleNotFoundError:
@@ -305,19 +315,19 @@ for name in ("course_lib.reference", "autograder.checks", "autograder.check"):
     )
     assert done.returncode == 0, done.stderr
     lines = done.stdout.split("\n")
-    assert "autograder.local" in lines
+    assert "autograder.student.command" in lines
     assert "course_lib.mdp" in lines
     assert [line for line in lines if line.startswith("no ")] == [
         "no course_lib.reference",
-        "no autograder.checks",
-        "no autograder.check",
+        "no autograder.questions",
+        "no autograder.questions.check",
     ]
 
 
 RUN = """
 import json
 from pathlib import Path
-from autograder import probe
+from autograder.student import probe
 probe.seed_everything()
 shell = probe.make_shell()
 errors = []

@@ -6,8 +6,8 @@ import shutil
 
 import pytest
 
-from autograder.errors import HandoutError
-from autograder.execution import cell_seconds, executed_lectures
+from autograder.handouts.executed_lectures import cell_seconds, executed_lectures
+from autograder.project import HandoutError
 
 FIRST = """\
 # %% [markdown]
@@ -118,7 +118,7 @@ def test_only_what_changed_is_executed(project):
 
 
 def test_every_lecture_that_fails_is_named_and_the_others_are_kept(project, monkeypatch):
-    monkeypatch.setattr("autograder.execution.CELL_SECONDS", 3)
+    monkeypatch.setattr("autograder.handouts.executed_lectures.CELL_SECONDS", 3)
     edit(project, "notebooks/src/lectures/01_first.py", "print(", "\n1 / 0  # at once\nprint(")
     edit(project, "notebooks/src/lectures/02_second.py", '{"x": 2}', "import os\nos._exit(3)")
     third = project / "notebooks" / "src" / "lectures" / "03_third.py"

@@ -12,9 +12,9 @@ import pytest
 import typst
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from autograder.errors import HandoutError
-from autograder.pdf import build_pdfs, pdf_bytes, typst_source
-from autograder.sources import lecture_notebook
+from autograder.handouts.pdf import build_pdfs, pdf_bytes, typst_source
+from autograder.handouts.sources import lecture_notebook
+from autograder.project import HandoutError
 
 # One grey pixel.
 PIXEL = base64.b64decode(

@@ -15,10 +15,10 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from autograder.errors import HandoutError
-from autograder.formulas import complaint
-from autograder.site import build_site, settings
-from autograder.sources import METADATA
+from autograder.handouts.formulas import complaint
+from autograder.handouts.site import build_site, settings
+from autograder.handouts.sources import METADATA
+from autograder.project import HandoutError
 
 FRONT = """\
 # A small course
@@ -168,7 +168,7 @@ def test_no_page_tells_where_it_was_built(small, site):
     for path in site.rglob("*"):
         if path.suffix in (".html", ".js", ".css"):
             assert str(small) not in path.read_text(encoding="utf-8"), path
-    assert str(Path(__file__).parents[2]) not in page(site, "lectures/01_first")
+    assert str(Path(__file__).parents[3]) not in page(site, "lectures/01_first")
 
 
 def test_names_of_claims_lectures_and_questions_are_links(site):

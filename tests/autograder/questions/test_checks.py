@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from autograder import checks, probe, wire
-from autograder.check import compile_exam
-from autograder.checks import HOMEWORKS
-from autograder.exam import Exam, judge
-from autograder.session import read_answers
+from autograder import questions as checks
+from autograder.questions import HOMEWORKS
+from autograder.questions.check import compile_exam
+from autograder.student import probe, wire
+from autograder.student.exam import Exam, judge
+from autograder.student.run import read_answers
 
 CHECKS = [check for homework in HOMEWORKS.values() for check in homework]
 SEEDS = (None, 0, 1, 2)

@@ -13,10 +13,10 @@ import pytest
 from nbgrader import api
 from nbgrader.api import Gradebook
 
-from autograder import report
-from autograder.exam import Verdict
-from autograder.record import Record, save
-from autograder.standing import class_standing
+from autograder.grading.record import Record, save
+from autograder.report import pages
+from autograder.report.results import class_standing
+from autograder.student.exam import Verdict
 
 # nbgrader makes submissions in a way that SQLAlchemy remarks upon.
 pytestmark = pytest.mark.filterwarnings("ignore:Object of type")
@@ -162,20 +162,20 @@ class Tags(HTMLParser):
         self.text += data
 
 
-def pages(course: Path) -> dict[str, str]:
+def all_pages(course: Path) -> dict[str, str]:
     """The report as "report", feedback by student."""
-    found = {"report": report.write_all(course, "hw1").read_text()}
+    found = {"report": pages.write_all(course, "hw1").read_text()}
     for path in course.glob("feedback/*/hw1/hw1.html"):
         found[path.parts[-3]] = path.read_text()
     return found
 
 
 def feedback(course: Path, student: str) -> str:
-    return " ".join(Tags(report.write_feedback(course, "hw1", student).read_text()).text.split())
+    return " ".join(Tags(pages.write_feedback(course, "hw1", student).read_text()).text.split())
 
 
 def test_hostile_text_reaches_no_page_as_markup(course: Path) -> None:
-    found = pages(course)
+    found = all_pages(course)
     assert set(found) == {"report", "ada", "ben", "cem", "dee", "eva"}
     for name, page in found.items():
         tags = Tags(page).tags
@@ -189,7 +189,7 @@ def test_hostile_text_reaches_no_page_as_markup(course: Path) -> None:
 
 
 def test_pages_load_nothing(course: Path) -> None:
-    for name, page in pages(course).items():
+    for name, page in all_pages(course).items():
         tags = Tags(page).tags
         policy = next(a["content"] for t, a in tags if t == "meta" and "http-equiv" in a)
         assert str(policy).startswith("default-src 'none'"), name
@@ -200,7 +200,7 @@ def test_pages_load_nothing(course: Path) -> None:
 
 
 def test_links_of_the_report_lead_to_files(course: Path) -> None:
-    path = report.write_all(course, "hw1")
+    path = pages.write_all(course, "hw1")
     links = {str(a["href"]) for t, a in Tags(path.read_text()).tags if t == "a"}
     assert {"hw1.csv", "hw1.json", "../feedback/ben/hw1/hw1.html"} <= links
     assert "../autograded/ben/hw1/hw1.ipynb" in links
@@ -210,7 +210,7 @@ def test_links_of_the_report_lead_to_files(course: Path) -> None:
 def test_a_renamed_notebook_is_reached_through_its_folder(course: Path) -> None:
     own = course / "submitted" / "ada" / "hw1" / "hw1.ipynb"
     own.rename(own.with_name("hw1 (1).ipynb"))
-    path = report.write_all(course, "hw1")
+    path = pages.write_all(course, "hw1")
     links = {a["href"] for t, a in Tags(path.read_text()).tags if t == "a"}
     assert "../submitted/ada/hw1/" in links
 
@@ -242,7 +242,7 @@ def test_a_failed_cell_alone_is_a_line_and_not_an_entry(tmp_path: Path) -> None:
     graver = Record("hw1", "ben", "cells failed", failed_cells=(4,), notices=("It forks.",))
     for record in (plain, graver):
         save(tmp_path, record)
-    text = Tags(report.write_report(tmp_path, "hw1").read_text()).text
+    text = Tags(pages.write_report(tmp_path, "hw1").read_text()).text
     assert "Needs a look (1)" in text
     assert "a cell of 1 more stopped with an error" in text
     assert "ada (4, 7)." in text
@@ -251,7 +251,7 @@ def test_a_failed_cell_alone_is_a_line_and_not_an_entry(tmp_path: Path) -> None:
 def test_many_remarks_are_folded_and_none_is_lost(tmp_path: Path) -> None:
     notices = tuple(f"notice number {n}." for n in range(30))
     save(tmp_path, Record("hw1", "ada", "graded", notices=notices))
-    page = report.write_report(tmp_path, "hw1").read_text()
+    page = pages.write_report(tmp_path, "hw1").read_text()
     assert "26 more" in page
     assert [n for n in notices if page.count(n) != 1] == []
 
@@ -331,7 +331,7 @@ def test_a_late_penalty_is_taken_off_and_said(course: Path) -> None:
 
 
 def test_csv_and_json_agree(course: Path) -> None:
-    report.write_report(course, "hw1")
+    pages.write_report(course, "hw1")
     data = json.loads((course / "report" / "hw1.json").read_text())
     with (course / "report" / "hw1.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -358,7 +358,7 @@ def test_csv_and_json_agree(course: Path) -> None:
 
 def test_csv_has_no_formula(tmp_path: Path) -> None:
     save(tmp_path, Record("hw1", "=1+1", "unreadable", for_staff='=HYPERLINK("http://x")'))
-    report.write_report(tmp_path, "hw1")
+    pages.write_report(tmp_path, "hw1")
     with (tmp_path / "report" / "hw1.csv").open(newline="") as file:
         cells = [cell for row in csv.reader(file) for cell in row]
     assert "'=1+1" in cells
@@ -404,13 +404,13 @@ def test_a_comment_by_a_person_is_shown_and_the_machines_is_not_said_twice(cours
 def test_feedback_of_one_who_was_not_graded_says_so(course: Path) -> None:
     assert "has not been graded yet" in feedback(course, "eva")
     with pytest.raises(ValueError, match="has no submission of hw1"):
-        report.write_feedback(course, "hw1", "nobody")
+        pages.write_feedback(course, "hw1", "nobody")
 
 
 @pytest.mark.parametrize("student", ["..", "a/b", "", "."])
 def test_a_student_that_is_no_folder_gets_no_page(course: Path, student: str) -> None:
     with pytest.raises(ValueError, match="folder name"):
-        report.feedback_path(course, "hw1", student)
+        pages.feedback_path(course, "hw1", student)
 
 
 def test_a_symbolic_link_is_not_read(course: Path) -> None:
@@ -424,7 +424,7 @@ def test_a_symbolic_link_is_not_read(course: Path) -> None:
 
 
 def test_empty_class_is_a_sentence(tmp_path: Path) -> None:
-    page = report.write_all(tmp_path, "hw1").read_text()
+    page = pages.write_all(tmp_path, "hw1").read_text()
     assert "No submission of hw1 yet" in page
     assert "course grade hw1" in page
     assert json.loads((tmp_path / "report" / "hw1.json").read_text())["submissions"] == 0
@@ -433,13 +433,13 @@ def test_empty_class_is_a_sentence(tmp_path: Path) -> None:
 
 def test_progress_counts_everyone_once(course: Path) -> None:
     seen: list[tuple[int, int]] = []
-    report.write_all(course, "hw1", progress=lambda done, total: seen.append((done, total)))
+    pages.write_all(course, "hw1", progress=lambda done, total: seen.append((done, total)))
     assert seen == [(n, 5) for n in range(1, 6)]
 
 
 def test_writing_twice_changes_nothing(course: Path) -> None:
-    first = pages(course)
-    assert pages(course) == first
+    first = all_pages(course)
+    assert all_pages(course) == first
 
 
 @pytest.mark.parametrize(
@@ -454,4 +454,4 @@ def test_writing_twice_changes_nothing(course: Path) -> None:
     ],
 )
 def test_visible_text_hides_nothing(raw: str, shown: str) -> None:
-    assert report.visible(raw) == shown
+    assert pages.visible(raw) == shown

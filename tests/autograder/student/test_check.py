@@ -9,14 +9,15 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from autograder import local
-from autograder.bundle import is_allowed
-from autograder.checks import HOMEWORKS, find
-from autograder.local import CannotCheck, CheckFailed, check, examine_notebook
-from autograder.public_exams import FOLDER, rounded, write_public_exams
-from course_lib import reference
+from autograder.handouts.bundle import is_allowed
+from autograder.handouts.public_exams import FOLDER, rounded, write_public_exams
+from autograder.questions import HOMEWORKS, find
+from autograder.student import command
+from autograder.student.check import CheckFailed, check, public_exams
+from autograder.student.command import CannotCheck, examine_notebook
 
 runner = CliRunner()
+RIGHT = {one.name: one.reference for checks in HOMEWORKS.values() for one in checks}
 
 
 def named(name, function):
@@ -40,9 +41,10 @@ def notebook(path, *sources, grade_ids=None):
 
 def answers(homework, **changes):
     """Code for every question of a homework: the reference, or what `changes` say."""
-    lines = ["import torch", "import course_lib.reference as _reference"]
+    lines = ["import torch"]
     for one in HOMEWORKS[homework]:
-        lines.append(changes.get(one.name, f"{one.name} = _reference.{one.name}"))
+        given = f"from course_lib.reference.answers.{one.name} import {one.name}"
+        lines.append(changes.get(one.name, given))
     return "\n".join(lines)
 
 
@@ -50,15 +52,15 @@ def answers(homework, **changes):
 
 
 def test_a_right_function_prints_one_line_and_nothing_else(capfd):
-    check(reference.returns_to_go)
+    check(RIGHT["returns_to_go"])
     out, err = capfd.readouterr()
     assert out == "returns_to_go: right on 4 examples\n"
     assert err == ""
 
 
-@pytest.mark.parametrize("name", reference.__all__)
+@pytest.mark.parametrize("name", RIGHT)
 def test_every_question_has_a_public_exam(name, capsys):
-    check(getattr(reference, name))
+    check(RIGHT[name])
     assert capsys.readouterr().out.startswith(f"{name}: right on")
 
 
@@ -83,7 +85,7 @@ def test_a_wrong_answer_comes_with_the_call_to_try():
         check(returns_to_go)
     assert "\nExample 1 is this call:\n    returns_to_go(torch.tensor([" in str(caught.value)
     call = str(caught.value).splitlines()[-1].strip()
-    scope = {"torch": torch, "returns_to_go": reference.returns_to_go}
+    scope = {"torch": torch, "returns_to_go": RIGHT["returns_to_go"]}
     assert eval(call, scope).tolist() == [1.5, 1.0, 2.0]
 
 
@@ -109,7 +111,7 @@ def test_known_mistakes_and_unwritten_functions_need_no_call():
 
 def test_numbers_that_look_alike_get_more_digits():
     def kl(old_logits, logits):
-        return reference.kl(old_logits, logits) - 2e-5
+        return RIGHT["kl"](old_logits, logits) - 2e-5
 
     with pytest.raises(CheckFailed, match=r"should be 0.22314355 and came out as 0.22312355"):
         check(kl)
@@ -117,7 +119,7 @@ def test_numbers_that_look_alike_get_more_digits():
 
 def test_nan_and_wrong_shapes_name_the_example():
     def returns_to_go(rewards, gamma):
-        return reference.returns_to_go(rewards, gamma) / (len(rewards) - 1)
+        return RIGHT["returns_to_go"](rewards, gamma) / (len(rewards) - 1)
 
     with pytest.raises(CheckFailed, match="differs on example 1"):
         check(returns_to_go)
@@ -131,7 +133,7 @@ def test_nan_and_wrong_shapes_name_the_example():
 
 def test_whole_numbers_and_changed_arguments_are_told_in_words():
     def returns_to_go(rewards, gamma):
-        return reference.returns_to_go(rewards, gamma).long()
+        return RIGHT["returns_to_go"](rewards, gamma).long()
 
     with pytest.raises(
         CheckFailed, match=r"`returns` holds whole numbers on example 1: was it put"
@@ -139,7 +141,7 @@ def test_whole_numbers_and_changed_arguments_are_told_in_words():
         check(returns_to_go)
 
     def baseline_loss(log_probs, returns, values, gamma):
-        loss = reference.baseline_loss(log_probs, returns, values, gamma)
+        loss = RIGHT["baseline_loss"](log_probs, returns, values, gamma)
         returns += 1
         return loss
 
@@ -177,7 +179,7 @@ def test_notebooks_show_the_sentence_without_a_traceback(capsys):
 
     shell = InteractiveShell()
     result = shell.run_cell(
-        "from autograder.local import check\n"
+        "from autograder.student.check import check\n"
         "def returns_to_go(rewards, gamma):\n    return rewards * 0 + 5\n"
         "check(returns_to_go)"
     )
@@ -201,7 +203,7 @@ def test_public_exams_are_built_from_the_checks_as_they_are(tmp_path):
 
 
 def test_public_exams_hold_public_cases_only():
-    for homework, exams in local.public_exams().items():
+    for homework, exams in public_exams().items():
         assert [exam.check for exam in exams] == [one.name for one in HOMEWORKS[homework]]
         for exam, one in zip(exams, HOMEWORKS[homework], strict=True):
             assert len(exam.cases) == exam.public == len(one.public_cases())
@@ -225,7 +227,7 @@ def test_shipped_numbers_name_every_known_mistake(homework):
 
 def test_a_right_notebook_gets_all_points(tmp_path):
     path = notebook(tmp_path / "hw1.ipynb", answers("hw1"), "check(returns_to_go)", "x = 1")
-    result = runner.invoke(local.app, ["check", str(path)])
+    result = runner.invoke(command.app, ["check", str(path)])
     assert result.exit_code == 0, result.output
     assert "15 of 15 points" in result.stdout
     assert result.stderr == ""
@@ -245,7 +247,7 @@ def test_each_thing_is_found_and_costs_only_itself(tmp_path):
         "1 / 0",
         "y = baseline_loss",
     )
-    result = runner.invoke(local.app, ["check", str(path), "--json"])
+    result = runner.invoke(command.app, ["check", str(path), "--json"])
     assert result.exit_code == 1, result.output
     found = json.loads(result.stdout)
     assert (found["homework"], found["points"], found["max_points"]) == ("hw1", 3, 15)
@@ -259,7 +261,7 @@ def test_each_thing_is_found_and_costs_only_itself(tmp_path):
     }
     assert found["checks"][0]["mistake"] == "ignores gamma"
     assert found["failed_cells"] == {"2": "ZeroDivisionError: division by zero"}
-    shown = runner.invoke(local.app, ["check", str(path)])
+    shown = runner.invoke(command.app, ["check", str(path)])
     assert shown.exit_code == 1
     assert "Code cell 2 (1 / 0) stopped: ZeroDivisionError: division by zero" in shown.stdout
 
@@ -311,7 +313,7 @@ def test_a_wrong_call_is_told_in_a_sentence(tmp_path, name, content, words):
     path = tmp_path / name
     if content is not None:
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    result = runner.invoke(local.app, ["check", str(path)])
+    result = runner.invoke(command.app, ["check", str(path)])
     assert result.exit_code == 2
     assert words in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
@@ -320,17 +322,21 @@ def test_a_wrong_call_is_told_in_a_sentence(tmp_path, name, content, words):
 
 
 def test_a_folder_is_no_notebook(tmp_path):
-    result = runner.invoke(local.app, ["check", str(tmp_path)])
+    result = runner.invoke(command.app, ["check", str(tmp_path)])
     assert result.exit_code == 2
     assert "is not a Jupyter notebook" in result.stderr
 
 
 def test_the_student_side_imports_only_what_students_have():
     code = (
-        "import sys, autograder.local\n"
+        "import sys, autograder.student.command\n"
         "print(*(m for m in sys.modules if m.startswith(('autograder.', 'course_lib'))))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     found = done.stdout.split()
-    assert "autograder.probe" in found
-    assert [module for module in found if not is_allowed(module.replace(".", "/") + ".py")] == []
+    assert "autograder.student.probe" in found
+    assert not [
+        m
+        for m in found
+        if m != "autograder.student" and not is_allowed(m.replace(".", "/") + ".py")
+    ]

@@ -6,8 +6,8 @@ from types import ModuleType
 import torch
 
 from course_lib.recorded import recorded
-from course_lib.reference import clipped_surrogate
-from course_lib.reference.ppo_agent import train_ppo
+from course_lib.reference.agents.ppo import train_ppo
+from course_lib.reference.answers.clipped_surrogate import clipped_surrogate
 from course_lib.training import PPOConfig
 
 SCRIPT = "ppo_on_cartpole"

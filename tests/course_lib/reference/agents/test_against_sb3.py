@@ -13,15 +13,13 @@ import torch
 from torch.nn.utils import parameters_to_vector
 
 from course_lib.policies import CategoricalPolicy, critic_for, policy_for
-from course_lib.reference import (
-    conjugate_gradient,
-    fisher_vector_product,
-    gae,
-    kl,
-    surrogate,
-)
-from course_lib.reference.ppo_agent import distance, ppo_loss
-from course_lib.reference.trpo_agent import distribution_at
+from course_lib.reference.agents.ppo import distance, ppo_loss
+from course_lib.reference.agents.trpo import distribution_at
+from course_lib.reference.answers.conjugate_gradient import conjugate_gradient
+from course_lib.reference.answers.fisher_vector_product import fisher_vector_product
+from course_lib.reference.answers.gae import gae
+from course_lib.reference.answers.kl import kl
+from course_lib.reference.answers.surrogate import surrogate
 from course_lib.seeding import new_generator
 from course_lib.training import Batch, PPOConfig, normalise
 

@@ -12,12 +12,17 @@ from gymnasium.vector import SyncVectorEnv
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from course_lib.checkpoint import load_checkpoint, load_part, read_about, save_checkpoint
-from course_lib.env_state import Unsaveable, env_state, put_env_state
 from course_lib.policies import CategoricalPolicy, policy_for
-from course_lib.reference.ppo_agent import train_ppo
-from course_lib.reference.reinforce_agent import train_reinforce
-from course_lib.reference.trpo_agent import train_trpo
+from course_lib.reference.agents.checkpoint import (
+    load_checkpoint,
+    load_part,
+    read_about,
+    save_checkpoint,
+)
+from course_lib.reference.agents.env_state import Unsaveable, env_state, put_env_state
+from course_lib.reference.agents.ppo import train_ppo
+from course_lib.reference.agents.reinforce import train_reinforce
+from course_lib.reference.agents.trpo import train_trpo
 from course_lib.rollout import make_envs
 from course_lib.seeding import new_generator
 from course_lib.training import History, PPOConfig, ReinforceConfig, Run, TRPOConfig

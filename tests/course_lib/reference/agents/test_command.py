@@ -12,8 +12,8 @@ import torch
 from gymnasium.envs.registration import EnvSpec
 
 from autograder import cli
-from course_lib.reference import launch
-from course_lib.run_folder import read_run
+from course_lib.reference.agents import launch
+from course_lib.reference.agents.run_folder import read_run
 
 SMALL = ("--set", "envs=4", "--set", "hidden=[8]", "--set", "rollout_steps=40", "--steps", "640")
 

@@ -11,13 +11,18 @@ import numpy as np
 import pytest
 import torch
 
-from course_lib import run_folder
-from course_lib.checkpoint import load_checkpoint
-from course_lib.reference import launch
-from course_lib.reference.ablations import ABLATIONS, gae_to_the_limit, without
-from course_lib.reference.launch import resume_agent, train_agent
-from course_lib.run_folder import CHECKPOINT, Stopped, load_policy, new_folder, read_run
-from course_lib.settings import read_settings
+from course_lib.reference.agents import launch, run_folder
+from course_lib.reference.agents.ablations import ABLATIONS, gae_to_the_limit, without
+from course_lib.reference.agents.checkpoint import load_checkpoint
+from course_lib.reference.agents.launch import resume_agent, train_agent
+from course_lib.reference.agents.run_folder import (
+    CHECKPOINT,
+    Stopped,
+    load_policy,
+    new_folder,
+    read_run,
+)
+from course_lib.reference.agents.settings import read_settings
 from course_lib.training import PPOConfig, ReinforceConfig, TRPOConfig
 
 SMALL = PPOConfig(envs=4, hidden=(8,), rollout_steps=40, total_steps=960, decay_to=0.5)

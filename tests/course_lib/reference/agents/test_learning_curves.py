@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from course_lib.figures.learning_curves import mean_and_half_width, plot_learning_curves
+from course_lib.reference.agents.learning_curves import mean_and_half_width, plot_learning_curves
 
 STEPS = [10.0, 20.0, 30.0]
 CURVES = {"PPO": (STEPS, [[1.0, 2.0, 3.0], [3.0, 4.0, 5.0], [5.0, 6.0, 13.0]])}

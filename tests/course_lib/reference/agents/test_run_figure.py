@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from course_lib.figures.run import plot_run
+from course_lib.reference.agents.run_figure import plot_run
 from course_lib.training import History
 
 

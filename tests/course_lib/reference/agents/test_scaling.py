@@ -7,11 +7,13 @@ import pytest
 import torch
 
 from course_lib.policies import CategoricalPolicy, critic_for, policy_for
-from course_lib.reference import gae, ppo_agent, trpo_agent
-from course_lib.reference.ppo_agent import distance, train_ppo
-from course_lib.reference.trpo_agent import train_trpo
+from course_lib.reference.agents import ppo as ppo_agent
+from course_lib.reference.agents import trpo as trpo_agent
+from course_lib.reference.agents.ppo import distance, train_ppo
+from course_lib.reference.agents.scaling import Moments, ObservationScaler, RewardScaler, scaler_for
+from course_lib.reference.agents.trpo import train_trpo
+from course_lib.reference.answers.gae import gae
 from course_lib.rollout import collect, collect_episodes, make_envs
-from course_lib.scaling import Moments, ObservationScaler, RewardScaler, scaler_for
 from course_lib.seeding import new_generator
 from course_lib.training import PPOConfig, TRPOConfig, make_batch, normalise
 

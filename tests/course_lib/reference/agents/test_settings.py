@@ -5,7 +5,13 @@ from dataclasses import replace
 
 import pytest
 
-from course_lib.settings import CONFIGS, Settings, configure, read_settings, settings_text
+from course_lib.reference.agents.settings import (
+    CONFIGS,
+    Settings,
+    configure,
+    read_settings,
+    settings_text,
+)
 from course_lib.training import PPOConfig, TRPOConfig
 
 

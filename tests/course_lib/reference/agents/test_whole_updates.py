@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from course_lib import training
-from course_lib.reference import reinforce_agent
-from course_lib.reference.ppo_agent import train_ppo
-from course_lib.reference.reinforce_agent import train_reinforce
-from course_lib.reference.trpo_agent import train_trpo
+from course_lib.reference.agents import reinforce as reinforce_agent
+from course_lib.reference.agents.ppo import train_ppo
+from course_lib.reference.agents.reinforce import train_reinforce
+from course_lib.reference.agents.trpo import train_trpo
 from course_lib.seeding import new_generator
 from course_lib.training import PPOConfig, ReinforceConfig, TRPOConfig
 

@@ -8,21 +8,19 @@ import pytest
 import torch
 
 from course_lib import reference
-from course_lib.reference import (
-    baseline_loss,
-    clipped_surrogate,
-    conjugate_gradient,
-    fisher_vector_product,
-    gae,
-    kl,
-    line_search,
-    ppo_update,
-    reinforce,
-    reinforce_1,
-    reinforce_2,
-    returns_to_go,
-    surrogate,
-)
+from course_lib.reference.answers.baseline_loss import baseline_loss
+from course_lib.reference.answers.clipped_surrogate import clipped_surrogate
+from course_lib.reference.answers.conjugate_gradient import conjugate_gradient
+from course_lib.reference.answers.fisher_vector_product import fisher_vector_product
+from course_lib.reference.answers.gae import gae
+from course_lib.reference.answers.kl import kl
+from course_lib.reference.answers.line_search import line_search
+from course_lib.reference.answers.ppo_update import ppo_update
+from course_lib.reference.answers.reinforce import reinforce
+from course_lib.reference.answers.reinforce_1 import reinforce_1
+from course_lib.reference.answers.reinforce_2 import reinforce_2
+from course_lib.reference.answers.returns_to_go import returns_to_go
+from course_lib.reference.answers.surrogate import surrogate
 
 
 def t(*numbers):

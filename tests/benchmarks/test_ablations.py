@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from course_lib.reference.ablations import ABLATIONS
-from course_lib.settings import Settings
+from course_lib.reference.agents.ablations import ABLATIONS
+from course_lib.reference.agents.settings import Settings
 from course_lib.training import PPOConfig, TRPOConfig
 
 SCRIPT = "ablations"

@@ -1,0 +1,1 @@
+"""A made-up class, and what hostile notebooks try."""

@@ -1,0 +1,1 @@
+"""A class, from files to marks."""

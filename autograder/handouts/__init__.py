@@ -1,0 +1,1 @@
+"""From sources to what people open: notebooks, bundle, website, PDFs."""

@@ -1,0 +1,1 @@
+"""The questions of hw1, one file each."""

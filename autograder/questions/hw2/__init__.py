@@ -1,0 +1,1 @@
+"""The questions of hw2, one file each."""

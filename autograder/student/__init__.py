@@ -1,0 +1,1 @@
+"""What travels whole to students, and runs in their process."""

@@ -1,0 +1,1 @@
+"""Private: the answers to the homework, and the agents made of them."""
