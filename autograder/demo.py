@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import ast
 import copy
+import inspect
 import io
 import json
 import os
 import random
 import shutil
 import sys
+import textwrap
 import tokenize
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +27,7 @@ import nbformat
 from autograder.attacks import ATTACKS, FAILED, GRADED, TIMED_OUT
 from autograder.check import Check, Function, compile_exam
 from autograder.checks import checks_of
+from autograder.edits import AT_HAND
 
 UNREADABLE = "unreadable"
 # The homework's own cells use the answers, and may well stop at a wrong or unusual one.
@@ -139,9 +142,11 @@ def standalone(function: Function, name: str) -> str:
     assert path is not None
     text = Path(path).read_text(encoding="utf-8")
     top: dict[str, ast.stmt] = {}
-    for node in ast.parse(text).body:
+    for node in [*ast.parse(AT_HAND).body, *ast.parse(text).body]:
         for defined in _defines(node):
             top[defined] = node
+    own = textwrap.dedent(inspect.getsource(function)).rstrip()  # a slip's is not in the file
+    (top[function.__name__],) = ast.parse(own).body
     needed: list[str] = []
     _collect(function.__name__, top, needed)
     new_names = {n: f"{name}_{n.strip('_')}" for n in needed if not _is_import(top[n])}
@@ -154,7 +159,7 @@ def standalone(function: Function, name: str) -> str:
             if not _imports_answers(node):
                 imports.append(_import_of(node, wanted))
             continue
-        segment = ast.get_source_segment(text, node)
+        segment = own if wanted == function.__name__ else ast.get_source_segment(text, node)
         assert segment is not None
         for borrowed in _borrowed_answers(node):
             alias = f"{name}_plain_{borrowed}"
