@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import ast
 import copy
+import importlib
+import inspect
 import io
 import json
 import os
 import random
 import shutil
 import sys
+import textwrap
 import tokenize
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -25,8 +28,10 @@ import nbformat
 from autograder.demo.attacks import ATTACKS, FAILED, GRADED, TIMED_OUT
 from autograder.questions import checks_of
 from autograder.questions.check import Check, Function, compile_exam
+from autograder.questions.edits import AT_HAND
 
 UNREADABLE = "unreadable"
+ANSWERS = "course_lib.reference.answers."
 # The homework's own cells use the answers, and may well stop at a wrong or unusual one.
 MAY_FAIL = (GRADED, FAILED)
 UNICODE_STUDENT = "zo\u00eb_m\u00fcller"
@@ -138,37 +143,34 @@ def standalone(function: Function, name: str) -> str:
     path = module.__file__
     assert path is not None
     text = Path(path).read_text(encoding="utf-8")
-    top: dict[str, ast.stmt] = {}
-    for node in ast.parse(text).body:
+    top: dict[str, Any] = {}
+    for node in [*ast.parse(AT_HAND).body, *ast.parse(text).body]:
         for defined in _defines(node):
             top[defined] = node
+    own = textwrap.dedent(inspect.getsource(function)).rstrip()  # a slip's is not in the file
+    (top[function.__name__],) = ast.parse(own).body
     needed: list[str] = []
     _collect(function.__name__, top, needed)
-    new_names = {n: f"{name}_{n.strip('_')}" for n in needed if not _is_import(top[n])}
+    new_names = {
+        n: f"{name}_{n.strip('_')}" for n in needed if not _is_import(top[n]) or _is_answer(top[n])
+    }
     new_names[function.__name__] = name
     imports: list[str] = []
     parts: list[str] = []
     for wanted in needed:
         node = top[wanted]
-        if _is_import(node):
-            if not _imports_answers(node):
-                imports.append(_import_of(node, wanted))
+        if _is_answer(node):
+            answer = getattr(importlib.import_module(node.module), wanted)
+            parts.append(standalone(answer, new_names[wanted]))
             continue
-        segment = ast.get_source_segment(text, node)
+        if _is_import(node):
+            imports.append(_import_of(node, wanted))
+            continue
+        segment = own if wanted == function.__name__ else ast.get_source_segment(text, node)
         assert segment is not None
-        for borrowed in _borrowed_answers(node):
-            alias = f"{name}_plain_{borrowed}"
-            parts.append(standalone(getattr(_reference(), borrowed), alias))
-            segment = segment.replace(f"reference.{borrowed}", alias)
         parts.append(_renamed(segment, new_names))
     head = "\n".join(dict.fromkeys(imports))
     return "\n\n\n".join([head, *parts] if head else parts)
-
-
-def _reference() -> Any:
-    from course_lib import reference
-
-    return reference
 
 
 def _defines(node: ast.stmt) -> Iterable[str]:
@@ -197,8 +199,9 @@ def _is_import(node: ast.stmt) -> bool:
     return isinstance(node, ast.Import | ast.ImportFrom)
 
 
-def _imports_answers(node: ast.stmt) -> bool:
-    return isinstance(node, ast.ImportFrom) and any(a.name == "reference" for a in node.names)
+def _is_answer(node: Any) -> bool:
+    """Whether a statement imports an answer, which a student has to write down."""
+    return isinstance(node, ast.ImportFrom) and (node.module or "").startswith(ANSWERS)
 
 
 def _import_of(node: ast.stmt, wanted: str) -> str:
@@ -211,18 +214,6 @@ def _import_of(node: ast.stmt, wanted: str) -> str:
     if (node.module or "").startswith("autograder"):
         return f"from typing import Any as {wanted}"
     return f"from {node.module} import {alias.name}{renamed}"
-
-
-def _borrowed_answers(node: ast.stmt) -> list[str]:
-    """Names f of every `reference.f` in it."""
-    found = {
-        part.attr
-        for part in ast.walk(node)
-        if isinstance(part, ast.Attribute)
-        and isinstance(part.value, ast.Name)
-        and part.value.id == "reference"
-    }
-    return sorted(found, key=len, reverse=True)
 
 
 def _renamed(source: str, names: dict[str, str]) -> str:

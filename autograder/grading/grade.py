@@ -273,7 +273,10 @@ def _fingerprint(work: _Work, submission: Submission) -> str:
 
 
 def _check_source(check: Check) -> str:
-    """The text of the check's file and of its reference's, which stand for what it does."""
+    """The text of the check's file and of its reference's, which stand for what it does.
+
+    Its known mistakes are in the one, and what they are edits of in the other.
+    """
     modules = (inspect.getmodule(check.recipe), inspect.getmodule(check.reference))
     return "".join(inspect.getsource(module) for module in modules if module is not None)
 

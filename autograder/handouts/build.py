@@ -89,7 +89,11 @@ def _put(root: Path, draft: Draft) -> list[Path]:
 
 def _draft_handouts(root: Path, key: str, progress: Progress | None) -> Draft:
     from autograder.handouts import assignments
-    from autograder.handouts.sources import homework_notebook, lecture_notebook, notebook_bytes
+    from autograder.handouts.sources import (
+        homework_notebook,
+        lecture_notebook,
+        notebook_bytes,
+    )
     from autograder.questions import HOMEWORKS
 
     lectures = sorted(root.glob("notebooks/src/lectures/*.py"))

@@ -104,8 +104,8 @@ def build_bundle(root: Path, target: Path, built: Mapping[str, bytes] | None = N
     from autograder.questions import HOMEWORKS
 
     files = bundle_files(root, built)
-    answers = [check.name for checks in HOMEWORKS.values() for check in checks]
-    require_no_leaks(files, secrets(root, answers))
+    all_checks = [check for checks in HOMEWORKS.values() for check in checks]
+    require_no_leaks(files, secrets(root, all_checks))
     replace(target, zip_bytes(files))
     return target
 

@@ -18,8 +18,10 @@ from typing import Any
 import nbformat
 from IPython.core.inputtransformer2 import TransformerManager
 
-from autograder.handouts.sources import is_validation, read_cells
+from autograder.handouts.sources import read_cells
 from autograder.project import HandoutError
+from autograder.questions.check import Check
+from autograder.questions.edits import is_validation
 
 PRIVATE_MODULES = ("course_lib.reference", "autograder.questions")
 MARKS = re.compile("(BEGIN|END) (SOLUTION|HIDDEN TESTS|MARK SCHEME)")
@@ -63,17 +65,24 @@ class Secrets:
         return sorted({len(piece) for piece in self.code})
 
 
-def secrets(root: Path, answers: Iterable[str]) -> Secrets:
-    """Gather the private code and texts of a project; `answers` are the functions asked for."""
+def secrets(root: Path, checks: Iterable[Check]) -> Secrets:
+    """Gather the private code and texts of a project; `checks` are those of all homeworks."""
     code: dict[tuple[str, ...], str] = {}
-    names = set(answers)
+    names: set[str] = set()
     for path in sorted(root.glob("course_lib/reference/**/*.py")):
-        _gather(code, path, root)
+        _gather(
+            code, ast.parse(path.read_text(encoding="utf-8")), path.relative_to(root).as_posix()
+        )
     for path in sorted(root.glob("autograder/questions/**/*.py")):
-        _gather(code, path, root)
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        _gather(code, tree, path.relative_to(root).as_posix())
+        for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef) and "hidden" in node.name:
                 names.add(node.name)
+    for check in checks:
+        names.add(check.name)
+        for mistake in check.misconceptions:  # what a slip makes stands in no file
+            _gather(code, ast.parse(mistake.source), f"the mistake {mistake.name!r}")
     texts: dict[str, str] = {}
     for path in sorted(root.glob("notebooks/src/homework/*.py")):
         for cell in read_cells(path, {"id", "tags", "answer", "check", "written", "points"}):
@@ -149,11 +158,10 @@ def _size(tree: ast.AST) -> int:
     return sum(not isinstance(node, ast.expr_context) for node in ast.walk(tree))
 
 
-def _gather(code: dict[tuple[str, ...], str], path: Path, root: Path) -> None:
+def _gather(code: dict[tuple[str, ...], str], tree: ast.AST, where: str) -> None:
     """The body of every private function and lambda, and every loop of an answer."""
-    where = path.relative_to(root).as_posix()
     is_answer = where.startswith("course_lib/")
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef) and node.name != "recipe":
             body, label = node.body, f"{node.name} of {where}"
         elif isinstance(node, ast.Lambda):

@@ -25,6 +25,7 @@ from nbformat.notebooknode import NotebookNode
 
 from autograder.project import HandoutError
 from autograder.questions.check import Check, Function
+from autograder.questions.edits import is_validation
 
 METADATA = {
     "kernelspec": {
@@ -251,18 +252,6 @@ def solution_source(function: Function) -> str:
             f"{indent}### END SOLUTION",
             f'{indent}raise NotImplementedError("{name}: your code here")',
         ]
-    )
-
-
-def is_validation(statement: ast.stmt) -> bool:
-    """Whether a statement is a call such as `validate.shapes(...)`."""
-    if not isinstance(statement, ast.Expr) or not isinstance(statement.value, ast.Call):
-        return False
-    called = statement.value.func
-    return (
-        isinstance(called, ast.Attribute)
-        and isinstance(called.value, ast.Name)
-        and called.value.id == "validate"
     )
 
 

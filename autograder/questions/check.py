@@ -21,22 +21,30 @@ from autograder.student.wire import Arrays
 
 Function = Callable[..., Any]
 Case = dict[str, Any]
+Edits = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
 class Misconception:
-    """A mistake students really make, kept as the wrong function.
+    """A mistake students really make: a wrong function, often made from the right one by edits.
 
     name: a few words, unique within its check, shown in tables ("ignores gamma").
     function: does what the student would have written.
     hint: one or two sentences to the student: what was done, and what to think about.
     see: where it is cleared up, "<lecture stem>#<claim id>" such as "02_policy_gradient#C23".
+    edits: of the reference (`slip_of`); none if the function was written whole.
     """
 
     name: str
     function: Function
     hint: str
     see: str
+    edits: Edits = ()
+
+    @property
+    def source(self) -> str:
+        """The whole function as text, without the imports it needs."""
+        return textwrap.dedent(inspect.getsource(self.function))
 
 
 @dataclass(frozen=True)

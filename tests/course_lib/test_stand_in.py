@@ -26,9 +26,9 @@ from course_lib.reference.agents.run_folder import Stopped, load_policy
 from course_lib.reference.agents.scaling import RewardScaler, scaler_for
 from course_lib.reference.agents.trpo import distribution_at, fisher_products, train_trpo
 from course_lib.reference.answers.baseline_loss import baseline_loss
+from course_lib.reference.answers.clipped_surrogate import clipped_surrogate
 from course_lib.reference.answers.gae import gae
 from course_lib.reference.answers.returns_to_go import returns_to_go
-from course_lib.reference.answers.clipped_surrogate import clipped_surrogate
 from course_lib.rollout import collect, collect_episodes, make_envs, sample_episodes
 from course_lib.seeding import check_device, check_generator, new_generator
 from course_lib.tensor_envs import CartPoles

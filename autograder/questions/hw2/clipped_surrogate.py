@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from autograder.questions.check import Case, Check, Function, Misconception
+from autograder.questions.check import Case, Check, Function
+from autograder.questions.slips import slip_of
 from autograder.questions.tolerance import TOLERANCE
 from autograder.student.wire import Arrays
 from course_lib.reference.answers.clipped_surrogate import clipped_surrogate
@@ -77,174 +79,11 @@ def hidden_cases(rng: np.random.Generator) -> list[Case]:
     return cases
 
 
-# What students write instead.
-
-
-def _ratio(log_probs: Tensor, old_log_probs: Tensor) -> Tensor:
-    return torch.exp(log_probs - old_log_probs)
-
-
-def maximum_instead_of_minimum(
-    log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, epsilon: float
-) -> Tensor:
-    ratio = _ratio(log_probs, old_log_probs)
-    clipped = ratio.clamp(1 - epsilon, 1 + epsilon)
-    return torch.maximum(ratio * advantages, clipped * advantages).mean()
-
-
-def clip_without_minimum(
-    log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, epsilon: float
-) -> Tensor:
-    ratio = _ratio(log_probs, old_log_probs)
-    return (ratio.clamp(1 - epsilon, 1 + epsilon) * advantages).mean()
-
-
-def no_clip(log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, epsilon: float) -> Tensor:
-    return (_ratio(log_probs, old_log_probs) * advantages).mean()
-
-
-def no_floor(
-    log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, epsilon: float
-) -> Tensor:
-    ratio = _ratio(log_probs, old_log_probs)
-    capped = ratio.clamp(max=1 + epsilon)
-    return torch.where(advantages > 0, capped * advantages, ratio * advantages).mean()
-
-
-def ratio_is_one(
-    log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, epsilon: float
-) -> Tensor:
-    ratio = _ratio(log_probs, log_probs.detach())
-    clipped = ratio.clamp(1 - epsilon, 1 + epsilon)
-    return torch.minimum(ratio * advantages, clipped * advantages).mean()
-
-
-def no_exp(log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, epsilon: float) -> Tensor:
-    ratio = log_probs - old_log_probs
-    clipped = ratio.clamp(1 - epsilon, 1 + epsilon)
-    return torch.minimum(ratio * advantages, clipped * advantages).mean()
-
-
-def no_gradient(
-    log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, epsilon: float
-) -> Tensor:
-    with torch.no_grad():
-        ratio = _ratio(log_probs, old_log_probs)
-        clipped = ratio.clamp(1 - epsilon, 1 + epsilon)
-        return torch.minimum(ratio * advantages, clipped * advantages).mean()
-
-
-def clips_around_zero(
-    log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, epsilon: float
-) -> Tensor:
-    ratio = _ratio(log_probs, old_log_probs)
-    clipped = ratio.clamp(-epsilon, epsilon)
-    return torch.minimum(ratio * advantages, clipped * advantages).mean()
-
-
-def clips_the_log_ratio(
-    log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, epsilon: float
-) -> Tensor:
-    ratio = _ratio(log_probs, old_log_probs)
-    clipped = (log_probs - old_log_probs).clamp(-epsilon, epsilon).exp()
-    return torch.minimum(ratio * advantages, clipped * advantages).mean()
-
-
-def clips_the_product(
-    log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, epsilon: float
-) -> Tensor:
-    product = _ratio(log_probs, old_log_probs) * advantages
-    return torch.minimum(product, product.clamp(1 - epsilon, 1 + epsilon)).mean()
-
-
-def sum_instead_of_mean(
-    log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, epsilon: float
-) -> Tensor:
-    ratio = _ratio(log_probs, old_log_probs)
-    clipped = ratio.clamp(1 - epsilon, 1 + epsilon)
-    return torch.minimum(ratio * advantages, clipped * advantages).sum()
-
-
-def wrong_sign(
-    log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, epsilon: float
-) -> Tensor:
-    ratio = _ratio(log_probs, old_log_probs)
-    clipped = ratio.clamp(1 - epsilon, 1 + epsilon)
-    return -torch.minimum(ratio * advantages, clipped * advantages).mean()
-
-
-def minimum_of_means(
-    log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, epsilon: float
-) -> Tensor:
-    ratio = _ratio(log_probs, old_log_probs)
-    clipped = ratio.clamp(1 - epsilon, 1 + epsilon)
-    return torch.minimum((ratio * advantages).mean(), (clipped * advantages).mean())
-
-
-def minimum_of_ratios(
-    log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, epsilon: float
-) -> Tensor:
-    ratio = _ratio(log_probs, old_log_probs)
-    clipped = ratio.clamp(1 - epsilon, 1 + epsilon)
-    return (torch.minimum(ratio, clipped) * advantages).mean()
-
-
-def always_two_tenths(
-    log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, epsilon: float
-) -> Tensor:
-    ratio = _ratio(log_probs, old_log_probs)
-    return torch.minimum(ratio * advantages, ratio.clamp(0.8, 1.2) * advantages).mean()
-
-
-def upside_down(
-    log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, epsilon: float
-) -> Tensor:
-    ratio = _ratio(old_log_probs, log_probs)
-    clipped = ratio.clamp(1 - epsilon, 1 + epsilon)
-    return torch.minimum(ratio * advantages, clipped * advantages).mean()
-
-
-def drops_clipped_samples(
-    log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, epsilon: float
-) -> Tensor:
-    ratio = _ratio(log_probs, old_log_probs)
-    inside = (ratio > 1 - epsilon) & (ratio < 1 + epsilon)
-    return (ratio * advantages * inside).mean()
-
-
-def normalises(
-    log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, epsilon: float
-) -> Tensor:
-    advantages = (advantages - advantages.mean()) / (advantages.std(correction=0) + 1e-8)
-    ratio = _ratio(log_probs, old_log_probs)
-    clipped = ratio.clamp(1 - epsilon, 1 + epsilon)
-    return torch.minimum(ratio * advantages, clipped * advantages).mean()
-
-
-def normalises_over_n_less_one(
-    log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, epsilon: float
-) -> Tensor:
-    off = advantages - advantages.mean()
-    spread = (off.square().sum() / (off.numel() - 1)).sqrt()  # torch's std, less its warning
-    weights = off / (spread + 1e-8)
-    ratio = _ratio(log_probs, old_log_probs)
-    clipped = ratio.clamp(1 - epsilon, 1 + epsilon)
-    return torch.minimum(ratio * weights, clipped * weights).mean()
-
-
-def quotient_of_logs(
-    log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, epsilon: float
-) -> Tensor:
-    ratio = log_probs / old_log_probs
-    clipped = ratio.clamp(1 - epsilon, 1 + epsilon)
-    return torch.minimum(ratio * advantages, clipped * advantages).mean()
-
-
 # Right by other means.
 
 
-def by_sign(log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, epsilon: float) -> Tensor:
-    ratio = _ratio(log_probs, old_log_probs)
+def by_sign(new: Tensor, old: Tensor, advantages: Tensor, epsilon: float) -> Tensor:
+    ratio = torch.exp(new - old)
     best = torch.where(advantages >= 0, ratio.clamp(max=1 + epsilon), ratio.clamp(min=1 - epsilon))
     return (best * advantages).mean()
 
@@ -253,21 +92,21 @@ def one_by_one(log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, eps
     total: Any = 0.0
     for new, old, advantage in zip(log_probs, old_log_probs, advantages, strict=True):
         ratio = new.exp() / old.exp()
-        plain = ratio * advantage
         clipped = min(max(ratio.item(), 1 - epsilon), 1 + epsilon) * advantage
-        total = total + min(plain, clipped)
+        total = total + min(ratio * advantage, clipped)
     return total / len(log_probs)
 
 
-def as_a_negated_loss(
-    log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, epsilon: float
-) -> Tensor:
-    ratio = (log_probs.float() - old_log_probs.float()).exp()
-    losses = torch.stack(
-        [-advantages.float() * ratio, -advantages.float() * ratio.clip(1 - epsilon, 1 + epsilon)]
-    )
-    return -losses.max(dim=0).values.mean()
+def as_a_negated_loss(new: Tensor, old: Tensor, advantages: Tensor, epsilon: float) -> Tensor:
+    ratio = (new.float() - old.float()).exp()
+    weights = -advantages.float()
+    losses = torch.maximum(weights * ratio, weights * ratio.clip(1 - epsilon, 1 + epsilon))
+    return -losses.mean()
 
+
+# What students write instead.
+
+slip = partial(slip_of, clipped_surrogate, see="07_ppo#C63")
 
 CHECK = Check(
     homework="hw2",
@@ -278,147 +117,133 @@ CHECK = Check(
     public_cases=public_cases,
     hidden_cases=hidden_cases,
     misconceptions=(
-        Misconception(
+        slip(
             "maximum instead of minimum",
-            maximum_instead_of_minimum,
             "The larger of the two terms is taken. PPO is a pessimist: of the two estimates of "
             "how good the new policy is, it believes the smaller.",
-            "07_ppo#C63",
+            terms="torch.maximum(ratio * advantages, clipped_ratio * advantages)",
         ),
-        Misconception(
+        slip(
             "clip without minimum",
-            clip_without_minimum,
             "Only the clipped ratio is used. Then a policy that has moved the wrong way (ratio too "
             "small for a good action, too large for a bad one) gets no gradient to come back.",
-            "07_ppo#C63",
+            terms="clipped_ratio * advantages",
         ),
-        Misconception(
+        slip(
             "no clip",
-            no_clip,
             "epsilon has no effect: this is the plain surrogate, which rewards moving ever "
             "farther. What should happen once the ratio of a good action is above 1 + epsilon?",
-            "07_ppo#C63",
+            terms="ratio * advantages",
         ),
-        Misconception(
+        slip(
             "no floor for negative advantages",
-            no_floor,
             "For A < 0 the ratio is never clipped, as the lecture's slide has it in words. Work "
             "out min(ratio A, clip(ratio) A) for A = -1 and ratio = 0.5 by hand: which one is "
             "smaller, and is there a gradient left?",
-            "07_ppo#C63",
+            terms="torch.where(advantages > 0, ratio.clamp(max=1 + epsilon), ratio) * advantages",
         ),
-        Misconception(
+        slip(
             "ratio is always 1",
-            ratio_is_one,
             "The ratio is 1 whatever the policies are: the current policy stands above and below, "
             "so nothing is ever clipped. The lower one is the policy that collected the batch.",
-            "07_ppo#C62",
+            see="07_ppo#C62",
+            ratio="torch.exp(log_probs - log_probs.detach())",
         ),
-        Misconception(
+        slip(
             "exp is missing",
-            no_exp,
             "The difference of the log-probabilities is used as if it were the ratio. At the old "
             "policy it is 0, and the ratio is 1: what turns the one into the other?",
-            "07_ppo#C62",
+            see="07_ppo#C62",
+            ratio="log_probs - old_log_probs",
         ),
-        Misconception(
+        slip(
             "no gradient",
-            no_gradient,
             "The number is right, but it has lost its graph, so its gradient is zero and nothing "
             "can be learned from it (look for no_grad, detach or item).",
-            "07_ppo#C63",
+            answer="answer.detach()",
         ),
-        Misconception(
+        slip(
             "clips around 0 instead of 1",
-            clips_around_zero,
             "The ratio is clipped to [-epsilon, epsilon]. Which ratio means that nothing has "
             "changed?",
-            "07_ppo#C63",
+            clipped_ratio="ratio.clamp(-epsilon, epsilon)",
         ),
-        Misconception(
+        slip(
             "clips the log-ratio",
-            clips_the_log_ratio,
             "The clip is applied to the difference of the log-probabilities, which lets the ratio "
             "go up to exp(epsilon). The edges are 1 - epsilon and 1 + epsilon, on the ratio "
             "itself.",
-            "07_ppo#C63",
+            clipped_ratio="(log_probs - old_log_probs).clamp(-epsilon, epsilon).exp()",
         ),
-        Misconception(
+        slip(
             "clips the product",
-            clips_the_product,
             "The product of ratio and advantage is clipped. It is the ratio that has to stay near "
             "1; advantages may have any size and sign.",
-            "07_ppo#C63",
+            ratio="torch.exp(log_probs - old_log_probs) * advantages",
+            terms="torch.minimum(ratio, clipped_ratio)",
         ),
-        Misconception(
+        slip(
             "sum instead of mean",
-            sum_instead_of_mean,
             "The terms are added up, so a minibatch twice as large takes a step twice as long. An "
             "expectation is estimated by a mean.",
-            "07_ppo#C63",
+            answer="terms.sum()",
         ),
-        Misconception(
+        slip(
             "wrong sign",
-            wrong_sign,
             "The sign is that of a loss. Asked for is the objective itself, which is to be made "
             "large; whoever uses an optimiser turns it round there.",
-            "07_ppo#C63",
+            answer="-answer",
         ),
-        Misconception(
+        slip(
             "minimum of the means",
-            minimum_of_means,
             "The mean is taken first and the minimum of two numbers afterwards, so one sample's "
             "clip decides about all. The choice is made for each sample.",
-            "07_ppo#C63",
+            terms="torch.minimum((ratio * advantages).mean(), (clipped_ratio * advantages).mean())",
         ),
-        Misconception(
+        slip(
             "minimum of the ratios",
-            minimum_of_ratios,
             "The smaller ratio is chosen before multiplying with the advantage. For A < 0 the "
             "smaller ratio gives the larger product: compare the products.",
-            "07_ppo#C63",
+            terms="torch.minimum(ratio, clipped_ratio) * advantages",
         ),
-        Misconception(
+        slip(
             "epsilon is always 0.2",
-            always_two_tenths,
             "The clip is at 0.8 and 1.2 whatever epsilon says. Is the argument used?",
-            "07_ppo#C63",
+            clipped_ratio="ratio.clamp(0.8, 1.2)",
         ),
-        Misconception(
+        slip(
             "ratio upside down",
-            upside_down,
             "The old probability stands above the new one. As a good action becomes more likely, "
             "this ratio falls: which way round does the objective rise?",
-            "07_ppo#C62",
+            see="07_ppo#C62",
+            ratio="torch.exp(old_log_probs - log_probs)",
         ),
-        Misconception(
+        slip(
             "clipped samples dropped",
-            drops_clipped_samples,
             "Samples outside the clip count as zero. Two of the four cases outside keep their "
             "gradient, and the others keep their value.",
-            "07_ppo#C63",
+            terms="ratio * advantages * ((ratio > 1 - epsilon) & (ratio < 1 + epsilon))",
         ),
-        Misconception(
+        slip(
             "normalises the advantages",
-            normalises,
             "The advantages were shifted and scaled to mean 0 and spread 1. That is the caller's "
             "choice; here they are used as they come.",
-            "07_ppo#C63",
+            before="advantages = (advantages - advantages.mean()) / "
+            "(advantages.std(correction=0) + 1e-8)",
         ),
-        Misconception(
+        slip(
             "normalises the advantages by n - 1",
-            normalises_over_n_less_one,
             "The advantages were shifted and scaled to mean 0 and spread 1 (torch's std divides by "
             "n - 1, so a single one even gives nan). That is the caller's choice; here they "
             "are used as they come.",
-            "07_ppo#C63",
+            before="advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)",
         ),
-        Misconception(
+        slip(
             "quotient of the log-probabilities",
-            quotient_of_logs,
             "You divide one log-probability by the other. The quotient of two logarithms is not "
             "the logarithm of the quotient, and the ratio is of the probabilities.",
-            "06_trpo#C56",
+            see="06_trpo#C56",
+            ratio="log_probs / old_log_probs",
         ),
     ),
     accepted=(by_sign, one_by_one, as_a_negated_loss),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from autograder.questions.check import Case, Check, Function, Misconception
+from autograder.questions.check import Case, Check, Function
+from autograder.questions.slips import slip_of
 from autograder.questions.tolerance import TOLERANCE
 from autograder.student.wire import Arrays
 from course_lib.reference.answers.gae import gae
@@ -77,354 +79,11 @@ def hidden_cases(rng: np.random.Generator) -> list[Case]:
     return cases
 
 
-# What students write instead.
-
-
-def _accumulate(deltas: Tensor, factor: Tensor) -> Tensor:
-    """A_t = delta_t + factor_t A_{t+1}."""
-    advantages, following = torch.zeros_like(deltas), torch.zeros_like(deltas[0])
-    for t in reversed(range(len(deltas))):
-        following = deltas[t] + factor[t] * following
-        advantages[t] = following
-    return advantages
-
-
-def _keeps(flags: Tensor) -> Tensor:
-    return (~flags).double()
-
-
-def _deltas(
-    rewards: Tensor, values: Tensor, next_values: Tensor, stops: Tensor, gamma: float
-) -> Tensor:
-    return rewards + gamma * _keeps(stops) * next_values - values
-
-
-def bootstraps_through_termination(
-    rewards: Tensor,
-    values: Tensor,
-    next_values: Tensor,
-    terminated: Tensor,
-    truncated: Tensor,
-    gamma: float,
-    lam: float,
-) -> Tensor:
-    deltas = rewards + gamma * next_values - values
-    return _accumulate(deltas, gamma * lam * _keeps(terminated | truncated))
-
-
-def truncation_as_termination(
-    rewards: Tensor,
-    values: Tensor,
-    next_values: Tensor,
-    terminated: Tensor,
-    truncated: Tensor,
-    gamma: float,
-    lam: float,
-) -> Tensor:
-    ended = terminated | truncated
-    deltas = _deltas(rewards, values, next_values, ended, gamma)
-    return _accumulate(deltas, gamma * lam * _keeps(ended))
-
-
-def leaks_across_episodes(
-    rewards: Tensor,
-    values: Tensor,
-    next_values: Tensor,
-    terminated: Tensor,
-    truncated: Tensor,
-    gamma: float,
-    lam: float,
-) -> Tensor:
-    deltas = _deltas(rewards, values, next_values, terminated, gamma)
-    return _accumulate(deltas, gamma * lam * torch.ones_like(deltas))
-
-
-def leaks_across_truncation(
-    rewards: Tensor,
-    values: Tensor,
-    next_values: Tensor,
-    terminated: Tensor,
-    truncated: Tensor,
-    gamma: float,
-    lam: float,
-) -> Tensor:
-    deltas = _deltas(rewards, values, next_values, terminated, gamma)
-    return _accumulate(deltas, gamma * lam * _keeps(terminated))
-
-
-def leaks_across_termination(
-    rewards: Tensor,
-    values: Tensor,
-    next_values: Tensor,
-    terminated: Tensor,
-    truncated: Tensor,
-    gamma: float,
-    lam: float,
-) -> Tensor:
-    deltas = _deltas(rewards, values, next_values, terminated, gamma)
-    return _accumulate(deltas, gamma * lam * _keeps(truncated))
-
-
-def ignores_endings(
-    rewards: Tensor,
-    values: Tensor,
-    next_values: Tensor,
-    terminated: Tensor,
-    truncated: Tensor,
-    gamma: float,
-    lam: float,
-) -> Tensor:
-    deltas = rewards + gamma * next_values - values
-    return _accumulate(deltas, gamma * lam * torch.ones_like(deltas))
-
-
-def next_row_as_successor(
-    rewards: Tensor,
-    values: Tensor,
-    next_values: Tensor,
-    terminated: Tensor,
-    truncated: Tensor,
-    gamma: float,
-    lam: float,
-) -> Tensor:
-    shifted = torch.cat([values[1:], next_values[-1:]])
-    deltas = _deltas(rewards, values, shifted, terminated, gamma)
-    return _accumulate(deltas, gamma * lam * _keeps(terminated | truncated))
-
-
-def endings_one_step_late(
-    rewards: Tensor,
-    values: Tensor,
-    next_values: Tensor,
-    terminated: Tensor,
-    truncated: Tensor,
-    gamma: float,
-    lam: float,
-) -> Tensor:
-    later = torch.zeros_like(terminated[:1])
-    stops = torch.cat([terminated[1:], later])
-    ended = torch.cat([(terminated | truncated)[1:], later])
-    deltas = _deltas(rewards, values, next_values, stops, gamma)
-    return _accumulate(deltas, gamma * lam * _keeps(ended))
-
-
-def ignores_lam(
-    rewards: Tensor,
-    values: Tensor,
-    next_values: Tensor,
-    terminated: Tensor,
-    truncated: Tensor,
-    gamma: float,
-    lam: float,
-) -> Tensor:
-    deltas = _deltas(rewards, values, next_values, terminated, gamma)
-    return _accumulate(deltas, gamma * _keeps(terminated | truncated))
-
-
-def td_errors_only(
-    rewards: Tensor,
-    values: Tensor,
-    next_values: Tensor,
-    terminated: Tensor,
-    truncated: Tensor,
-    gamma: float,
-    lam: float,
-) -> Tensor:
-    return _deltas(rewards, values, next_values, terminated, gamma)
-
-
-def no_gamma_in_the_sum(
-    rewards: Tensor,
-    values: Tensor,
-    next_values: Tensor,
-    terminated: Tensor,
-    truncated: Tensor,
-    gamma: float,
-    lam: float,
-) -> Tensor:
-    deltas = _deltas(rewards, values, next_values, terminated, gamma)
-    return _accumulate(deltas, lam * _keeps(terminated | truncated))
-
-
-def no_gamma_in_delta(
-    rewards: Tensor,
-    values: Tensor,
-    next_values: Tensor,
-    terminated: Tensor,
-    truncated: Tensor,
-    gamma: float,
-    lam: float,
-) -> Tensor:
-    deltas = _deltas(rewards, values, next_values, terminated, 1.0)
-    return _accumulate(deltas, gamma * lam * _keeps(terminated | truncated))
-
-
-def returns_instead_of_advantages(
-    rewards: Tensor,
-    values: Tensor,
-    next_values: Tensor,
-    terminated: Tensor,
-    truncated: Tensor,
-    gamma: float,
-    lam: float,
-) -> Tensor:
-    deltas = _deltas(rewards, values, next_values, terminated, gamma)
-    return _accumulate(deltas, gamma * lam * _keeps(terminated | truncated)) + values
-
-
-def no_baseline(
-    rewards: Tensor,
-    values: Tensor,
-    next_values: Tensor,
-    terminated: Tensor,
-    truncated: Tensor,
-    gamma: float,
-    lam: float,
-) -> Tensor:
-    deltas = rewards + gamma * _keeps(terminated) * next_values
-    return _accumulate(deltas, gamma * lam * _keeps(terminated | truncated))
-
-
-def forward_in_time(
-    rewards: Tensor,
-    values: Tensor,
-    next_values: Tensor,
-    terminated: Tensor,
-    truncated: Tensor,
-    gamma: float,
-    lam: float,
-) -> Tensor:
-    deltas = _deltas(rewards, values, next_values, terminated, gamma)
-    factor = gamma * lam * _keeps(terminated | truncated)
-    return _accumulate(deltas.flip(0), factor.flip(0)).flip(0)
-
-
-def one_long_row(
-    rewards: Tensor,
-    values: Tensor,
-    next_values: Tensor,
-    terminated: Tensor,
-    truncated: Tensor,
-    gamma: float,
-    lam: float,
-) -> Tensor:
-    deltas = _deltas(rewards, values, next_values, terminated, gamma)
-    factor = gamma * lam * _keeps(terminated | truncated)
-    flat = _accumulate(deltas.reshape(-1, 1), factor.reshape(-1, 1))
-    return flat.reshape(deltas.shape)
-
-
-def no_bootstrap_at_the_end(
-    rewards: Tensor,
-    values: Tensor,
-    next_values: Tensor,
-    terminated: Tensor,
-    truncated: Tensor,
-    gamma: float,
-    lam: float,
-) -> Tensor:
-    cut = torch.cat([next_values[:-1], torch.zeros_like(next_values[:1])])
-    deltas = _deltas(rewards, values, cut, terminated, gamma)
-    return _accumulate(deltas, gamma * lam * _keeps(terminated | truncated))
-
-
-def normalises(
-    rewards: Tensor,
-    values: Tensor,
-    next_values: Tensor,
-    terminated: Tensor,
-    truncated: Tensor,
-    gamma: float,
-    lam: float,
-) -> Tensor:
-    deltas = _deltas(rewards, values, next_values, terminated, gamma)
-    advantages = _accumulate(deltas, gamma * lam * _keeps(terminated | truncated))
-    return (advantages - advantages.mean()) / (advantages.std(correction=0) + 1e-8)
-
-
-def changes_its_input(
-    rewards: Tensor,
-    values: Tensor,
-    next_values: Tensor,
-    terminated: Tensor,
-    truncated: Tensor,
-    gamma: float,
-    lam: float,
-) -> Tensor:
-    next_values[terminated] = 0.0
-    deltas = rewards + gamma * next_values - values
-    return _accumulate(deltas, gamma * lam * _keeps(terminated | truncated))
-
-
-def normalises_over_n_less_one(
-    rewards: Tensor,
-    values: Tensor,
-    next_values: Tensor,
-    terminated: Tensor,
-    truncated: Tensor,
-    gamma: float,
-    lam: float,
-) -> Tensor:
-    deltas = _deltas(rewards, values, next_values, terminated, gamma)
-    advantages = _accumulate(deltas, gamma * lam * _keeps(terminated | truncated))
-    off = advantages - advantages.mean()
-    spread = (off.square().sum() / (off.numel() - 1)).sqrt()  # torch's std, less its warning
-    return off / (spread + 1e-8)
-
-
-def termination_and_truncation_swapped(
-    rewards: Tensor,
-    values: Tensor,
-    next_values: Tensor,
-    terminated: Tensor,
-    truncated: Tensor,
-    gamma: float,
-    lam: float,
-) -> Tensor:
-    deltas = _deltas(rewards, values, next_values, truncated, gamma)
-    return _accumulate(deltas, gamma * lam * _keeps(terminated | truncated))
-
-
-def next_row_and_nothing_after_the_last(
-    rewards: Tensor,
-    values: Tensor,
-    next_values: Tensor,
-    terminated: Tensor,
-    truncated: Tensor,
-    gamma: float,
-    lam: float,
-) -> Tensor:
-    shifted = torch.cat([values[1:], torch.zeros_like(values[:1])])
-    deltas = _deltas(rewards, values, shifted, terminated, gamma)
-    return _accumulate(deltas, gamma * lam * _keeps(terminated | truncated))
-
-
-def sum_stops_one_step_late(
-    rewards: Tensor,
-    values: Tensor,
-    next_values: Tensor,
-    terminated: Tensor,
-    truncated: Tensor,
-    gamma: float,
-    lam: float,
-) -> Tensor:
-    deltas = _deltas(rewards, values, next_values, terminated, gamma)
-    ended = torch.cat([(terminated | truncated)[1:], torch.zeros_like(terminated[:1])])
-    return _accumulate(deltas, gamma * lam * _keeps(ended))
-
-
 # Right by other means.
 
 
-def one_environment_at_a_time(
-    rewards: Tensor,
-    values: Tensor,
-    next_values: Tensor,
-    terminated: Tensor,
-    truncated: Tensor,
-    gamma: float,
-    lam: float,
-) -> Tensor:
+def one_environment_at_a_time(*given: Any) -> Tensor:
+    rewards, values, next_values, terminated, truncated, gamma, lam = given
     advantages = torch.zeros_like(rewards)
     for n in range(rewards.shape[1]):
         following = 0.0
@@ -439,32 +98,17 @@ def one_environment_at_a_time(
     return advantages
 
 
-def in_numpy(
-    rewards: Tensor,
-    values: Tensor,
-    next_values: Tensor,
-    terminated: Tensor,
-    truncated: Tensor,
-    gamma: float,
-    lam: float,
-) -> Any:
-    r, v, w = rewards.numpy(), values.numpy(), next_values.numpy()
-    done, cut = terminated.numpy(), truncated.numpy()
-    out = r + gamma * np.where(done, 0.0, w) - v
+def in_numpy(*given: Any) -> Any:
+    rewards, values, next_values, terminated, truncated = (x.numpy() for x in given[:5])
+    gamma, lam = given[5:]
+    out = rewards + gamma * np.where(terminated, 0.0, next_values) - values
     for t in range(len(out) - 2, -1, -1):
-        out[t] += gamma * lam * (1 - np.maximum(done[t], cut[t])) * out[t + 1]
+        out[t] += gamma * lam * (1 - np.maximum(terminated[t], truncated[t])) * out[t + 1]
     return out
 
 
-def as_a_double_sum(
-    rewards: Tensor,
-    values: Tensor,
-    next_values: Tensor,
-    terminated: Tensor,
-    truncated: Tensor,
-    gamma: float,
-    lam: float,
-) -> Tensor:
+def as_a_double_sum(*given: Any) -> Tensor:
+    rewards, values, next_values, terminated, truncated, gamma, lam = given
     deltas = (rewards + gamma * (1 - terminated.float()) * next_values - values).float()
     ended = torch.logical_or(terminated, truncated).float()
     advantages = torch.zeros_like(deltas)
@@ -476,6 +120,10 @@ def as_a_double_sum(
     return advantages
 
 
+# What students write instead.
+
+slip = partial(slip_of, gae, see="08_advantages#C72")
+
 CHECK = Check(
     homework="hw2",
     title="Generalised advantage estimation",
@@ -485,170 +133,154 @@ CHECK = Check(
     public_cases=public_cases,
     hidden_cases=hidden_cases,
     misconceptions=(
-        Misconception(
+        slip(
             "changes its input",
-            changes_its_input,
             "The advantages are right, but an array of the caller was overwritten on the way. The "
             "same values are needed again for the critic: write to memory of your own.",
-            "08_advantages#C72",
+            before="next_values[terminated] = 0.0",
         ),
-        Misconception(
+        slip(
             "bootstraps through termination",
-            bootstraps_through_termination,
             "After a terminated step the value of the next state is still added. The episode is "
             "over there: nothing more is paid, whatever the critic believes.",
-            "08_advantages#C72",
+            deltas="rewards + gamma * next_values - values",
         ),
-        Misconception(
+        slip(
             "truncation treated as termination",
-            truncation_as_termination,
             "Where an episode was cut by the time limit, the value of the next state is left out, "
             "as if the world had ended. The state goes on being worth something; only our record "
             "of it stops.",
-            "08_advantages#C72",
+            deltas="rewards + gamma * same_episode * next_values - values",
         ),
-        Misconception(
+        slip(
             "leaks across episodes",
-            leaks_across_episodes,
             "The sum runs on over the end of an episode into the next one in the same column. "
             "Rewards of the next episode are no merit of this one: where has it to stop?",
-            "08_advantages#C72",
+            same_episode="torch.ones_like(values)",
         ),
-        Misconception(
+        slip(
             "leaks across truncation",
-            leaks_across_truncation,
             "The sum stops at terminated steps but runs over truncated ones into the next "
             "episode. A truncated step has a next value, but the row below it is another episode.",
-            "08_advantages#C72",
+            same_episode="goes_on",
         ),
-        Misconception(
+        slip(
             "leaks across termination",
-            leaks_across_termination,
             "The sum stops at truncated steps but runs over terminated ones into the next episode. "
             "Both kinds of end separate episodes.",
-            "08_advantages#C72",
+            same_episode="1.0 - truncated.to(values.dtype)",
         ),
-        Misconception(
+        slip(
             "ignores the ends of episodes",
-            ignores_endings,
             "terminated and truncated have no effect: all steps are treated as one endless "
             "episode. Go through the two formulas and ask of each term whether it exists after an "
             "end.",
-            "08_advantages#C72",
+            goes_on="torch.ones_like(values)",
+            same_episode="torch.ones_like(values)",
         ),
-        Misconception(
+        slip(
             "next row instead of next_values",
-            next_row_as_successor,
             "The value of the next state is taken from the row below. At the end of an episode "
             "that row is the start of another one; next_values holds the true successor.",
-            "08_advantages#C72",
+            before="next_values = torch.cat([values[1:], next_values[-1:]])",
         ),
-        Misconception(
+        slip(
             "ends read one step late",
-            endings_one_step_late,
             "Step t is masked with the flags of step t + 1. Here terminated[t] says that step t "
             "itself was the last.",
-            "08_advantages#C72",
+            before="""
+                terminated = torch.cat([terminated[1:], torch.zeros_like(terminated[:1])])
+                truncated = torch.cat([truncated[1:], torch.zeros_like(truncated[:1])])
+            """,
         ),
-        Misconception(
+        slip(
             "lam ignored",
-            ignores_lam,
             "lam has no effect, as if it were 1. It decides how far ahead the TD errors are "
             "trusted.",
-            "08_advantages#C72",
+            decays="gamma * same_episode",
         ),
-        Misconception(
+        slip(
             "TD errors only",
-            td_errors_only,
             "These are the TD errors delta_t, what comes out for lam = 0. Those of later steps are "
             "still to be added, with weights that fall off.",
-            "08_advantages#C72",
+            answer="deltas",
         ),
-        Misconception(
+        slip(
             "no gamma in the sum",
-            no_gamma_in_the_sum,
             "Later TD errors are weighed with lam alone. They lie in the future as well: with "
             "lam = 1 the result should be the discounted return minus the value.",
-            "08_advantages#C72",
+            decays="lam * same_episode",
         ),
-        Misconception(
+        slip(
             "no gamma in delta",
-            no_gamma_in_delta,
             "The value of the next state is added without discount. It lies one step in the "
             "future.",
-            "08_advantages#C72",
+            deltas="rewards + goes_on * next_values - values",
         ),
-        Misconception(
+        slip(
             "returns instead of advantages",
-            returns_instead_of_advantages,
             "These are advantages plus values, the targets that a critic is trained on. Asked for "
             "are the advantages alone.",
-            "08_advantages#C72",
+            answer="answer + values",
         ),
-        Misconception(
+        slip(
             "value not subtracted",
-            no_baseline,
             "V(s_t) is not subtracted. An advantage says how much better than expected it went: "
             "better than what?",
-            "08_advantages#C72",
+            deltas="rewards + gamma * goes_on * next_values",
         ),
-        Misconception(
+        slip(
             "forward in time",
-            forward_in_time,
             "The sum runs from the first step to the last, so each step collects the TD errors of "
             "the past. An advantage looks ahead.",
-            "08_advantages#C72",
+            delta="zip(deltas, decays, strict=True)",
+            answer="torch.stack(advantages)",
         ),
-        Misconception(
+        slip(
             "environments run into each other",
-            one_long_row,
             "The (T, N) arrays were flattened, so a step is followed by another environment's "
             "step of the same time. Each column is a world of its own.",
-            "08_advantages#C72",
+            following_1="0.0",
+            delta="zip(deltas.flatten().flip(0), decays.flatten().flip(0), strict=True)",
+            answer="answer.view_as(deltas)",
         ),
-        Misconception(
+        slip(
             "no bootstrap at the last row",
-            no_bootstrap_at_the_end,
             "The last row gets no next value. That the batch ends there does not end the episode: "
             "unless it terminated, the next value counts.",
-            "08_advantages#C72",
+            before="next_values = torch.cat([next_values[:-1], torch.zeros_like(values[:1])])",
         ),
-        Misconception(
+        slip(
             "normalises the advantages",
-            normalises,
             "The advantages were shifted and scaled to mean 0 and spread 1. That is the caller's "
             "choice; here the plain estimates are asked for.",
-            "08_advantages#C72",
+            answer="(answer - answer.mean()) / (answer.std(correction=0) + 1e-8)",
         ),
-        Misconception(
+        slip(
             "normalises the advantages by n - 1",
-            normalises_over_n_less_one,
             "The advantages were shifted and scaled to mean 0 and spread 1 (torch's std divides by "
             "n - 1, so a single one even gives nan). That is the caller's choice; here the plain "
             "estimates are asked for.",
-            "08_advantages#C72",
+            answer="(answer - answer.mean()) / (answer.std() + 1e-8)",
         ),
-        Misconception(
+        slip(
             "terminated and truncated swapped",
-            termination_and_truncation_swapped,
             "Where the world ended the next value is counted, and where only the recording stopped "
             "it is not: the two are swapped. After which of them is the next state worth nothing?",
-            "08_advantages#C72",
+            before="terminated, truncated = truncated, terminated",
         ),
-        Misconception(
+        slip(
             "next row instead of next_values, and nothing after the last",
-            next_row_and_nothing_after_the_last,
             "V(s_{t+1}) is read from the row below, with 0 under the last one. Where an episode "
             "ends that row is the start of another one, and after the last row the world goes on; "
             "next_values holds the true successor.",
-            "08_advantages#C72",
+            before="next_values = torch.cat([values[1:], torch.zeros_like(values[:1])])",
         ),
-        Misconception(
+        slip(
             "sum cut one step late",
-            sum_stops_one_step_late,
             "The TD errors are right, but the sum is cut at the end that the row below has. "
             "ended[t] says that step t itself was the last: A_{t+1} is then of another episode.",
-            "08_advantages#C72",
+            decays="gamma * lam * torch.cat([same_episode[1:], torch.ones_like(values[:1])])",
         ),
     ),
     accepted=(one_environment_at_a_time, in_numpy, as_a_double_sum),

@@ -25,4 +25,5 @@ def clipped_surrogate(
     validate.fractions(epsilon=epsilon)
     ratio = torch.exp(log_probs - old_log_probs)  # (B,)
     clipped_ratio = torch.clamp(ratio, 1 - epsilon, 1 + epsilon)
-    return torch.minimum(ratio * advantages, clipped_ratio * advantages).mean()
+    terms = torch.minimum(ratio * advantages, clipped_ratio * advantages)  # (B,)
+    return terms.mean()

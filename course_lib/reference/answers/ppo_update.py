@@ -37,12 +37,12 @@ def ppo_update(
         advantages=advantages,
         minibatches=minibatches,
     )
-    theta = theta.detach().clone()
+    theta = theta.detach()
     old_log_probs = torch.log_softmax(theta, dim=-1)[states, actions]  # (B,)
     for rows in minibatches:  # (M,)
-        theta.requires_grad_()
-        log_probs = torch.log_softmax(theta, dim=-1)[states[rows], actions[rows]]  # (M,)
+        leaf = theta.clone().requires_grad_()
+        log_probs = torch.log_softmax(leaf, dim=-1)[states[rows], actions[rows]]  # (M,)
         gain = objective(log_probs, old_log_probs[rows], advantages[rows])
-        (gradient,) = torch.autograd.grad(gain, theta)
-        theta = (theta + learning_rate * gradient).detach()
+        (gradient,) = torch.autograd.grad(gain, leaf)
+        theta = theta + learning_rate * gradient
     return theta

@@ -532,7 +532,8 @@ def test_a_lecture_that_changed_brings_its_own_pdf_only(quick, monkeypatch):
 
     printed = []
     monkeypatch.setattr(
-        "autograder.handouts.pdf.pdf_bytes", lambda stem, _: printed.append(stem) or b"%PDF anew"
+        "autograder.handouts.pdf.pdf_bytes",
+        lambda stem, _: printed.append(stem) or b"%PDF anew",
     )
     source = project / "notebooks" / "src" / "lectures" / "01_x.py"
     source.parent.mkdir(exist_ok=True)

@@ -17,12 +17,13 @@ from autograder.handouts import bundle
 from autograder.handouts.leaks import find_leaks, is_stub, normalised, secrets
 from autograder.questions import HOMEWORKS
 
-ANSWERS = [check.name for checks in HOMEWORKS.values() for check in checks]
+CHECKS = [check for checks in HOMEWORKS.values() for check in checks]
+ANSWERS = [check.name for check in CHECKS]
 
 
 @pytest.fixture(scope="module")
 def private(root):
-    return secrets(root, ANSWERS)
+    return secrets(root, CHECKS)
 
 
 @pytest.fixture(scope="module")
