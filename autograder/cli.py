@@ -217,16 +217,28 @@ def _build(build: Callable[[Path, Callable[[str, int, int], None]], list[Path]])
 @app.command()
 def checks(as_json: JsonOption = False) -> None:
     """List every check, its points, and the known mistakes it names."""
-    from autograder.questions import rows
+    from autograder.questions import homeworks
 
+    asked = [check for each in homeworks().values() for check in each]
+    named = {check.name: [mistake.name for mistake in check.misconceptions] for check in asked}
     if as_json:
-        print(json.dumps([row._asdict() for row in rows()], indent=1))
+        rows = [
+            {
+                "homework": check.homework,
+                "check": check.name,
+                "title": check.title,
+                "points": check.points,
+                "misconceptions": named[check.name],
+            }
+            for check in asked
+        ]
+        print(json.dumps(rows, indent=1))
         return
     table = Table()
     for column in ("homework", "check", "points", "mistakes it names"):
         table.add_column(column)
-    for row in rows():
-        table.add_row(row.homework, row.check, str(row.points), "\n".join(row.misconceptions))
+    for check in asked:
+        table.add_row(check.homework, check.name, str(check.points), "\n".join(named[check.name]))
         table.add_section()
     console.print(table)
 
@@ -243,7 +255,7 @@ def demo(
     from autograder.grading.sandbox import Sandbox
     from autograder.handouts.assignments import release_assignment
     from autograder.handouts.build import build_handouts
-    from autograder.questions import HOMEWORKS
+    from autograder.questions import homeworks
     from autograder.report.pages import write_all
 
     started = time.monotonic()
@@ -251,10 +263,11 @@ def demo(
     _remove(folder)
     graded, reports = 0, []
     with Sandbox(ROOT) as sandbox:
-        for homework in HOMEWORKS:
+        names = tuple(homeworks())
+        for homework in names:
             release_assignment(folder, homework)
-        write_class(folder, tuple(HOMEWORKS))
-        for homework in HOMEWORKS:
+        write_class(folder, names)
+        for homework in names:
             records = _grade(sandbox, folder, homework, workers, DEMO_CELL_SECONDS, again=False)
             reports.append((homework, write_all(folder, homework)))
             print_records(homework, records)

@@ -63,7 +63,7 @@ def grade(
     Raises ValueError for a homework or folder that does not exist or that another run is grading,
     OSError if the gradebook or a file cannot be written, SandboxError without a sandbox.
     """
-    checks = checks_of(plan.homework)
+    checks = checks_of(plan.homework, plan.root)
     submissions = find_submissions(plan.course, plan.homework)
     if not submissions:
         raise ValueError(

@@ -61,7 +61,7 @@ def release_assignment(
     if checks is None:
         from autograder.questions import checks_of
 
-        checks = checks_of(homework)
+        checks = checks_of(homework, root)
     config = settings(root)
     database = gradebook_url(course, config)
     course_id = config.CourseDirectory.course_id

@@ -94,10 +94,11 @@ def _draft_handouts(root: Path, key: str, progress: Progress | None) -> Draft:
         lecture_notebook,
         notebook_bytes,
     )
-    from autograder.questions import HOMEWORKS
+    from autograder.questions import homeworks
 
     lectures = sorted(root.glob("notebooks/src/lectures/*.py"))
-    total = len(lectures) + len(HOMEWORKS) + 2
+    asked = homeworks(root)
+    total = len(lectures) + len(asked) + 2
     done = 0
 
     def step(what: str) -> None:
@@ -112,7 +113,7 @@ def _draft_handouts(root: Path, key: str, progress: Progress | None) -> Draft:
         step(path.stem)
         built[f"notebooks/lectures/{path.stem}.ipynb"] = notebook_bytes(lecture_notebook(path))
     settings = assignments.settings(root)
-    for homework, checks in HOMEWORKS.items():
+    for homework, checks in asked.items():
         step(homework)
         notebook = homework_notebook(assignments.homework_path(root, homework), checks)
         release = assignments.release_notebook(homework, notebook_bytes(notebook), settings)

@@ -23,7 +23,8 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from nbformat.notebooknode import NotebookNode
 
 from autograder.handouts.bundle import bundle_files, copy_packages
-from autograder.handouts.sources import Cell, lecture_notebook
+from autograder.handouts.sources import lecture_notebook
+from autograder.percent import Cell
 from autograder.project import ROOT, HandoutError, read, replace
 
 Progress = Callable[[str, int, int], None]

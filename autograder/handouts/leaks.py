@@ -18,7 +18,7 @@ from typing import Any
 import nbformat
 from IPython.core.inputtransformer2 import TransformerManager
 
-from autograder.handouts.sources import read_cells
+from autograder.percent import HOMEWORK_KEYS, read_cells
 from autograder.project import HandoutError
 from autograder.questions.check import Check
 from autograder.questions.edits import is_validation
@@ -85,7 +85,7 @@ def secrets(root: Path, checks: Iterable[Check]) -> Secrets:
             _gather(code, ast.parse(mistake.source), f"the mistake {mistake.name!r}")
     texts: dict[str, str] = {}
     for path in sorted(root.glob("notebooks/src/homework/*.py")):
-        for cell in read_cells(path, {"id", "tags", "answer", "check", "written", "points"}):
+        for cell in read_cells(path, HOMEWORK_KEYS):
             if "written" in cell.metadata:
                 where = f"the answer to {cell.metadata['written']}"
                 texts |= {line: where for line in _sentences(cell.source)}

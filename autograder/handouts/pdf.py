@@ -12,7 +12,7 @@ from pathlib import Path
 
 from nbformat.notebooknode import NotebookNode
 
-from autograder.handouts.sources import Cell
+from autograder.percent import Cell
 from autograder.project import HandoutError, replace
 
 Progress = Callable[[str, int, int], None]

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from autograder.questions import HOMEWORKS
+from autograder.questions import homeworks
 from autograder.questions.check import compile_exam
 
 FOLDER = Path(__file__).resolve().parents[1] / "student" / "public"
@@ -19,7 +19,7 @@ def write_public_exams(folder: Path = FOLDER) -> list[Path]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
-    for homework, checks in HOMEWORKS.items():
+    for homework, checks in homeworks().items():
         exams = [rounded(compile_exam(check).to_json()) for check in checks]
         path = folder / f"{homework}.json"
         lines = ",\n".join(json.dumps(exam, allow_nan=True) for exam in exams)

@@ -307,9 +307,7 @@ def sampling_twice(
 
 
 CHECK = Check(
-    homework="hw1",
     title="The REINFORCE loop",
-    points=4,
     reference=reinforce,
     recipe=recipe,
     public_cases=public_cases,

@@ -265,9 +265,7 @@ def in_single_precision(
 
 
 CHECK = Check(
-    homework="hw1",
     title="Gradient from one episode (REINFORCE-1)",
-    points=3,
     reference=reinforce_1,
     recipe=recipe,
     public_cases=public_cases,

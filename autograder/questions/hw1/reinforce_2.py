@@ -278,9 +278,7 @@ def with_cross_entropy(
 
 
 CHECK = Check(
-    homework="hw1",
     title="Gradient with rewards-to-go (REINFORCE-2)",
-    points=3,
     reference=reinforce_2,
     recipe=recipe,
     public_cases=public_cases,

@@ -255,9 +255,7 @@ def over_krylov_space(
 
 
 CHECK = Check(
-    homework="hw2",
     title="Conjugate gradient",
-    points=4,
     reference=conjugate_gradient,
     recipe=recipe,
     public_cases=public_cases,

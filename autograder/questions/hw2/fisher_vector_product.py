@@ -166,9 +166,7 @@ def forward_over_reverse(mean_kl: Smooth, theta: Tensor, vector: Tensor, damping
 
 
 CHECK = Check(
-    homework="hw2",
     title="Fisher-vector product",
-    points=3,
     reference=fisher_vector_product,
     recipe=recipe,
     public_cases=public_cases,

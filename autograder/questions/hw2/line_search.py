@@ -472,9 +472,7 @@ def in_numpy(
 
 
 CHECK = Check(
-    homework="hw2",
     title="Line search",
-    points=3,
     reference=line_search,
     recipe=recipe,
     public_cases=public_cases,

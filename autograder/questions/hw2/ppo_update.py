@@ -117,9 +117,7 @@ def in_single_precision(*given: Any) -> Tensor:
 slip = partial(slip_of, ppo_update, see="07_ppo#C87")
 
 CHECK = Check(
-    homework="hw2",
     title="PPO's update on one batch",
-    points=4,
     reference=ppo_update,
     recipe=recipe,
     public_cases=public_cases,

@@ -22,9 +22,11 @@ from autograder.handouts.sources import (
     notebook_bytes,
     solution_source,
 )
-from autograder.questions import HOMEWORKS
+from autograder.questions import homeworks
 from autograder.questions.check import Check
 from course_lib import validate
+
+HOMEWORKS = homeworks()
 
 
 def total(rewards: Tensor) -> Tensor:

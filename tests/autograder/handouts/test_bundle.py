@@ -15,7 +15,9 @@ import pytest
 
 from autograder.handouts import bundle
 from autograder.handouts.leaks import find_leaks, is_stub, normalised, secrets
-from autograder.questions import HOMEWORKS
+from autograder.questions import homeworks
+
+HOMEWORKS = homeworks()
 
 CHECKS = [check for checks in HOMEWORKS.values() for check in checks]
 ANSWERS = [check.name for check in CHECKS]

@@ -11,10 +11,12 @@ from typer.testing import CliRunner
 
 from autograder.handouts.bundle import is_allowed
 from autograder.handouts.public_exams import FOLDER, rounded, write_public_exams
-from autograder.questions import HOMEWORKS, find
+from autograder.questions import homeworks
 from autograder.student import command
 from autograder.student.check import CheckFailed, check, public_exams
 from autograder.student.command import CannotCheck, examine_notebook
+
+HOMEWORKS = homeworks()
 
 runner = CliRunner()
 RIGHT = {one.name: one.reference for checks in HOMEWORKS.values() for one in checks}
@@ -65,7 +67,7 @@ def test_every_question_has_a_public_exam(name, capsys):
 
 
 def test_a_known_mistake_is_named_with_the_place_that_clears_it_up():
-    mistake = find("hw1", "returns_to_go").misconceptions[1]
+    mistake = HOMEWORKS["hw1"][0].misconceptions[1]
     with pytest.raises(CheckFailed) as caught:
         check(named("returns_to_go", mistake.function))
     lecture, claim = mistake.see.split("#")
