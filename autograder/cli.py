@@ -13,19 +13,21 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import rich.progress
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from autograder.grading.record import Record
-from autograder.project import ROOT
+from autograder.project import ROOT, Progress
 from autograder.student import command as check_command
 from course_lib.reference.agents import command as train_command
 
 if TYPE_CHECKING:
     from autograder.grading.sandbox import Sandbox
+    from autograder.handouts.build import Built
 
 DEMO_CELL_SECONDS = 2.0  # endless loops in the made-up class end sooner
 
@@ -105,17 +107,17 @@ def _grade(
         limits=Limits(cell_seconds=cell_seconds),
         again=again,
     )
-    with _progress(disable=not bar) as progress:
+    with _bar(disable=not bar) as progress:
         task = progress.add_task(f"grading {homework}", total=None)
 
-        def tick(record: Record, done: int, total: int) -> None:
+        def tick(student: str, done: int, total: int) -> None:
             progress.update(task, completed=done, total=total)
 
         return grading.grade(plan, sandbox, tick)
 
 
-def _progress(disable: bool = False) -> Progress:
-    return Progress(
+def _bar(disable: bool = False) -> rich.progress.Progress:
+    return rich.progress.Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
@@ -194,11 +196,11 @@ def handouts() -> None:
     _build(build_everything)
 
 
-def _build(build: Callable[[Path, Callable[[str, int, int], None]], list[Path]]) -> None:
+def _build(build: Callable[[Path, Progress], Built]) -> None:
     """Build something with a progress bar, and say where it is."""
     steps = 0
 
-    with _progress() as progress:
+    with _bar() as progress:
         task = progress.add_task("looking for changes", total=None)
 
         def tick(what: str, done: int, total: int) -> None:
@@ -206,12 +208,12 @@ def _build(build: Callable[[Path, Callable[[str, int, int], None]], list[Path]])
             steps += 1
             progress.update(task, description=what, completed=done, total=total)
 
-        paths = build(ROOT, tick)
+        built = build(ROOT, tick)
         progress.update(task, visible=steps > 0)
-    for path in paths if steps else []:
+    for path in built.changed:
         console.print(f"wrote {path.relative_to(ROOT)}", soft_wrap=True, highlight=False)
-    if not steps:
-        console.print(f"nothing changed: all {len(paths)} files stand", highlight=False)
+    if not built.changed:
+        console.print(f"nothing changed: all {len(built.files)} files stand", highlight=False)
 
 
 @app.command()

@@ -31,7 +31,8 @@ class Cell:
 
     def error(self, message: str) -> HandoutError:
         """An error that says which cell it is about."""
-        first = next((line for line in self.source.splitlines() if line.strip()), "empty")
+        tags = ", ".join(f"{key}={value!r}" for key, value in self.metadata.items()) or "empty"
+        first = next((line for line in self.source.splitlines() if line.strip()), tags)
         return HandoutError(f"{self.file}, cell {self.number} ({first.strip()[:60]}): {message}")
 
 

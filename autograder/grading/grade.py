@@ -6,7 +6,7 @@ import copy
 import hashlib
 import inspect
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -30,11 +30,10 @@ from autograder.grading.submissions import (
     take_in,
 )
 from autograder.handouts.assignments import release_assignment
+from autograder.project import Progress, unseen
 from autograder.questions import checks_of
 from autograder.questions.check import Check
 from autograder.student.exam import Failure, judge
-
-Progress = Callable[[Record, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -53,9 +52,7 @@ class Plan:
     again: bool = False
 
 
-def grade(
-    plan: Plan, sandbox: Sandbox, progress: Progress = lambda record, done, total: None
-) -> list[Record]:
+def grade(plan: Plan, sandbox: Sandbox, progress: Progress = unseen) -> list[Record]:
     """Grade every submission of a homework; one record each, by student.
 
     Whatever a submission holds, it ends as a record, a row in the gradebook and an autograded
@@ -114,7 +111,7 @@ def _grade_class(
     finished = {record.student for record in records}
     todo = [submission for submission in submissions if submission.student not in finished]
     for done, record in enumerate(records):
-        progress(record, done + 1, len(submissions))
+        progress(record.student, done + 1, len(submissions))
     if todo:
         sandbox.wait()
         records += _grade_all(work, todo, prints, progress, len(records))
@@ -140,7 +137,7 @@ def _grade_all(
                 record = _file(writer, submission, notebook, record, work.release)
                 save(work.plan.course, record)
                 records.append(record)
-                progress(record, done + len(records), done + len(todo))
+                progress(record.student, done + len(records), done + len(todo))
     finally:  # what still runs then (Ctrl-C) goes down with the sandbox
         pool.shutdown(wait=False, cancel_futures=True)
     return records

@@ -11,7 +11,6 @@ import io
 import json
 import re
 import unicodedata
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ import jinja2
 from markupsafe import Markup
 
 from autograder.grading.examiner import STOPPED
-from autograder.project import replace
+from autograder.project import Progress, replace, unseen
 from autograder.report import results
 from autograder.report.results import ClassStanding, Mark, Standing, class_standing, points
 
@@ -128,17 +127,14 @@ def write_feedback(course: Path, homework: str, student: str) -> Path:
     return _write_feedback(group, group.find(student))
 
 
-def write_all(
-    course: Path, homework: str, progress: Callable[[int, int], None] | None = None
-) -> Path:
-    """Feedback for everyone who handed in, then the report; progress(done, total) after each."""
+def write_all(course: Path, homework: str, progress: Progress = unseen) -> Path:
+    """Feedback for everyone who handed in, then the report."""
     group = class_standing(course, homework)
     total = len(group.submissions)
     for done, one in enumerate(group.submissions, start=1):
         if results.is_folder_name(one.student):
             _write_feedback(group, one)
-        if progress is not None:
-            progress(done, total)
+        progress(one.student, done, total)
     return _write_report(group)
 
 

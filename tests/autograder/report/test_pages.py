@@ -433,7 +433,7 @@ def test_empty_class_is_a_sentence(tmp_path: Path) -> None:
 
 def test_progress_counts_everyone_once(course: Path) -> None:
     seen: list[tuple[int, int]] = []
-    pages.write_all(course, "hw1", progress=lambda done, total: seen.append((done, total)))
+    pages.write_all(course, "hw1", progress=lambda student, done, total: seen.append((done, total)))
     assert seen == [(n, 5) for n in range(1, 6)]
 
 
