@@ -314,7 +314,7 @@ def main() -> None:
         complain.print(f"course: {said}", markup=False, highlight=False)
         raise SystemExit(1) from None
     except SystemExit as end:
-        if end.code == train_command.STOPPED and not isinstance(end, train_command.Said):
+        if end.code == train_command.STOPPED and not isinstance(end, train_command.Explained):
             complain.print(
                 "course: stopped. What is done stays; the same command goes on from here."
             )

@@ -300,10 +300,14 @@ def test_unwritten_words_are_mentioned(tmp_path):
     ("name", "content", "words"),
     [
         ("absent.ipynb", None, "There is no file"),
-        ("essay.ipynb", "not a notebook", "is not a Jupyter notebook"),
-        ("list.ipynb", "[1, 2]", "is not a Jupyter notebook"),
+        (
+            "essay.ipynb",
+            "not a notebook",
+            "cannot be checked. Your notebook file ends in the middle",
+        ),
+        ("list.ipynb", "[1, 2]", "cannot be checked. Your file is not a notebook"),
         ("odd.ipynb", '{"cells": [{"source": 5}]}', "is not a Jupyter notebook"),
-        ("binary.ipynb", b"\xff\xfe\x00%PDF", "is not a Jupyter notebook"),
+        ("binary.ipynb", b"%PDF-1.7", "cannot be checked. Your file is a PDF"),
         ("empty.ipynb", '{"cells": []}', "holds no question of hw1 or hw2"),
     ],
 )
