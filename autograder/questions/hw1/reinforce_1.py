@@ -157,7 +157,7 @@ CHECK = Check(
             "mean over steps instead of sum",
             "The scores are averaged over the steps, which divides the gradient by the episode's "
             "length. The log-probability of a trajectory is a sum over its steps.",
-            gradient="torch.autograd.grad(episode_return * log_probs.mean(), theta)[0]",
+            gradient="torch.autograd.grad((episode_return * log_probs).mean(), theta)[0]",
         ),
         slip(
             "softmax applied twice",
