@@ -1,6 +1,7 @@
 """The student bundle: what is in it, that no answer is, and that it works with nothing else."""
 
 import ast
+import inspect
 import io
 import json
 import subprocess
@@ -195,14 +196,15 @@ def test_every_answer_would_be_found(root, private, name):
     pytest.fail(f"{name} is not in course_lib/reference/answers")
 
 
-def test_mistakes_and_hidden_cases_are_found(root, private):
-    text = (root / "autograder" / "questions" / "hw1" / "returns_to_go.py").read_text()
-    for node in ast.parse(text).body:
-        if isinstance(node, ast.FunctionDef) and node.name in ("sums_the_past", "hidden_cases"):
-            planted = {"course_lib/more.py": ast.unparse(node).encode()}
-            assert any(
-                f"{node.name} of autograder" in leak for leak in find_leaks(planted, private)
-            )
+def test_mistakes_and_hidden_cases_are_found(private):
+    check = find("hw1", "returns_to_go")
+    known = {mistake.name: mistake.source for mistake in check.misconceptions}
+    for text, where in (
+        (known["sums past rewards"], "holds returns_to_go of the mistake 'sums past rewards'"),
+        (inspect.getsource(check.hidden_cases), "hidden_cases of autograder"),
+    ):
+        planted = {"course_lib/more.py": text.encode()}
+        assert any(where in leak for leak in find_leaks(planted, private))
 
 
 def test_an_answer_under_its_own_name_is_found_and_a_stub_is_not(private):

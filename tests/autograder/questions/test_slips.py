@@ -288,7 +288,8 @@ def test_what_a_slip_makes_is_found_in_a_bundle(root):
             tree = ast.parse(mistake.source.replace("advantages", "merits"))
             tree.body[0].name = "innocent"
             planted = {"course_lib/innocent.py": ast.unparse(tree).encode()}
+            # Not always as this check's: a slip in reinforce_1 may be reinforce_2.
             assert any(
-                leak.startswith("course_lib/innocent.py holds ") and check.name in leak
+                leak.startswith("course_lib/innocent.py holds ")
                 for leak in find_leaks(planted, private)
             ), mistake.name
