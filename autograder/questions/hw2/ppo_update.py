@@ -244,9 +244,9 @@ CHECK = Check(
             "programs do that, and it is a choice of its own; here they are used as they come.",
             see="07_ppo#C68",
             gain="""
-                some = advantages[rows]
-                some = (some - some.mean()) / (some.std() + 1e-8)
-                gain = objective(log_probs, old_log_probs[rows], some)
+                weights = advantages[rows]
+                weights = (weights - weights.mean()) / (weights.std() + 1e-8)
+                gain = objective(log_probs, old_log_probs[rows], weights)
             """,
         ),
         slip(

@@ -162,7 +162,8 @@ import torch
 a, b, c = torch.ones(3, 4)
 print("before")
 q = torch.exp(a - b.detach())
-objective = (q * c.detach()).mean()
+weighted = q * c.detach()
+objective = weighted.mean()
 print(objective)
 """
 
