@@ -7,6 +7,7 @@ so that renaming hides nothing; every run of statements is looked at, not only w
 from __future__ import annotations
 
 import ast
+import copy
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -109,6 +110,30 @@ def find_leaks(files: Mapping[str, bytes], private: Secrets) -> list[str]:
     return found
 
 
+def inlined(statements: Sequence[ast.stmt]) -> list[ast.stmt]:
+    """Statements in which a name that is given a value once and used once is that value."""
+    block = copy.deepcopy([s for s in statements if not _is_guard(s)])
+    for statement in list(block):
+        if not isinstance(statement, ast.Assign) or not isinstance(statement.targets[0], ast.Name):
+            continue
+        name = statement.targets[0].id
+        uses = [n for s in block for n in ast.walk(s) if isinstance(n, ast.Name) and n.id == name]
+        if len(uses) == 2 and len(statement.targets) == 1:  # here, and in one place after it
+            block.remove(statement)
+            block = [_Put(name, statement.value).visit(s) for s in block]
+    return block
+
+
+class _Put(ast.NodeTransformer):
+    """Puts a value where its name stands."""
+
+    def __init__(self, name: str, value: ast.expr) -> None:
+        self.name, self.value = name, value
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        return self.value if node.id == self.name else node
+
+
 def normalised(statements: Sequence[ast.stmt]) -> tuple[str, ...]:
     """A run of statements as it looks without names: equal for two spellings of one thing."""
     kept = [s for s in statements if not _is_guard(s)]
@@ -173,6 +198,7 @@ def _gather(code: dict[tuple[str, ...], str], tree: ast.AST, where: str) -> None
         kept = [s for s in body if not _is_guard(s)]
         if sum(_size(s) for s in kept) >= SMALLEST:
             code.setdefault(normalised(kept), label)
+            code.setdefault(normalised(inlined(kept)), label)
 
 
 def _programs(name: str, text: str) -> Iterator[tuple[str, str]]:
@@ -223,17 +249,25 @@ def _code_leaks(python: str, private: Secrets, files: Mapping[str, bytes]) -> It
         if isinstance(node, ast.FunctionDef) and node.name in private.names and not is_stub(node):
             yield f"defines {node.name}, which students are to write or not to see"
     for block in _blocks(tree):
-        kept = [s for s in block if not _is_guard(s)]
-        inner = [_shape(s, None) for s in kept]
-        last = [_shape(_result(s), None) for s in kept]
-        for length in private.lengths:
-            for start in range(len(kept) - length + 1):
-                stop = start + length
-                if (*inner[start : stop - 1], last[stop - 1]) in private.outlines:
-                    label = private.code.get(normalised(kept[start:stop]))
-                    if label is not None:
-                        yield f"holds {label} (line {kept[start].lineno})"
+        yield from dict.fromkeys(
+            leak
+            for kept in ([s for s in block if not _is_guard(s)], inlined(block))
+            for leak in _private_runs(kept, private)
+        )
     yield from _import_leaks(tree, files)
+
+
+def _private_runs(kept: Sequence[ast.stmt], private: Secrets) -> Iterator[str]:
+    """The private code that stands somewhere in a run of statements."""
+    inner = [_shape(s, None) for s in kept]
+    last = [_shape(_result(s), None) for s in kept]
+    for length in private.lengths:
+        for start in range(len(kept) - length + 1):
+            stop = start + length
+            if (*inner[start : stop - 1], last[stop - 1]) in private.outlines:
+                label = private.code.get(normalised(kept[start:stop]))
+                if label is not None:
+                    yield f"holds {label} (line {kept[start].lineno})"
 
 
 def is_stub(function: ast.FunctionDef) -> bool:

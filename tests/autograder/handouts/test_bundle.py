@@ -197,8 +197,21 @@ def test_every_answer_would_be_found(root, private, name):
     pytest.fail(f"{name} is not in course_lib/reference/answers")
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        "return (torch.exp(new - old.detach()) * gains.detach()).mean()",
+        "q = torch.exp(new - old.detach())\n    r = (q * gains.detach()).mean()\n    return r",
+    ],
+)
+def test_an_answer_with_other_steps_named_is_found(private, body):
+    text = f"def innocent(new, old, gains):\n    {body}\n"
+    found = find_leaks({"course_lib/a.py": text.encode()}, private)
+    assert any("holds surrogate of course_lib" in leak for leak in found)
+
+
 def test_mistakes_and_hidden_cases_are_found(private):
-    check = find("hw1", "returns_to_go")
+    check = HOMEWORKS["hw1"][0]
     known = {mistake.name: mistake.source for mistake in check.misconceptions}
     for text, where in (
         (known["sums past rewards"], "holds returns_to_go of the mistake 'sums past rewards'"),
