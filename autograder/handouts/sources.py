@@ -41,6 +41,9 @@ METADATA = {
     },
 }
 ANSWER_IMPORT = "from autograder.student.check import check"
+# The metadata that a cell of a source may have.
+LECTURE_KEYS = frozenset({"id", "tags"})
+HOMEWORK_KEYS = LECTURE_KEYS | {"answer", "check", "written", "points"}
 # What jupytext notes for the way back, which is never gone here.
 JUPYTEXT_NOTES = {"lines_to_next_cell", "lines_to_end_of_cell_marker", "cell_marker", "title"}
 
@@ -94,7 +97,7 @@ def read_cells(path: Path, allowed: Collection[str]) -> list[Cell]:
 
 def lecture_notebook(path: Path) -> NotebookNode:
     """A lecture as a notebook without outputs. Every code cell must compile."""
-    cells = read_cells(path, {"id", "tags"})
+    cells = read_cells(path, LECTURE_KEYS)
     for cell in cells:
         if cell.kind == "code":
             _python(cell)
@@ -112,7 +115,7 @@ def homework_notebook(path: Path, checks: Sequence[Check]) -> NotebookNode:
     its answer. Raises HandoutError if the source says otherwise.
     """
     homework = _Homework(checks)
-    for cell in read_cells(path, {"id", "tags", "answer", "check", "written", "points"}):
+    for cell in read_cells(path, HOMEWORK_KEYS):
         homework.add(cell)
     homework.require_all(path)
     table = _question_table(homework.questions)
