@@ -103,6 +103,7 @@ def _put(root: Path, draft: Draft) -> Built:
 def _draft_handouts(root: Path, key: str, progress: Progress) -> Draft:
     from autograder.handouts import assignments
     from autograder.handouts.public_exams import compile_public_exams
+    from autograder.handouts.references import require_live_references, sees_of
     from autograder.handouts.sources import (
         homework_notebook,
         lecture_notebook,
@@ -112,7 +113,7 @@ def _draft_handouts(root: Path, key: str, progress: Progress) -> Draft:
 
     lectures = sorted(root.glob("notebooks/src/lectures/*.py"))
     asked = homeworks(root)
-    total = len(lectures) + len(asked) + 2
+    total = len(lectures) + len(asked) + 3
     done = 0
 
     def step(what: str) -> None:
@@ -120,6 +121,8 @@ def _draft_handouts(root: Path, key: str, progress: Progress) -> Draft:
         progress(what, done, total)
         done += 1
 
+    step("references")
+    require_live_references(root, sees_of(check for checks in asked.values() for check in checks))
     step("public cases")
     built = compile_public_exams(root)
     for path in lectures:

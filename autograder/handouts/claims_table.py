@@ -96,10 +96,10 @@ def coverage_rows(stem: str, notebook: NotebookNode) -> list[Row]:
     section = ""
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
-            for match in HEADING.finditer(cell.source):
-                section = match[0].lstrip("#").strip()
-                claims |= dict.fromkeys(TAG.findall(match[2] or ""), match[1])
-            for tag, words in _errata(cell.source):
+            for heading, words, tags in headings_in(cell.source):
+                section = heading
+                claims |= dict.fromkeys(tags, words)
+            for tag, words in errata_in(cell.source):
                 errata.setdefault(tag, []).append((section, words))
         for tag in filter(TAG.fullmatch, cell.metadata.get("tags", [])):
             tagged.append((tag, section, cell, len(errata.get(tag, []))))
@@ -110,6 +110,28 @@ def coverage_rows(stem: str, notebook: NotebookNode) -> list[Row]:
         nearest = nearest or [words for _, words in places[:above]] or [claims.get(tag, "")]
         found.setdefault((tag, nearest[-1]), []).append((here, cell))
     return [_row(tag, what, stem, cells) for (tag, what), cells in found.items()]
+
+
+def headings_in(markdown: str) -> Iterator[tuple[str, str, list[str]]]:
+    """The headings in a cell: whole, without the tags they end in, and these tags."""
+    for match in HEADING.finditer(markdown):
+        yield match[0].lstrip("#").strip(), match[1], TAG.findall(match[2] or "")
+
+
+def claims_in(markdown: str) -> list[str]:
+    """The claims that headings in a cell end in; an erratum there only says what it is about."""
+    return [tag for _, _, tags in headings_in(markdown) for tag in tags if tag[0] != "E"]
+
+
+def errata_in(markdown: str) -> Iterator[tuple[str, str]]:
+    """The errata in a cell, and what is right in a sentence, with where the lecture has it."""
+    matches = list(ERRATUM.finditer(markdown))
+    ends = [*(match.start() for match in matches[1:]), len(markdown)]
+    for match, end in zip(matches, ends, strict=False):
+        right = RIGHT.search(markdown, match.start(), end)
+        title = re.sub(r"^\((.*)\)$", r"\1", match[2].strip(" ,:."))
+        words = _sentence((right[1] if right else match[3]).strip())
+        yield match[1], f"{title}: {words}" if words else title
 
 
 def _row(tag: str, what: str, stem: str, cells: Sequence[tuple[str, NotebookNode]]) -> Row:
@@ -124,17 +146,6 @@ def _row(tag: str, what: str, stem: str, cells: Sequence[tuple[str, NotebookNode
         tuple(control for _, controls in asserted for control in controls),
         next(filter(None, (_printed(cell) for _, cell in cells)), ""),
     )
-
-
-def _errata(markdown: str) -> Iterator[tuple[str, str]]:
-    """The errata in a cell, and what is right in a sentence, with where the lecture has it."""
-    matches = list(ERRATUM.finditer(markdown))
-    ends = [*(match.start() for match in matches[1:]), len(markdown)]
-    for match, end in zip(matches, ends, strict=False):
-        right = RIGHT.search(markdown, match.start(), end)
-        title = re.sub(r"^\((.*)\)$", r"\1", match[2].strip(" ,:."))
-        words = _sentence((right[1] if right else match[3]).strip())
-        yield match[1], f"{title}: {words}" if words else title
 
 
 def _sentence(text: str) -> str:

@@ -22,6 +22,8 @@ SOURCES = (
     "README.md",
 )
 NOTES = "build/notes"
+# Built from the others, or read by tests only.
+NOT_SOURCES = ("autograder/student/public/", "notebooks/src/planted/")
 LITTER = ("__pycache__", ".ipynb_checkpoints")
 
 
@@ -34,7 +36,7 @@ def sources_key(root: Path) -> str:
     given = [
         path
         for path in files
-        if path.is_file() and "autograder/student/public" not in path.as_posix()
+        if path.is_file() and not any(folder in path.as_posix() for folder in NOT_SOURCES)
     ]
     return key_of([platform.python_version(), *_digests(given)])
 

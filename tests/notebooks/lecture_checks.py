@@ -1,7 +1,7 @@
 """What every lecture must do: run, be short cell by cell, and check its claims so that it can fail.
 
-A test file makes a class Test... of LectureChecks and says which lecture, claims and errata, and
-which wrong quantities to plant.
+All that is asked of a lecture is read from the lecture itself, but for the wrong quantities, which
+stand in notebooks/src/planted.
 """
 
 import ast
@@ -11,6 +11,7 @@ import math
 import re
 import sys
 import time
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,18 +21,26 @@ import jupytext
 import pytest
 from nbformat.v4 import new_output
 
-from autograder.handouts.claims_table import coverage_rows, markdown_row
+from autograder.handouts.claims_table import (
+    TAG,
+    claims_in,
+    coverage_rows,
+    errata_in,
+    markdown_row,
+)
 from autograder.handouts.sources import lecture_notebook
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 LECTURES = NOTEBOOKS / "src" / "lectures"
+PLANTED = NOTEBOOKS / "src" / "planted"
+STEMS = sorted(path.stem for path in LECTURES.glob("*.py"))
 
 
 @dataclass
 class Run:
     """A code cell: its source and claims, the names it started from, and how it went.
 
-    asserted: the lines of the assertions that were come by. printed: what it printed.
+    asserted: the lines of the assertions that were reached. printed: what it printed.
     seconds: of a core, not of the clock, which says as much about the neighbours.
     """
 
@@ -49,14 +58,38 @@ def cells_of(stem: str, kind: str) -> list[Any]:
     return [cell for cell in notebook.cells if cell.cell_type == kind]
 
 
+def claims_of(stem: str) -> list[str]:
+    """The claims that the lecture's headings end in, one entry a heading."""
+    return [tag for cell in cells_of(stem, "markdown") for tag in claims_in(cell.source)]
+
+
+def errata_of(stem: str) -> list[str]:
+    """The errata that have a box in the lecture."""
+    boxes = (errata_in(cell.source) for cell in cells_of(stem, "markdown"))
+    return list(dict.fromkeys(tag for box in boxes for tag, _ in box))
+
+
+def planted_in(stem: str) -> dict[str, dict[str, str]]:
+    """Name -> text of the lecture ("right") and a wrong quantity in its place ("wrong").
+
+    A name begins with the tag of the cell that holds the text. Nothing if there is no file.
+    """
+    path = PLANTED / f"{stem}.toml"
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{path} cannot be read: {error}") from None
+
+
 class Watched(ast.NodeTransformer):
-    """Has every assertion of a cell note itself in `come_by` when it is come by."""
+    """Has every assertion of a cell note itself in `reached` when it is reached."""
 
     def __init__(self, cell: int) -> None:
         self.cell = cell
 
     def visit_Assert(self, node: ast.Assert) -> list[ast.stmt]:
-        return [*ast.parse(f"come_by.add(({self.cell}, {node.lineno}))").body, node]
+        return [*ast.parse(f"reached.add(({self.cell}, {node.lineno}))").body, node]
 
 
 @contextlib.contextmanager
@@ -72,8 +105,8 @@ def without_answers() -> Iterator[None]:
 @without_answers()
 def run_lecture(stem: str) -> list[Run]:
     """Every code cell, executed in order, where no answer can be imported."""
-    come_by: set[tuple[int, int]] = set()  # also by a function that a later cell calls
-    names: dict[str, Any] = {"__name__": "lecture", "come_by": come_by}
+    reached: set[tuple[int, int]] = set()  # also by a function that a later cell calls
+    names: dict[str, Any] = {"__name__": "lecture", "reached": reached}
     done = []
     for number, cell in enumerate(cells_of(stem, "code")):
         before, begin = dict(names), time.process_time()
@@ -83,7 +116,7 @@ def run_lecture(stem: str) -> list[Run]:
         seconds = time.process_time() - begin
         tags = cell.metadata.get("tags", [])
         done.append(Run(cell.source, tags, before, seconds, set(), printed.getvalue()))
-    for number, line in come_by:
+    for number, line in reached:
         done[number].asserted.add(line)
     return done
 
@@ -159,31 +192,28 @@ def alike(left: str, right: str) -> bool:
 
 
 class LectureChecks:
-    """The tests that all lectures share.
-
-    planted: name -> (text of the lecture, a wrong quantity in its place). A name begins with the
-    tag of the cell that holds the text, and the text must name one such cell.
-    """
+    """The tests that all lectures share."""
 
     stem: ClassVar[str]
     claims: ClassVar[list[str]]
     errata: ClassVar[list[str]]
-    planted: ClassVar[dict[str, tuple[str, str]]]
-    seconds: ClassVar[float] = 40
+    planted: ClassVar[dict[str, dict[str, str]]]
+
+    def __init_subclass__(cls) -> None:
+        """Read what the lecture `stem` claims."""
+        cls.claims, cls.errata = claims_of(cls.stem), errata_of(cls.stem)
+        cls.planted = planted_in(cls.stem)
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        values = {
-            "claim": self.claims,
-            "tag": [*self.claims, *self.errata],
-            "wrong": list(self.planted),
-        }
+        claims = list(dict.fromkeys(self.claims))
+        values = {"claim": claims, "tag": [*claims, *self.errata], "wrong": list(self.planted)}
         for name in set(values) & set(metafunc.fixturenames):
             metafunc.parametrize(name, values[name])
 
     def test_every_cell_runs_and_none_is_slow(self, runs: list[Run]) -> None:
-        assert len(runs) > 20
+        assert len(runs) > len(self.claims) > 0
         assert max(run.seconds for run in runs) < 20
-        assert sum(run.seconds for run in runs) < self.seconds
+        assert sum(run.seconds for run in runs) < 40
 
     def test_tag_stands_on_a_cell_that_asserts(self, runs: list[Run], tag: str) -> None:
         assert any(run.asserted for run in runs if tag in run.tags)
@@ -209,31 +239,36 @@ class LectureChecks:
         fresh = [markdown_row(row) for row in coverage_rows(self.stem, notebook)]
         assert len(fresh) >= len(self.claims) + len(self.errata)
         stale = "run `course handouts` and commit notebooks/COVERAGE.md"
+        assert len(committed) == len(fresh), stale
         for line, wanted in zip(sorted(committed), sorted(fresh), strict=True):
             assert alike(line, wanted), f"{line}\n{wanted}\n{stale}"
 
     def test_claim_names_its_control_and_its_heading(self, runs: list[Run], claim: str) -> None:
         assert any("control:" in run.source for run in runs if claim in run.tags)
-        headings = [
-            line
-            for cell in cells_of(self.stem, "markdown")
-            for line in cell.source.splitlines()
-            if line.startswith(("## ", "### "))
-        ]
-        assert sum(f"({claim})" in heading for heading in headings) == 1
+        assert self.claims.count(claim) == 1
 
     def test_every_claim_has_a_planted_mistake(self) -> None:
-        assert {name.split()[0] for name in self.planted} >= set(self.claims)
-        words = {word for name in self.planted for word in name.split()}
-        assert words >= set(self.errata)
+        file = f"in notebooks/src/planted/{self.stem}.toml"
+        first = {name.split()[0] for name in self.planted}
+        missing = set(self.claims) - first
+        assert not missing, f"plant a mistake in {sorted(missing)} {file}"
+        named = {word for name in self.planted for word in name.split() if TAG.fullmatch(word)}
+        missing = set(self.errata) - named
+        assert not missing, f"plant a mistake in {sorted(missing)} {file}"
+        unknown = named - {*self.claims, *self.errata}
+        assert not unknown, f"{sorted(unknown)} {file} is neither claim nor erratum of the lecture"
+        for name, texts in self.planted.items():
+            assert sorted(texts) == ["right", "wrong"], f"{name} {file}"
 
     def test_a_cell_has_at_most_fifteen_lines_of_code(self, runs: list[Run]) -> None:
         for run in runs:
             assert sum(bool(line.strip()) for line in run.source.splitlines()) <= 15, run.source
 
     def test_a_planted_wrong_quantity_fails_the_check(self, runs: list[Run], wrong: str) -> None:
-        right, instead = self.planted[wrong]
-        [run] = [run for run in runs if right in run.source and wrong.split()[0] in run.tags]
+        right, instead = self.planted[wrong]["right"], self.planted[wrong]["wrong"]
+        found = [run for run in runs if right in run.source and wrong.split()[0] in run.tags]
+        assert len(found) == 1, f"{right!r} stands in {len(found)} such cells, it must in one"
+        [run] = found
         exec(run.source, dict(run.before))  # from the same names the lecture's own text passes
         with pytest.raises(AssertionError):
             exec(run.source.replace(right, instead), dict(run.before))

@@ -491,6 +491,10 @@ def test_what_stands_is_not_built_again_unless_it_or_its_source_is_touched(quick
     kept.parent.mkdir()
     kept.write_bytes(b"by Jupyter")
     assert build.build_handouts(project)
+    planted = project / "notebooks" / "src" / "planted" / "01_x.toml"
+    planted.parent.mkdir()
+    planted.write_text("")  # read by tests, part of no handout
+    assert build.build_handouts(project)
     assert len(built) == number
     assert kept.exists()
 
