@@ -37,6 +37,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+new = typer.Typer(help="Begin a question or a lecture.", no_args_is_help=True)
+app.add_typer(new, name="new")
 app.command("check")(check_command.check_notebook)
 app.command("train")(train_command.train_agent)
 console = Console()
@@ -210,8 +212,7 @@ def _build(build: Callable[[Path, Progress], Built]) -> None:
 
         built = build(ROOT, tick)
         progress.update(task, visible=steps > 0)
-    for path in built.changed:
-        console.print(f"wrote {path.relative_to(ROOT)}", soft_wrap=True, highlight=False)
+    _say_written(built.changed)
     if not built.changed:
         console.print(f"nothing changed: all {len(built.files)} files stand", highlight=False)
 
@@ -243,6 +244,32 @@ def checks(as_json: JsonOption = False) -> None:
         table.add_row(check.homework, check.name, str(check.points), "\n".join(named[check.name]))
         table.add_section()
     console.print(table)
+
+
+@new.command("question")
+def new_question(
+    homework: Annotated[str, typer.Argument(help="hw1, hw2, ..., or a new one.")],
+    name: Annotated[str, typer.Argument(help="The function that students write.")],
+) -> None:
+    """Write the skeleton of a question: its answer, its check, its cells in the homework."""
+    from autograder.handouts import skeletons
+
+    _say_written(skeletons.new_question(homework, name))
+
+
+@new.command("lecture")
+def new_lecture(
+    stem: Annotated[str, typer.Argument(help="Such as 09_language_models.")],
+) -> None:
+    """Write the skeleton of a lecture: a claim, its check, a picture, a planted mistake."""
+    from autograder.handouts import skeletons
+
+    _say_written(skeletons.new_lecture(stem))
+
+
+def _say_written(paths: Sequence[Path]) -> None:
+    for path in paths:
+        console.print(f"wrote {path.relative_to(ROOT)}", soft_wrap=True, highlight=False)
 
 
 @app.command()
@@ -304,14 +331,14 @@ def main() -> None:
     try:
         app()
     except (SandboxError, HandoutError) as error:
-        complain.print(f"course: {error}", markup=False, highlight=False)
+        complain.print(f"course: {error}", markup=False, highlight=False, soft_wrap=True)
         raise SystemExit(1) from None
     except ValueError as error:
-        complain.print(f"course: {error}", markup=False, highlight=False)
+        complain.print(f"course: {error}", markup=False, highlight=False, soft_wrap=True)
         raise SystemExit(2) from None
     except OSError as error:  # a full disk, a folder of somebody else's
         said = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-        complain.print(f"course: {said}", markup=False, highlight=False)
+        complain.print(f"course: {said}", markup=False, highlight=False, soft_wrap=True)
         raise SystemExit(1) from None
     except SystemExit as end:
         if end.code == train_command.STOPPED and not isinstance(end, train_command.Explained):
