@@ -151,16 +151,6 @@ class ClassStanding:
     questions: tuple[Question, ...]
     students: tuple[Standing, ...]
 
-    def find(self, student: str) -> Standing:
-        """One student. Raises ValueError if the class has no such student."""
-        for standing in self.students:
-            if standing.student == student:
-                return standing
-        raise ValueError(
-            f"{student!r} has no submission of {self.homework} and is not in the gradebook: "
-            f"is the folder submitted/{student}/{self.homework} there?"
-        )
-
     @property
     def coded(self) -> tuple[Question, ...]:
         """The questions that checks grade."""
