@@ -81,15 +81,6 @@ def executed_lectures(root: Path = ROOT, progress: Progress | None = None) -> di
     return {stem: lecture.notebook for stem, lecture in lectures.items()}
 
 
-def cell_seconds(root: Path = ROOT) -> list[tuple[float, str, str]]:
-    """How long each code cell took when it was last executed: seconds, stem, its first line."""
-    rows = []
-    for path in sorted((root / "build" / "executed").glob("*.json")):
-        kept = json.loads(path.read_bytes())
-        rows += [(seconds, path.stem, first) for first, seconds in kept["seconds"]]
-    return sorted(rows, reverse=True)
-
-
 def _cache(root: Path, stem: str) -> Path:
     return root / "build" / "executed" / f"{stem}.json"
 
@@ -145,10 +136,10 @@ def _run_all(root: Path, stale: Mapping[str, _Lecture], progress: Progress | Non
         async def run(stem: str, lecture: _Lecture) -> HandoutError | None:
             async with room:
                 try:
-                    seconds = await _run(lecture, folder, lambda: step(stem))
+                    await _run(lecture, folder, lambda: step(stem))
                 except HandoutError as error:
                     return error
-            _keep(lecture, seconds, _cache(root, stem))
+            _keep(lecture, _cache(root, stem))
             return None
 
         errors = await asyncio.gather(*(run(*item) for item in stale.items()))
@@ -177,8 +168,8 @@ def _write_kernel(folder: Path) -> None:
     (folder / "notebooks" / "lectures").mkdir(parents=True)
 
 
-async def _run(lecture: _Lecture, folder: Path, step: Callable[[], None]) -> list[float]:
-    """Execute the lecture in place; return the seconds of each code cell."""
+async def _run(lecture: _Lecture, folder: Path, step: Callable[[], None]) -> None:
+    """Execute the lecture in place."""
     kernels = KernelSpecManager(kernel_dirs=[str(folder / "kernels")])
     manager = AsyncKernelManager(kernel_name="course", kernel_spec_manager=kernels)
     client = NotebookClient(
@@ -188,26 +179,21 @@ async def _run(lecture: _Lecture, folder: Path, step: Callable[[], None]) -> lis
         record_timing=False,
         coalesce_streams=True,
     )
-    seconds = []
     place = folder / "notebooks" / "lectures"
     await manager.start_kernel(cwd=str(place), stdout=DEVNULL, stderr=DEVNULL)
     try:
         await client.async_start_new_kernel_client()
-        clock = asyncio.get_running_loop().time
         for count, (number, cell) in enumerate(lecture.code, start=1):
-            begin = clock()
             try:
                 await client.async_execute_cell(cell, number - 1, execution_count=count)
             except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
                 failed = Cell(lecture.file, number, "code", cell.source)
                 raise failed.error(_in_one_line(error)) from None
-            seconds.append(clock() - begin)
             step()
     finally:
         await manager.shutdown_kernel(now=True)
         if client.kc is not None:
             client.kc.stop_channels()
-    return seconds
 
 
 def _in_one_line(error: Exception) -> str:
@@ -223,12 +209,9 @@ def _in_one_line(error: Exception) -> str:
     return message.splitlines()[-1] + at
 
 
-def _keep(lecture: _Lecture, seconds: list[float], path: Path) -> None:
-    cells = [cell for _, cell in lecture.code]
-    firsts = [next(iter(cell.source.strip().splitlines()), "") for cell in cells]
+def _keep(lecture: _Lecture, path: Path) -> None:
     kept = {
         "key": lecture.key,
-        "outputs": [cell.outputs for cell in cells],
-        "seconds": [[first, round(spent, 3)] for first, spent in zip(firsts, seconds, strict=True)],
+        "outputs": [cell.outputs for _, cell in lecture.code],
     }
     replace(path, json.dumps(kept).encode())
