@@ -7,7 +7,7 @@ import pkgutil
 import pytest
 import torch
 
-from course_lib import reference
+from course_lib.reference import answers
 from course_lib.reference.answers.baseline_loss import baseline_loss
 from course_lib.reference.answers.clipped_surrogate import clipped_surrogate
 from course_lib.reference.answers.conjugate_gradient import conjugate_gradient
@@ -123,29 +123,33 @@ def test_ppo_update_by_hand():
 
 # Names and docstrings
 
+NAMES = sorted(module.name for module in pkgutil.iter_modules(answers.__path__))
+
+
+def answer(name):
+    return getattr(importlib.import_module(f"course_lib.reference.answers.{name}"), name)
+
 
 def test_thirteen_answers_each_with_equation_shapes_and_source():
-    assert len(reference.__all__) == 13
-    for name in reference.__all__:
-        text = inspect.getdoc(getattr(reference, name))
+    assert len(NAMES) == 13
+    for name in NAMES:
+        text = inspect.getdoc(answer(name))
         for part in ("Returns", "Raises ValueError", "("):
             assert part in text, f"{name} lacks {part}"
         assert "[slide " in text or "[note " in text, f"{name} names no source"
 
 
-def test_no_submodule_shadows_an_answer():
-    """Importing course_lib.reference.x sets the attribute x of the package to the module."""
-    modules = [module.name for module in pkgutil.iter_modules(reference.__path__)]
-    assert not set(modules) & set(reference.__all__)
-    for module in modules:
-        importlib.import_module(f"course_lib.reference.{module}")
-    assert all(inspect.isfunction(getattr(reference, name)) for name in reference.__all__)
+def test_a_file_holds_the_function_it_is_named_after_and_no_other():
+    for name in NAMES:
+        module = inspect.getmodule(answer(name))
+        functions = inspect.getmembers(module, inspect.isfunction)
+        assert [each for each, f in functions if f.__module__ == module.__name__] == [name]
 
 
 def test_bodies_use_nothing_but_the_notebooks_imports():
     given = {"torch", "validate", "Tensor"}
-    for name in reference.__all__:
-        names = inspect.getclosurevars(getattr(reference, name))
+    for name in NAMES:
+        names = inspect.getclosurevars(answer(name))
         assert set(names.globals) <= given, f"{name} leans on {set(names.globals) - given}"
 
 
