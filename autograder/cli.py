@@ -13,19 +13,21 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import rich.progress
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from autograder.grading.record import Record
-from autograder.project import ROOT
+from autograder.project import ROOT, Progress
 from autograder.student import command as check_command
 from course_lib.reference.agents import command as train_command
 
 if TYPE_CHECKING:
     from autograder.grading.sandbox import Sandbox
+    from autograder.handouts.build import Built
 
 DEMO_CELL_SECONDS = 2.0  # endless loops in the made-up class end sooner
 
@@ -105,17 +107,17 @@ def _grade(
         limits=Limits(cell_seconds=cell_seconds),
         again=again,
     )
-    with _progress(disable=not bar) as progress:
+    with _bar(disable=not bar) as progress:
         task = progress.add_task(f"grading {homework}", total=None)
 
-        def tick(record: Record, done: int, total: int) -> None:
+        def tick(student: str, done: int, total: int) -> None:
             progress.update(task, completed=done, total=total)
 
         return grading.grade(plan, sandbox, tick)
 
 
-def _progress(disable: bool = False) -> Progress:
-    return Progress(
+def _bar(disable: bool = False) -> rich.progress.Progress:
+    return rich.progress.Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
@@ -194,11 +196,11 @@ def handouts() -> None:
     _build(build_everything)
 
 
-def _build(build: Callable[[Path, Callable[[str, int, int], None]], list[Path]]) -> None:
+def _build(build: Callable[[Path, Progress], Built]) -> None:
     """Build something with a progress bar, and say where it is."""
     steps = 0
 
-    with _progress() as progress:
+    with _bar() as progress:
         task = progress.add_task("looking for changes", total=None)
 
         def tick(what: str, done: int, total: int) -> None:
@@ -206,27 +208,39 @@ def _build(build: Callable[[Path, Callable[[str, int, int], None]], list[Path]])
             steps += 1
             progress.update(task, description=what, completed=done, total=total)
 
-        paths = build(ROOT, tick)
+        built = build(ROOT, tick)
         progress.update(task, visible=steps > 0)
-    for path in paths if steps else []:
+    for path in built.changed:
         console.print(f"wrote {path.relative_to(ROOT)}", soft_wrap=True, highlight=False)
-    if not steps:
-        console.print(f"nothing changed: all {len(paths)} files stand", highlight=False)
+    if not built.changed:
+        console.print(f"nothing changed: all {len(built.files)} files stand", highlight=False)
 
 
 @app.command()
 def checks(as_json: JsonOption = False) -> None:
     """List every check, its points, and the known mistakes it names."""
-    from autograder.questions import rows
+    from autograder.questions import homeworks
 
+    asked = [check for each in homeworks().values() for check in each]
+    named = {check.name: [mistake.name for mistake in check.misconceptions] for check in asked}
     if as_json:
-        print(json.dumps([row._asdict() for row in rows()], indent=1))
+        rows = [
+            {
+                "homework": check.homework,
+                "check": check.name,
+                "title": check.title,
+                "points": check.points,
+                "misconceptions": named[check.name],
+            }
+            for check in asked
+        ]
+        print(json.dumps(rows, indent=1))
         return
     table = Table()
     for column in ("homework", "check", "points", "mistakes it names"):
         table.add_column(column)
-    for row in rows():
-        table.add_row(row.homework, row.check, str(row.points), "\n".join(row.misconceptions))
+    for check in asked:
+        table.add_row(check.homework, check.name, str(check.points), "\n".join(named[check.name]))
         table.add_section()
     console.print(table)
 
@@ -243,7 +257,7 @@ def demo(
     from autograder.grading.sandbox import Sandbox
     from autograder.handouts.assignments import release_assignment
     from autograder.handouts.build import build_handouts
-    from autograder.questions import HOMEWORKS
+    from autograder.questions import homeworks
     from autograder.report.pages import write_all
 
     started = time.monotonic()
@@ -251,10 +265,11 @@ def demo(
     _remove(folder)
     graded, reports = 0, []
     with Sandbox(ROOT) as sandbox:
-        for homework in HOMEWORKS:
+        names = tuple(homeworks())
+        for homework in names:
             release_assignment(folder, homework)
-        write_class(folder, tuple(HOMEWORKS))
-        for homework in HOMEWORKS:
+        write_class(folder, names)
+        for homework in names:
             records = _grade(sandbox, folder, homework, workers, DEMO_CELL_SECONDS, again=False)
             reports.append((homework, write_all(folder, homework)))
             print_records(homework, records)
@@ -299,7 +314,7 @@ def main() -> None:
         complain.print(f"course: {said}", markup=False, highlight=False)
         raise SystemExit(1) from None
     except SystemExit as end:
-        if end.code == train_command.STOPPED and not isinstance(end, train_command.Said):
+        if end.code == train_command.STOPPED and not isinstance(end, train_command.Explained):
             complain.print(
                 "course: stopped. What is done stays; the same command goes on from here."
             )

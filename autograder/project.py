@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -11,6 +12,13 @@ ROOT = Path(__file__).resolve().parents[1]
 
 class HandoutError(ValueError):
     """A handout cannot be built from its source as it stands; the message says where and why."""
+
+
+Progress = Callable[[str, int, int], None]  # progress(what, done, total), for work that takes long
+
+
+def unseen(what: str, done: int, total: int) -> None:
+    """Progress that nobody looks at."""
 
 
 def read(path: Path) -> bytes:

@@ -25,12 +25,12 @@ from autograder.student import wire
 from autograder.student.exam import Answer, Exam, Verdict, judge
 from autograder.student.run import (
     NOT_ASKED,
+    Crash,
     Over,
-    Setback,
     how_it_ended,
     read_message,
     run_once,
-    setbacks,
+    run_past_crashes,
 )
 
 MAX_LINE = 24_000_000
@@ -64,7 +64,7 @@ def hidden_exams(checks: Sequence[Check], secret: bytes, student: str) -> list[E
 
 
 @dataclass
-class Sitting:
+class Examination:
     """What came of one notebook.
 
     verdicts: one an exam. outputs: nbformat outputs by cell. state: a word of record.STATES.
@@ -102,7 +102,7 @@ def examine(
     limits: Limits,
     files: Mapping[str, str] | None = None,
     tests: Collection[int] = (),
-) -> Sitting:
+) -> Examination:
     """Run a notebook's code cells and examine its functions.
 
     cells: sources, in order. files: what lies beside the notebook, base64 by name. tests: cells
@@ -110,10 +110,10 @@ def examine(
     """
     started = time.monotonic()
     deadline = started + limits.submission_seconds
-    sitting = Sitting()
+    examination = Examination()
     answers: dict[str, list[Answer]] = {}
 
-    def run(todo: Sequence[str | None], pending: Sequence[Exam]) -> Setback | None:
+    def run(todo: Sequence[str | None], pending: Sequence[Exam]) -> Crash | None:
         order = {
             "cells": list(todo),
             "cell_seconds": limits.cell_seconds,
@@ -123,32 +123,34 @@ def examine(
         }
         with sandbox.job(limits) as channel:
             line = _Line(channel, deadline)
-            return run_once(line, order, pending, sitting.keep, answers, SILENT_SECONDS)
+            return run_once(line, order, pending, examination.keep, answers, SILENT_SECONDS)
 
-    for setback in setbacks(cells, exams, answers, run):
-        where, words = setback.where, setback.words
+    for crash in run_past_crashes(cells, exams, answers, run):
+        where, words = crash.where, crash.words
         if isinstance(where, int):
-            _note(sitting, setback.state, f"code cell {where + 1} {words}")
-            sitting.keep(where, [_stopped(f"This cell {words}.")])
+            _note(examination, crash.state, f"code cell {where + 1} {words}")
+            examination.keep(where, [_stopped(f"This cell {words}.")])
         else:
-            _note(sitting, setback.state, f"{where or 'the process'} {words}")
+            _note(examination, crash.state, f"{where or 'the process'} {words}")
         if time.monotonic() >= deadline:
-            _note(sitting, "timed out", f"stopped after {limits.submission_seconds:g} s in all")
+            _note(examination, "timed out", f"stopped after {limits.submission_seconds:g} s in all")
             break
-    sitting.verdicts = [judge(exam, answers.get(exam.check, [NOT_ASKED])) for exam in exams]
-    sitting.failed = sorted(
+    examination.verdicts = [judge(exam, answers.get(exam.check, [NOT_ASKED])) for exam in exams]
+    examination.failed = sorted(
         cell
-        for cell, outputs in sitting.outputs.items()
+        for cell, outputs in examination.outputs.items()
         if cell not in tests and any(output["output_type"] == "error" for output in outputs)
     )
-    if sitting.state == "graded" and sitting.failed:
-        sitting.state = "cells failed"
-    if sitting.state == "cells failed" and any(
-        _is_memory_error(output) for cell in sitting.failed for output in sitting.outputs[cell]
+    if examination.state == "graded" and examination.failed:
+        examination.state = "cells failed"
+    if examination.state == "cells failed" and any(
+        _is_memory_error(output)
+        for cell in examination.failed
+        for output in examination.outputs[cell]
     ):
-        _note(sitting, "out of memory", "a cell asked for more memory than there is")
-    sitting.seconds = time.monotonic() - started
-    return sitting
+        _note(examination, "out of memory", "a cell asked for more memory than there is")
+    examination.seconds = time.monotonic() - started
+    return examination
 
 
 class _Line:
@@ -232,8 +234,8 @@ def _stopped(text: str) -> dict[str, Any]:
     return {"output_type": "error", "ename": STOPPED, "evalue": text, "traceback": [text]}
 
 
-def _note(sitting: Sitting, state: str, words: str) -> None:
+def _note(examination: Examination, state: str, words: str) -> None:
     """Keep the first state that is worse than failed cells; keep every sentence."""
-    if sitting.state in ("graded", "cells failed"):
-        sitting.state = state
-    sitting.deaths.append(words)
+    if examination.state in ("graded", "cells failed"):
+        examination.state = state
+    examination.deaths.append(words)

@@ -6,7 +6,7 @@ import copy
 import hashlib
 import inspect
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -17,7 +17,7 @@ from nbformat import NotebookNode
 from nbgrader.utils import is_locked
 from sqlalchemy.exc import OperationalError
 
-from autograder.grading.examiner import Sitting, course_secret, examine, hidden_exams
+from autograder.grading.examiner import Examination, course_secret, examine, hidden_exams
 from autograder.grading.gradebook import GradebookWriter
 from autograder.grading.record import Record, load, record_path, save
 from autograder.grading.sandbox import Limits, Sandbox, SandboxError
@@ -30,11 +30,10 @@ from autograder.grading.submissions import (
     take_in,
 )
 from autograder.handouts.assignments import release_assignment
+from autograder.project import Progress, unseen
 from autograder.questions import checks_of
 from autograder.questions.check import Check
 from autograder.student.exam import Failure, judge
-
-Progress = Callable[[Record, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -53,9 +52,7 @@ class Plan:
     again: bool = False
 
 
-def grade(
-    plan: Plan, sandbox: Sandbox, progress: Progress = lambda record, done, total: None
-) -> list[Record]:
+def grade(plan: Plan, sandbox: Sandbox, progress: Progress = unseen) -> list[Record]:
     """Grade every submission of a homework; one record each, by student.
 
     Whatever a submission holds, it ends as a record, a row in the gradebook and an autograded
@@ -63,7 +60,7 @@ def grade(
     Raises ValueError for a homework or folder that does not exist or that another run is grading,
     OSError if the gradebook or a file cannot be written, SandboxError without a sandbox.
     """
-    checks = checks_of(plan.homework)
+    checks = checks_of(plan.homework, plan.root)
     submissions = find_submissions(plan.course, plan.homework)
     if not submissions:
         raise ValueError(
@@ -114,7 +111,7 @@ def _grade_class(
     finished = {record.student for record in records}
     todo = [submission for submission in submissions if submission.student not in finished]
     for done, record in enumerate(records):
-        progress(record, done + 1, len(submissions))
+        progress(record.student, done + 1, len(submissions))
     if todo:
         sandbox.wait()
         records += _grade_all(work, todo, prints, progress, len(records))
@@ -132,7 +129,8 @@ def _grade_all(
     pool = ThreadPoolExecutor(work.plan.workers)
     try:
         futures: list[Future[tuple[NotebookNode, Record]]] = [
-            pool.submit(_sit, work, submission, prints[submission.student]) for submission in todo
+            pool.submit(_graded, work, submission, prints[submission.student])
+            for submission in todo
         ]
         with GradebookWriter(work.plan.root, work.plan.course, work.release) as writer:
             for submission, future in zip(todo, futures, strict=True):
@@ -140,7 +138,7 @@ def _grade_all(
                 record = _file(writer, submission, notebook, record, work.release)
                 save(work.plan.course, record)
                 records.append(record)
-                progress(record, done + len(records), done + len(todo))
+                progress(record.student, done + len(records), done + len(todo))
     finally:  # what still runs then (Ctrl-C) goes down with the sandbox
         pool.shutdown(wait=False, cancel_futures=True)
     return records
@@ -171,7 +169,7 @@ def _file(
     return record
 
 
-def _sit(work: _Work, submission: Submission, fingerprint: str) -> tuple[NotebookNode, Record]:
+def _graded(work: _Work, submission: Submission, fingerprint: str) -> tuple[NotebookNode, Record]:
     """One submission, from its file to a notebook with outputs and a record, whatever it holds."""
     try:
         notebook, record = _run(work, submission)
@@ -204,7 +202,7 @@ def _run(work: _Work, submission: Submission) -> tuple[NotebookNode, Record]:
     exams = hidden_exams(work.checks, work.secret, submission.student)
     intake = take_in(submission, work.release, [check.name for check in work.checks])
     cells = [cell for cell in intake.notebook.cells if cell.cell_type == "code"]
-    sitting = examine(
+    examination = examine(
         work.sandbox,
         [cell.source for cell in cells],
         exams,
@@ -214,35 +212,35 @@ def _run(work: _Work, submission: Submission) -> tuple[NotebookNode, Record]:
         tests={index for index, cell in enumerate(cells) if is_locked(cell)},
     )
     for index, cell in enumerate(cells):
-        outputs = sitting.outputs.get(index, [])
+        outputs = examination.outputs.get(index, [])
         cell.outputs = [nbformat.from_dict(output) for output in outputs]
-        cell.execution_count = index + 1 if index in sitting.outputs else None
-    for_student, for_staff = _sentences(sitting)
+        cell.execution_count = index + 1 if index in examination.outputs else None
+    for_student, for_staff = _sentences(examination)
     return intake.notebook, Record(
         homework=submission.homework,
         student=submission.student,
-        state=sitting.state,
+        state=examination.state,
         for_student=for_student,
         for_staff=for_staff,
-        verdicts=tuple(sitting.verdicts),
+        verdicts=tuple(examination.verdicts),
         repairs=intake.repairs,
         notices=(*intake.notices, *suspicions(intake.notebook)),
-        failed_cells=tuple(index + 1 for index in sitting.failed),
-        seconds=round(sitting.seconds, 3),
+        failed_cells=tuple(index + 1 for index in examination.failed),
+        seconds=round(examination.seconds, 3),
     )
 
 
-def _sentences(sitting: Sitting) -> tuple[str, str]:
+def _sentences(examination: Examination) -> tuple[str, str]:
     """What to tell the student and the staff about the run, "" if it went through."""
-    if sitting.deaths:
-        happened = "; ".join(sitting.deaths)
+    if examination.deaths:
+        happened = "; ".join(examination.deaths)
         return (
             f"While your notebook ran, {happened}. The rest was graded without it.",
-            f"{sitting.state.capitalize()}: {happened}.",
+            f"{examination.state.capitalize()}: {happened}.",
         )
-    if sitting.failed:
-        cells = ", ".join(str(cell + 1) for cell in sitting.failed)
-        noun = "code cell" if len(sitting.failed) == 1 else "code cells"
+    if examination.failed:
+        cells = ", ".join(str(cell + 1) for cell in examination.failed)
+        noun = "code cell" if len(examination.failed) == 1 else "code cells"
         return (
             f"When your notebook ran from top to bottom, {noun} {cells} stopped with an error.",
             f"{noun.capitalize()} {cells} raised.",

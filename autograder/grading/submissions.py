@@ -9,36 +9,21 @@ from __future__ import annotations
 import base64
 import copy
 import hashlib
-import json
 import os
 import re
 import unicodedata
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import nbformat
 from nbformat import NotebookNode
 from nbgrader.utils import compute_checksum
 
-from autograder.student import wire
+from autograder.student.notebook_file import MAX_BYTES, Unreadable, grade_id_of, read_notebook
 
-MAX_BYTES = 50_000_000
-MAX_CELLS = 2_000
-MAX_TEXT = 5_000_000
 MAX_FILE_BYTES = 1_000_000
 MAX_FILES = 20
 MAX_SENTENCES = 20
-
-
-class Unreadable(Exception):
-    """There is no notebook to grade. for_student and for_staff say why and what to do."""
-
-    def __init__(self, for_student: str, for_staff: str) -> None:
-        super().__init__(for_staff)
-        self.for_student, self.for_staff = for_student, for_staff
 
 
 @dataclass(frozen=True)
@@ -121,7 +106,7 @@ def take_in(submission: Submission, release: NotebookNode, functions: Sequence[s
     """
     try:
         path, renamed = _find_notebook(submission, release)
-        notebook = _read(path)
+        notebook = read_notebook(path)
         _refuse_other_homework(notebook, release, functions, submission.homework)
         repairs, notices = repair(notebook, release)
         return Intake(notebook, (*renamed, *repairs), notices, _other_files(submission.folder))
@@ -160,7 +145,7 @@ def _find_notebook(submission: Submission, release: NotebookNode) -> tuple[Path,
 
     def likeness(path: Path) -> int:
         try:
-            return len(_ids(_read(path)) & _ids(release))
+            return len(_ids(read_notebook(path)) & _ids(release))
         except Unreadable:
             return -1
 
@@ -176,105 +161,8 @@ def _refuse_link(path: Path) -> None:
         )
 
 
-def _read(path: Path) -> NotebookNode:
-    """A notebook of any format version, in any common encoding, as nbformat 4."""
-    size = path.stat().st_size
-    if size > MAX_BYTES:
-        raise Unreadable(
-            f"Your notebook has {size / 1e6:.0f} MB; clear its outputs and hand it in again.",
-            f"{size / 1e6:.0f} MB, more than {MAX_BYTES / 1e6:.0f} MB",
-        )
-    data = path.read_bytes()
-    again = "Download it again from Jupyter (File > Download) and hand it in anew."
-    if not data.strip():
-        raise Unreadable(f"Your file is empty. {again}", "the file is empty")
-    for magic, what in ((b"%PDF", "a PDF"), (b"PK\x03\x04", "a zip file"), (b"<!", "a web page")):
-        if data.lstrip().startswith(magic):
-            raise Unreadable(
-                f"Your file is {what} with the name of a notebook. {again}", f"it is {what}"
-            )
-    text = _decode(data)
-    try:
-        parsed = json.loads(text)
-    except RecursionError:
-        raise Unreadable(f"Your file is not a notebook. {again}", "JSON nested too deep") from None
-    except ValueError as error:
-        cut = not text.rstrip().endswith("}")
-        words = "ends in the middle" if cut else "is damaged"
-        raise Unreadable(f"Your notebook file {words}. {again}", f"not JSON: {error}") from None
-    if not isinstance(parsed, dict) or not ({"cells", "worksheets"} & parsed.keys()):
-        raise Unreadable(f"Your file is not a notebook. {again}", "JSON, but no cells in it")
-    if isinstance(parsed.get("cells"), list):
-        _refuse_endless(parsed["cells"])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        notebook = nbformat.reads(_readable(parsed), as_version=4)
-        _, notebook = nbformat.validator.normalize(notebook)
-    notebook.cells = [nbformat.from_dict(_bare(cell)) for cell in notebook.cells]
-    _refuse_endless(notebook.cells)
-    return notebook
-
-
-def _refuse_endless(cells: list[Any]) -> None:
-    """Outputs aside, a notebook is a text that people write."""
-    length = sum(len(cell.get("source") or "") for cell in cells if isinstance(cell, dict))
-    if len(cells) > MAX_CELLS or length > MAX_TEXT:
-        raise Unreadable(
-            f"Your notebook has {len(cells)} cells with {length / 1e6:.1f} MB of text: clear away "
-            "what is not part of your answers and hand it in again.",
-            f"{len(cells)} cells with {length / 1e6:.1f} MB of text",
-        )
-
-
-def _readable(parsed: dict[str, Any]) -> str:
-    """The notebook's JSON with nothing in it but what is graded: all else can be malformed."""
-    if not isinstance(parsed.get("cells"), list):  # an older format, for nbformat to upgrade
-        return json.dumps(parsed)
-    kernel = _dict(_dict(parsed.get("metadata")).get("kernelspec"))
-    cells = [_bare(cell) for cell in parsed["cells"] if isinstance(cell, dict)]
-    metadata = {"kernelspec": {"name": str(kernel.get("name")), "display_name": ""}}
-    return json.dumps({"nbformat": 4, "nbformat_minor": 4, "metadata": metadata, "cells": cells})
-
-
-def _bare(cell: dict[str, Any]) -> dict[str, Any]:
-    """Of a cell: its kind, its text, and which question it says it is."""
-    source = cell.get("source")
-    if isinstance(source, list):
-        source = "".join(line for line in source if isinstance(line, str))
-    text = wire.plain(source if isinstance(source, str) else "")
-    tag = _dict(cell.get("metadata")).get("nbgrader")
-    kind = cell.get("cell_type")
-    bare: dict[str, Any] = {
-        "cell_type": kind if kind in ("code", "markdown") else "raw",
-        "source": text.replace("\r\n", "\n").replace("\r", "\n"),
-        "metadata": {} if tag is None else {"nbgrader": tag},
-    }
-    return bare | ({"outputs": [], "execution_count": None} if kind == "code" else {})
-
-
-def _dict(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _decode(data: bytes) -> str:
-    for encoding in ("utf-8-sig", "utf-16"):
-        if encoding == "utf-16" and data[:2] not in (b"\xff\xfe", b"\xfe\xff"):
-            continue
-        try:
-            return data.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-    return data.decode("latin-1")
-
-
-def _grade_id(cell: NotebookNode) -> str | None:
-    metadata = cell.metadata.get("nbgrader")
-    grade_id = metadata.get("grade_id") if isinstance(metadata, dict) else None
-    return grade_id if isinstance(grade_id, str) and grade_id else None
-
-
 def _ids(notebook: NotebookNode) -> set[str]:
-    return {grade_id for cell in notebook.cells if (grade_id := _grade_id(cell))}
+    return {name for cell in notebook.cells if (name := grade_id_of(cell))}
 
 
 def _refuse_other_homework(
@@ -305,14 +193,14 @@ def repair(
     """
     repairs: list[str] = []
     notices: list[str] = []
-    originals = {grade_id: cell for cell in release.cells if (grade_id := _grade_id(cell))}
+    originals = {grade_id: cell for cell in release.cells if (grade_id := grade_id_of(cell))}
     seen: dict[str, NotebookNode] = {}
     for cell in notebook.cells:
-        grade_id = _grade_id(cell)
-        if grade_id is None or grade_id not in originals or grade_id in seen:
+        grade_id = grade_id_of(cell)
+        if grade_id not in originals or grade_id in seen:
             if grade_id in seen:
                 repairs.append(f"A copy of the cell {grade_id} was treated as an ordinary cell.")
-            elif "nbgrader" in cell.metadata and grade_id is not None:
+            elif "nbgrader" in cell.metadata and grade_id:
                 repairs.append(f"The cell {grade_id[:60]!r} is not part of this homework.")
             cell.metadata.pop("nbgrader", None)
             continue
@@ -334,7 +222,7 @@ def repair(
     for index, cell in enumerate(notebook.cells):
         cell.id = f"cell-{index}"
     kernel = release.metadata.get("kernelspec", {})
-    if _dict(notebook.metadata.get("kernelspec")).get("name") != kernel.get("name"):
+    if notebook.metadata.get("kernelspec", {}).get("name") != kernel.get("name"):
         repairs.append(f"The notebook's kernel was set to {kernel.get('name')}.")
     notebook.metadata = NotebookNode(copy.deepcopy(release.metadata))
     notebook.nbformat, notebook.nbformat_minor = 4, 5

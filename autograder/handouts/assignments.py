@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
-import json
 import logging
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -20,11 +18,13 @@ from nbgrader.converters.base import NbGraderException
 from nbgrader.coursedir import CourseDirectory
 from traitlets.config.loader import Config, PyFileConfigLoader
 
+from autograder.handouts.freshness import key_of, remember, standing
 from autograder.handouts.sources import homework_notebook, notebook_bytes
-from autograder.project import ROOT, HandoutError, read, replace
+from autograder.project import ROOT, HandoutError, replace
 from autograder.questions.check import Check
 
 SETTINGS = "nbgrader_config.py"
+RELEASES = ".course/releases"  # of a class folder: what was released, made of what
 
 
 def settings(root: Path = ROOT) -> Config:
@@ -61,7 +61,7 @@ def release_assignment(
     if checks is None:
         from autograder.questions import checks_of
 
-        checks = checks_of(homework)
+        checks = checks_of(homework, root)
     config = settings(root)
     database = gradebook_url(course, config)
     course_id = config.CourseDirectory.course_id
@@ -69,26 +69,19 @@ def release_assignment(
     source = notebook_bytes(notebook)
     source_path = course / "source" / homework / f"{homework}.ipynb"
     release_path = course / "release" / homework / f"{homework}.ipynb"
-    state_path = course / ".course" / "releases" / f"{homework}.json"
-    made_from = [source, (root / SETTINGS).read_bytes(), nbgrader.__version__.encode(), database]
+    made_from = [source.decode(), (root / SETTINGS).read_text(), nbgrader.__version__, database]
+    key = key_of(made_from)
 
     course.mkdir(parents=True, exist_ok=True)
     with Gradebook(database, course_id) as gradebook:
         registered = _require_same_questions(gradebook, homework, notebook)
-    if registered and state_path.exists():
-        on_disk = [read(source_path), read(release_path)]
-        if state_path.read_text() == _fingerprint([*made_from, *on_disk]):
-            return []
+    if registered and standing(course, homework, key, RELEASES) is not None:
+        return []
     release = _generate(homework, source, config, database)
     replace(source_path, source)
     replace(release_path, release)
-    replace(state_path, _fingerprint([*made_from, source, release]).encode())
+    remember(course, homework, key, [source_path, release_path], RELEASES)
     return [source_path, release_path]
-
-
-def _fingerprint(parts: Sequence[bytes | str]) -> str:
-    digests = [hashlib.sha256(p.encode() if isinstance(p, str) else p).hexdigest() for p in parts]
-    return json.dumps(digests)
 
 
 def _require_same_questions(gradebook: Gradebook, homework: str, notebook: NotebookNode) -> bool:

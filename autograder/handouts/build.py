@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from autograder.handouts.bundle import BUILT, NAME, build_bundle
 from autograder.handouts.freshness import LITTER, key_of, remember, sources_key, standing
-from autograder.project import ROOT, read, replace
-
-Progress = Callable[[str, int, int], None]
+from autograder.project import ROOT, Progress, read, replace, unseen
 
 BUNDLE = f"build/{NAME}-students.zip"
 COVERAGE = "notebooks/COVERAGE.md"
@@ -36,26 +34,37 @@ class Draft:
     parts: dict[str, tuple[str, list[str]]] = field(default_factory=dict)
 
 
-def build_handouts(root: Path = ROOT, progress: Progress | None = None) -> list[Path]:
-    """Build public exams, lectures, homeworks and the student bundle; return their paths.
+@dataclass(frozen=True)
+class Built:
+    """What a build came to. files: all that stands. changed: those that it wrote anew.
 
-    progress: called as progress(what, done, total) before each step; never, if what was built
-    still stands.
+    Of the website that is its front page.
+    """
+
+    files: list[Path]
+    changed: list[Path]
+
+
+def build_handouts(root: Path = ROOT, progress: Progress = unseen) -> Built:
+    """Build public exams, lectures, homeworks and the student bundle.
+
+    progress: called before each step; never, if what was built still stands.
     Everything is built and the bundle searched for answers before the first file is replaced, so a
     failed build leaves the last good handouts. Building twice changes no byte. Handouts that have
     no source any more are removed.
     Raises HandoutError naming file and cell.
     """
     key = sources_key(root)
-    paths = standing(root, "handouts", key)
-    return paths or _put(root, _draft_handouts(root, key, progress))
+    files = standing(root, "handouts", key)
+    if files is not None:
+        return Built(files, [])
+    return _put(root, _draft_handouts(root, key, progress))
 
 
-def build_everything(root: Path = ROOT, progress: Progress | None = None) -> list[Path]:
-    """Build the handouts and what is read: COVERAGE.md, the PDFs, the website; return the paths.
+def build_everything(root: Path = ROOT, progress: Progress = unseen) -> Built:
+    """Build the handouts and what is read: COVERAGE.md, the PDFs, the website.
 
-    Of the website that of its front page. Lectures are executed for it, two at a time; only what
-    changed is executed and built anew.
+    Lectures are executed for it, two at a time; only what changed is executed and built anew.
     progress: as for build_handouts, with a total of its own for each kind of thing.
     Nothing is replaced before all is built. Raises HandoutError naming file, cell and error.
     """
@@ -65,54 +74,59 @@ def build_everything(root: Path = ROOT, progress: Progress | None = None) -> lis
     if handouts is None:
         drafts.append(_draft_handouts(root, key, progress))
     if pages is None:
-        files = drafts[0].files if drafts else _contents(handouts or [], root)
-        drafts.append(_draft_pages(root, key, files, progress))
-    paths = {draft.name: _put(root, draft) for draft in drafts}
-    return [*paths.get("handouts", handouts or []), *paths.get("pages", pages or [])]
+        contents = drafts[0].files if drafts else _contents(handouts or [], root)
+        drafts.append(_draft_pages(root, key, contents, progress))
+    built = {draft.name: _put(root, draft) for draft in drafts}
+    first = built.get("handouts", Built(handouts or [], []))
+    second = built.get("pages", Built(pages or [], []))
+    return Built(first.files + second.files, first.changed + second.changed)
 
 
-def _put(root: Path, draft: Draft) -> list[Path]:
+def _put(root: Path, draft: Draft) -> Built:
     """Put a draft in its place."""
     paths = [root / name for name in draft.files]
-    for path, content in zip(paths, draft.files.values(), strict=True):
-        replace(path, content)
+    changed = {name for name, text in draft.files.items() if replace(root / name, text)}
     for folder in draft.folders:
         for path in (root / folder).rglob("*"):
             if path.is_file() and path not in paths and not set(LITTER) & set(path.parts):
                 path.unlink()
-    for name, (key, files) in draft.parts.items():
-        remember(root, name, key, [root / file for file in files])
-    told = [root / name for name in draft.files if name == FRONT or not name.startswith(SITE)]
-    remember(root, draft.name, draft.key, [*told, *(root / folder for folder in draft.folders)])
-    return told
+    for name, (key, part) in draft.parts.items():
+        remember(root, name, key, [root / file for file in part])
+    told = [name for name in draft.files if name == FRONT or not name.startswith(SITE)]
+    files = [root / name for name in told]
+    remember(root, draft.name, draft.key, [*files, *(root / folder for folder in draft.folders)])
+    if any(name.startswith(SITE) for name in changed):
+        changed.add(FRONT)
+    return Built(files, [root / name for name in told if name in changed])
 
 
-def _draft_handouts(root: Path, key: str, progress: Progress | None) -> Draft:
+def _draft_handouts(root: Path, key: str, progress: Progress) -> Draft:
     from autograder.handouts import assignments
+    from autograder.handouts.public_exams import compile_public_exams
     from autograder.handouts.sources import (
         homework_notebook,
         lecture_notebook,
         notebook_bytes,
     )
-    from autograder.questions import HOMEWORKS
+    from autograder.questions import homeworks
 
     lectures = sorted(root.glob("notebooks/src/lectures/*.py"))
-    total = len(lectures) + len(HOMEWORKS) + 2
+    asked = homeworks(root)
+    total = len(lectures) + len(asked) + 2
     done = 0
 
     def step(what: str) -> None:
         nonlocal done
-        if progress is not None:
-            progress(what, done, total)
+        progress(what, done, total)
         done += 1
 
     step("public cases")
-    built = {f"autograder/student/public/{name}": text for name, text in _public_exams().items()}
+    built = compile_public_exams(root)
     for path in lectures:
         step(path.stem)
         built[f"notebooks/lectures/{path.stem}.ipynb"] = notebook_bytes(lecture_notebook(path))
     settings = assignments.settings(root)
-    for homework, checks in HOMEWORKS.items():
+    for homework, checks in asked.items():
         step(homework)
         notebook = homework_notebook(assignments.homework_path(root, homework), checks)
         release = assignments.release_notebook(homework, notebook_bytes(notebook), settings)
@@ -120,22 +134,11 @@ def _draft_handouts(root: Path, key: str, progress: Progress | None) -> Draft:
     step("student bundle")
     with tempfile.TemporaryDirectory(prefix="course-bundle-") as name:
         bundle = build_bundle(root, Path(name) / "bundle.zip", built).read_bytes()
-    if progress is not None:
-        progress("handouts", total, total)
+    progress("handouts", total, total)
     return Draft("handouts", key, {**built, BUNDLE: bundle}, BUILT)
 
 
-def _public_exams() -> dict[str, bytes]:
-    from autograder.handouts.public_exams import write_public_exams
-
-    with tempfile.TemporaryDirectory(prefix="course-exams-") as name:
-        write_public_exams(Path(name))
-        return {path.name: path.read_bytes() for path in sorted(Path(name).glob("*.json"))}
-
-
-def _draft_pages(
-    root: Path, key: str, handouts: Mapping[str, bytes], progress: Progress | None
-) -> Draft:
+def _draft_pages(root: Path, key: str, handouts: Mapping[str, bytes], progress: Progress) -> Draft:
     """What is read, made of handouts by path from the root."""
     import nbformat
 

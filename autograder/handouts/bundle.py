@@ -101,10 +101,10 @@ def copy_packages(root: Path, target: Path) -> None:
 def build_bundle(root: Path, target: Path, built: Mapping[str, bytes] | None = None) -> Path:
     """Write the bundle. Raises HandoutError, and writes nothing, if an answer is in it."""
     from autograder.handouts.leaks import require_no_leaks, secrets
-    from autograder.questions import HOMEWORKS
+    from autograder.questions import homeworks
 
     files = bundle_files(root, built)
-    all_checks = [check for checks in HOMEWORKS.values() for check in checks]
+    all_checks = [check for checks in homeworks(root).values() for check in checks]
     require_no_leaks(files, secrets(root, all_checks))
     replace(target, zip_bytes(files))
     return target

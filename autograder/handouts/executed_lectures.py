@@ -23,11 +23,12 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from nbformat.notebooknode import NotebookNode
 
 from autograder.handouts.bundle import bundle_files, copy_packages
-from autograder.handouts.sources import Cell, lecture_notebook
-from autograder.project import ROOT, HandoutError, read, replace
+from autograder.handouts.freshness import remember, standing
+from autograder.handouts.sources import lecture_notebook, notebook_bytes
+from autograder.percent import Cell
+from autograder.project import ROOT, HandoutError, Progress, replace, unseen
 
-Progress = Callable[[str, int, int], None]
-
+EXECUTED = "build/executed"
 SIDE_BY_SIDE = 2
 CELL_SECONDS = 180  # an endless loop ends; what is merely slow is for the tests to say
 # What the kernel is told beside the lecture. Students have no answers, so neither has a lecture;
@@ -50,19 +51,24 @@ class _Lecture:
     key: str
 
     @property
+    def note(self) -> str:
+        """The name under which it is remembered."""
+        return f"executed-{Path(self.file).stem}"
+
+    @property
     def code(self) -> list[tuple[int, NotebookNode]]:
         """The code cells and their numbers, from 1 among all cells."""
         cells = enumerate(self.notebook.cells, start=1)
         return [(number, cell) for number, cell in cells if cell.cell_type == "code"]
 
 
-def executed_lectures(root: Path = ROOT, progress: Progress | None = None) -> dict[str, Any]:
+def executed_lectures(root: Path = ROOT, progress: Progress = unseen) -> dict[str, Any]:
     """Every lecture by stem, as a notebook with outputs.
 
-    Outputs are kept in build/executed/ and stand until a code cell of the lecture, a file of
+    They are kept in build/executed/ too; outputs stand until a code cell of the lecture, a file of
     course_lib that students have, a pinned version or Python itself changes. What is left is run
     two at a time against course_lib as students have it.
-    progress: called as progress(stem, done, total), in code cells; never, if nothing is to be run.
+    progress: counts code cells; not called if nothing is to be run.
     Raises HandoutError naming file, cell and error of every lecture that fails, after all have run.
     """
     paths = sorted(root.glob("notebooks/src/lectures/*.py"))
@@ -71,18 +77,12 @@ def executed_lectures(root: Path = ROOT, progress: Progress | None = None) -> di
     for path in paths:
         notebook = lecture_notebook(path)
         lectures[path.stem] = _Lecture(path.name, notebook, _key(notebook, common))
-    stale = {
-        stem: lecture
-        for stem, lecture in lectures.items()
-        if not _remembered(lecture, _cache(root, stem))
-    }
+    stale = {stem: lecture for stem, lecture in lectures.items() if not _stands(root, lecture)}
     if stale:
         _run_all(root, stale, progress)
+    for lecture in lectures.values():
+        _keep(root, lecture)
     return {stem: lecture.notebook for stem, lecture in lectures.items()}
-
-
-def _cache(root: Path, stem: str) -> Path:
-    return root / "build" / "executed" / f"{stem}.json"
 
 
 def _common_key(root: Path) -> str:
@@ -101,34 +101,34 @@ def _key(notebook: NotebookNode, common: str) -> str:
     return hashlib.sha256(json.dumps([common, code]).encode()).hexdigest()
 
 
-def _remembered(lecture: _Lecture, path: Path) -> bool:
+def _stands(root: Path, lecture: _Lecture) -> bool:
     """Put the kept outputs into the notebook, if they are still those of this lecture."""
-    try:
-        kept = json.loads(read(path))
-    except ValueError:
+    kept = standing(root, lecture.note, lecture.key)
+    if kept is None:
         return False
-    if kept["key"] != lecture.key:
-        return False
-    for count, ((_, cell), outputs) in enumerate(
-        zip(lecture.code, kept["outputs"], strict=True), start=1
-    ):
-        cell.execution_count = count
-        cell.outputs = [nbformat.from_dict(output) for output in outputs]
+    notebook = nbformat.read(kept[0], as_version=4)
+    executed = (cell for cell in notebook.cells if cell.cell_type == "code")
+    for count, ((_, cell), old) in enumerate(zip(lecture.code, executed, strict=True), start=1):
+        cell.execution_count, cell.outputs = count, old.outputs
     return True
 
 
-def _run_all(root: Path, stale: Mapping[str, _Lecture], progress: Progress | None) -> None:
+def _keep(root: Path, lecture: _Lecture) -> None:
+    path = root / EXECUTED / f"{Path(lecture.file).stem}.ipynb"
+    if replace(path, notebook_bytes(lecture.notebook)):
+        remember(root, lecture.note, lecture.key, [path])
+
+
+def _run_all(root: Path, stale: Mapping[str, _Lecture], progress: Progress) -> None:
     total = sum(len(lecture.code) for lecture in stale.values())
     done = 0
 
     def step(stem: str) -> None:
         nonlocal done
         done += 1
-        if progress is not None:
-            progress(stem, done, total)
+        progress(stem, done, total)
 
-    if progress is not None:
-        progress(next(iter(stale)), 0, total)
+    progress(next(iter(stale)), 0, total)
 
     async def run_all(folder: Path) -> list[HandoutError]:
         room = asyncio.Semaphore(SIDE_BY_SIDE)
@@ -139,7 +139,7 @@ def _run_all(root: Path, stale: Mapping[str, _Lecture], progress: Progress | Non
                     await _run(lecture, folder, lambda: step(stem))
                 except HandoutError as error:
                     return error
-            _keep(lecture, _cache(root, stem))
+            _keep(root, lecture)
             return None
 
         errors = await asyncio.gather(*(run(*item) for item in stale.items()))
@@ -207,11 +207,3 @@ def _in_one_line(error: Exception) -> str:
     where = re.search(r"^-+> (\d+) (.*)$", plain, flags=re.MULTILINE)
     at = f", at line {where[1]}: {where[2].strip()}" if where else ""
     return message.splitlines()[-1] + at
-
-
-def _keep(lecture: _Lecture, path: Path) -> None:
-    kept = {
-        "key": lecture.key,
-        "outputs": [cell.outputs for _, cell in lecture.code],
-    }
-    replace(path, json.dumps(kept).encode())

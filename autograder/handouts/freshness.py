@@ -21,6 +21,7 @@ SOURCES = (
     "nbgrader_config.py",
     "README.md",
 )
+NOTES = "build/notes"
 LITTER = ("__pycache__", ".ipynb_checkpoints")
 
 
@@ -43,10 +44,10 @@ def key_of(parts: Iterable[str]) -> str:
     return hashlib.sha256(json.dumps(list(parts)).encode()).hexdigest()
 
 
-def standing(root: Path, name: str, key: str) -> list[Path] | None:
+def standing(root: Path, name: str, key: str, notes: str = NOTES) -> list[Path] | None:
     """The files last built under this name, if of this key and untouched; otherwise None."""
     try:
-        kept = json.loads(read(_note(root, name)))
+        kept = json.loads(read(root / notes / f"{name}.json"))
     except ValueError:
         return None
     paths = [root / path for path in kept["paths"]]
@@ -55,18 +56,17 @@ def standing(root: Path, name: str, key: str) -> list[Path] | None:
     return [path for path in paths if not path.is_dir()]
 
 
-def remember(root: Path, name: str, key: str, paths: Sequence[Path]) -> None:
-    """Note what was built under this name, files and whole folders, and what it was made of."""
+def remember(root: Path, name: str, key: str, paths: Sequence[Path], notes: str = NOTES) -> None:
+    """Note what was built under this name, files and whole folders, and what it was made of.
+
+    notes: the folder of such notes, from root.
+    """
     note = {
         "key": key,
         "paths": [path.relative_to(root).as_posix() for path in paths],
         "digests": _digests(paths),
     }
-    replace(_note(root, name), json.dumps(note).encode())
-
-
-def _note(root: Path, name: str) -> Path:
-    return root / "build" / "notes" / f"{name}.json"
+    replace(root / notes / f"{name}.json", json.dumps(note).encode())
 
 
 def _digests(paths: Iterable[Path]) -> list[str]:

@@ -7,6 +7,7 @@ so that renaming hides nothing; every run of statements is looked at, not only w
 from __future__ import annotations
 
 import ast
+import copy
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,7 +19,7 @@ from typing import Any
 import nbformat
 from IPython.core.inputtransformer2 import TransformerManager
 
-from autograder.handouts.sources import read_cells
+from autograder.percent import HOMEWORK_KEYS, read_cells
 from autograder.project import HandoutError
 from autograder.questions.check import Check
 from autograder.questions.edits import is_validation
@@ -85,7 +86,7 @@ def secrets(root: Path, checks: Iterable[Check]) -> Secrets:
             _gather(code, ast.parse(mistake.source), f"the mistake {mistake.name!r}")
     texts: dict[str, str] = {}
     for path in sorted(root.glob("notebooks/src/homework/*.py")):
-        for cell in read_cells(path, {"id", "tags", "answer", "check", "written", "points"}):
+        for cell in read_cells(path, HOMEWORK_KEYS):
             if "written" in cell.metadata:
                 where = f"the answer to {cell.metadata['written']}"
                 texts |= {line: where for line in _sentences(cell.source)}
@@ -107,6 +108,30 @@ def find_leaks(files: Mapping[str, bytes], private: Secrets) -> list[str]:
         if name.endswith(".ipynb"):
             found += [f"{name} {leak}" for leak in _unfinished(text)]
     return found
+
+
+def inlined(statements: Sequence[ast.stmt]) -> list[ast.stmt]:
+    """Statements in which a name that is given a value once and used once is that value."""
+    block = copy.deepcopy([s for s in statements if not _is_guard(s)])
+    for statement in list(block):
+        if not isinstance(statement, ast.Assign) or not isinstance(statement.targets[0], ast.Name):
+            continue
+        name = statement.targets[0].id
+        uses = [n for s in block for n in ast.walk(s) if isinstance(n, ast.Name) and n.id == name]
+        if len(uses) == 2 and len(statement.targets) == 1:  # here, and in one place after it
+            block.remove(statement)
+            block = [_Put(name, statement.value).visit(s) for s in block]
+    return block
+
+
+class _Put(ast.NodeTransformer):
+    """Puts a value where its name stands."""
+
+    def __init__(self, name: str, value: ast.expr) -> None:
+        self.name, self.value = name, value
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        return self.value if node.id == self.name else node
 
 
 def normalised(statements: Sequence[ast.stmt]) -> tuple[str, ...]:
@@ -173,6 +198,7 @@ def _gather(code: dict[tuple[str, ...], str], tree: ast.AST, where: str) -> None
         kept = [s for s in body if not _is_guard(s)]
         if sum(_size(s) for s in kept) >= SMALLEST:
             code.setdefault(normalised(kept), label)
+            code.setdefault(normalised(inlined(kept)), label)
 
 
 def _programs(name: str, text: str) -> Iterator[tuple[str, str]]:
@@ -223,17 +249,25 @@ def _code_leaks(python: str, private: Secrets, files: Mapping[str, bytes]) -> It
         if isinstance(node, ast.FunctionDef) and node.name in private.names and not is_stub(node):
             yield f"defines {node.name}, which students are to write or not to see"
     for block in _blocks(tree):
-        kept = [s for s in block if not _is_guard(s)]
-        inner = [_shape(s, None) for s in kept]
-        last = [_shape(_result(s), None) for s in kept]
-        for length in private.lengths:
-            for start in range(len(kept) - length + 1):
-                stop = start + length
-                if (*inner[start : stop - 1], last[stop - 1]) in private.outlines:
-                    label = private.code.get(normalised(kept[start:stop]))
-                    if label is not None:
-                        yield f"holds {label} (line {kept[start].lineno})"
+        yield from dict.fromkeys(
+            leak
+            for kept in ([s for s in block if not _is_guard(s)], inlined(block))
+            for leak in _private_runs(kept, private)
+        )
     yield from _import_leaks(tree, files)
+
+
+def _private_runs(kept: Sequence[ast.stmt], private: Secrets) -> Iterator[str]:
+    """The private code that stands somewhere in a run of statements."""
+    inner = [_shape(s, None) for s in kept]
+    last = [_shape(_result(s), None) for s in kept]
+    for length in private.lengths:
+        for start in range(len(kept) - length + 1):
+            stop = start + length
+            if (*inner[start : stop - 1], last[stop - 1]) in private.outlines:
+                label = private.code.get(normalised(kept[start:stop]))
+                if label is not None:
+                    yield f"holds {label} (line {kept[start].lineno})"
 
 
 def is_stub(function: ast.FunctionDef) -> bool:

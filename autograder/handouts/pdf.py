@@ -7,15 +7,13 @@ import json
 import re
 import struct
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from nbformat.notebooknode import NotebookNode
 
-from autograder.handouts.sources import Cell
-from autograder.project import HandoutError, replace
-
-Progress = Callable[[str, int, int], None]
+from autograder.percent import Cell
+from autograder.project import HandoutError, Progress, replace, unseen
 
 TEMPLATE = Path(__file__).with_name("pdf.typ")
 # Markdown as notebooks read it; tables as wide as they need.
@@ -48,7 +46,7 @@ def build_pdfs(
     lectures: Mapping[str, NotebookNode],
     homeworks: Mapping[str, NotebookNode],
     target: Path,
-    progress: Progress | None = None,
+    progress: Progress = unseen,
 ) -> list[Path]:
     """Write <stem>.pdf into `target` for each notebook, with the outputs it has; return the paths.
 
@@ -58,13 +56,11 @@ def build_pdfs(
     notebooks = {**lectures, **homeworks}
     written = []
     for done, (stem, notebook) in enumerate(notebooks.items()):
-        if progress is not None:
-            progress(f"{stem}.pdf", done, len(notebooks))
+        progress(f"{stem}.pdf", done, len(notebooks))
         path = target / f"{stem}.pdf"
         replace(path, pdf_bytes(stem, notebook))
         written.append(path)
-    if progress is not None:
-        progress("PDFs", len(notebooks), len(notebooks))
+    progress("PDFs", len(notebooks), len(notebooks))
     return written
 
 

@@ -6,26 +6,25 @@ import json
 from pathlib import Path
 from typing import Any
 
-from autograder.questions import HOMEWORKS
-from autograder.questions.check import compile_exam
+from autograder.project import ROOT
+from autograder.questions import homeworks
+from autograder.questions.proof import proven_exam
 
-FOLDER = Path(__file__).resolve().parents[1] / "student" / "public"
+PUBLIC = "autograder/student/public/"
 
 
-def write_public_exams(folder: Path = FOLDER) -> list[Path]:
-    """Write <homework>.json for every homework and return the paths. Same checks, same bytes.
+def compile_public_exams(root: Path = ROOT) -> dict[str, bytes]:
+    """The file of every homework by its path from the root. Same checks, same bytes.
 
     Numbers have ten digits, far more than any tolerance and fewer than processors differ in.
+    Raises HandoutError if a check is not proven.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for homework, checks in HOMEWORKS.items():
-        exams = [rounded(compile_exam(check).to_json()) for check in checks]
-        path = folder / f"{homework}.json"
+    files = {}
+    for homework, checks in homeworks(root).items():
+        exams = [rounded(proven_exam(check).to_json()) for check in checks]
         lines = ",\n".join(json.dumps(exam, allow_nan=True) for exam in exams)
-        path.write_text(f"[\n{lines}\n]\n", encoding="utf-8", newline="\n")
-        paths.append(path)
-    return paths
+        files[f"{PUBLIC}{homework}.json"] = f"[\n{lines}\n]\n".encode()
+    return files
 
 
 def rounded(data: Any) -> Any:
@@ -37,8 +36,3 @@ def rounded(data: Any) -> Any:
     if isinstance(data, float):
         return 0.0 if abs(data) < 1e-12 else float(f"{data:.10g}")
     return data
-
-
-if __name__ == "__main__":
-    for written in write_public_exams():
-        print(written)

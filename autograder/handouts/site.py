@@ -7,7 +7,7 @@ import io
 import re
 import shutil
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,7 @@ from nbformat.notebooknode import NotebookNode
 
 from autograder.handouts.formulas import KATEX
 from autograder.handouts.sources import notebook_bytes
-from autograder.project import ROOT, HandoutError, replace
-
-Progress = Callable[[str, int, int], None]
+from autograder.project import ROOT, HandoutError, Progress, replace, unseen
 
 WEBSITE = Path(__file__).with_name("website")
 # What Sphinx and the theme leave behind for others than readers.
@@ -43,7 +41,7 @@ def build_site(
     lectures: Mapping[str, NotebookNode],
     homeworks: Mapping[str, NotebookNode],
     target: Path,
-    progress: Progress | None = None,
+    progress: Progress = unseen,
     coverage: str = "",
     pdfs: Mapping[str, bytes] | None = None,
 ) -> Path:
@@ -270,7 +268,7 @@ def _configuration(course: Mapping[str, str], downloads: dict[str, list[str]]) -
     }
 
 
-def _run_sphinx(work: Path, configuration: dict[str, Any], progress: Progress | None) -> None:
+def _run_sphinx(work: Path, configuration: dict[str, Any], progress: Progress) -> None:
     from sphinx.application import Sphinx
     from sphinx.errors import SphinxError
     from sphinx.util.docutils import docutils_namespace, patch_docutils
@@ -280,8 +278,7 @@ def _run_sphinx(work: Path, configuration: dict[str, Any], progress: Progress | 
 
     def step(name: str) -> None:
         nonlocal done
-        if progress is not None:
-            progress(f"website: {name}", min(done, total), total)
+        progress(f"website: {name}", min(done, total), total)
         done += 1
 
     with patch_docutils(), docutils_namespace():
@@ -304,8 +301,7 @@ def _run_sphinx(work: Path, configuration: dict[str, Any], progress: Progress | 
     complaints = [line for line in warnings.getvalue().splitlines() if line.strip()]
     if complaints:
         raise HandoutError(f"website: {_plainly(complaints[0], work)}")
-    if progress is not None:
-        progress("website", total, total)
+    progress("website", total, total)
 
 
 def _plainly(complaint: str, work: Path) -> str:

@@ -13,16 +13,15 @@ import inspect
 import re
 import symtable
 import textwrap
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import jupytext
 import nbformat
 from IPython.core.inputtransformer2 import TransformerManager
 from nbformat.notebooknode import NotebookNode
 
+from autograder.percent import HOMEWORK_KEYS, LECTURE_KEYS, Cell, read_cells
 from autograder.project import HandoutError
 from autograder.questions.check import Check, Function
 from autograder.questions.edits import is_validation
@@ -41,60 +40,11 @@ METADATA = {
     },
 }
 ANSWER_IMPORT = "from autograder.student.check import check"
-# What jupytext notes for the way back, which is never gone here.
-JUPYTEXT_NOTES = {"lines_to_next_cell", "lines_to_end_of_cell_marker", "cell_marker", "title"}
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A cell of a percent source. number: from 1, in order. kind: "code", "markdown" or "raw"."""
-
-    file: str
-    number: int
-    kind: str
-    source: str
-    metadata: dict[str, Any] = field(default_factory=dict)
-
-    def error(self, message: str) -> HandoutError:
-        """An error that says which cell it is about."""
-        first = next((line for line in self.source.splitlines() if line.strip()), "empty")
-        return HandoutError(f"{self.file}, cell {self.number} ({first.strip()[:60]}): {message}")
-
-
-def read_cells(path: Path, allowed: Collection[str]) -> list[Cell]:
-    """The cells of a percent source, with metadata keys from `allowed` only.
-
-    Raises HandoutError if the file cannot be read or metadata does not parse.
-    """
-    try:
-        notebook = jupytext.reads(path.read_text(encoding="utf-8"), fmt="py:percent")
-    except (OSError, UnicodeDecodeError) as error:
-        raise HandoutError(f"{path.name} cannot be read as UTF-8 text: {error}") from None
-    cells = []
-    for number, node in enumerate(notebook.cells, start=1):
-        metadata = dict(node.metadata)
-        cell = Cell(path.name, number, node.cell_type, node.source.strip("\n"))
-        broken = metadata.get("incorrectly_encoded_metadata")
-        if broken is None and re.search("[={]", metadata.get("title", "")):
-            broken = metadata["title"]
-        if broken is not None:
-            raise cell.error(
-                f"its metadata does not parse: {broken}. Write key=value with values as in JSON, "
-                'such as answer="returns_to_go" points=3 tags=["C14"]'
-            )
-        metadata = {key: value for key, value in metadata.items() if key not in JUPYTEXT_NOTES}
-        for key in metadata:
-            if key not in allowed:
-                raise cell.error(f"`{key}` is not known here: use {', '.join(sorted(allowed))}")
-        cells.append(Cell(cell.file, number, cell.kind, cell.source, metadata))
-    if not cells:
-        raise HandoutError(f"{path.name} is empty: a cell begins with a line `# %%`")
-    return cells
 
 
 def lecture_notebook(path: Path) -> NotebookNode:
     """A lecture as a notebook without outputs. Every code cell must compile."""
-    cells = read_cells(path, {"id", "tags"})
+    cells = read_cells(path, LECTURE_KEYS)
     for cell in cells:
         if cell.kind == "code":
             _python(cell)
@@ -105,14 +55,14 @@ def homework_notebook(path: Path, checks: Sequence[Check]) -> NotebookNode:
     """A homework as nbgrader's source notebook, answers included. Private.
 
     Shorthand: `answer="f"` is replaced by the reference `f`, its body between nbgrader's solution
-    marks; `check="f"` by the locked test `check(f)` with the points of the Check;
+    marks; `check="f" points=3` by the locked test `check(f)` with these points;
     `[markdown] written="name" points=3` holds a model answer and a mark scheme. The mark scheme
     goes into a locked cell above the answer, where nbgrader gives it back to whoever grades. A
     line `{questions}` becomes the table of questions and points. Every check must be asked, after
     its answer. Raises HandoutError if the source says otherwise.
     """
     homework = _Homework(checks)
-    for cell in read_cells(path, {"id", "tags", "answer", "check", "written", "points"}):
+    for cell in read_cells(path, HOMEWORK_KEYS):
         homework.add(cell)
     homework.require_all(path)
     table = _question_table(homework.questions)
@@ -144,8 +94,8 @@ class _Homework:
         if len(kinds) > 1:
             raise cell.error(f"it is marked as {' and '.join(kinds)}: make it one of them")
         kind = kinds[0] if kinds else ""
-        if "points" in cell.metadata and kind != "written":
-            raise cell.error("points belong to written cells; those of a check stand in its Check")
+        if "points" in cell.metadata and kind not in ("check", "written"):
+            raise cell.error("points belong to the cells that are marked: check= and written=")
         if kind == "answer":
             self._add_answer(cell)
         elif kind == "check":

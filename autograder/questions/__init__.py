@@ -1,70 +1,118 @@
-"""The questions of every homework, one file each. Private: it holds cases, answers and mistakes."""
+"""The questions of every homework, a file each, found by its folder. Private: cases, mistakes.
+
+What is asked, in which order and for how many points stands in the homework's source; how it is
+judged stands in `autograder/questions/<homework>/<name>.py`, and what is right in
+`course_lib/reference/answers/<name>.py`.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
+from importlib import import_module
+from pathlib import Path
 
+from autograder.percent import HOMEWORK_KEYS, Cell, read_cells
+from autograder.project import ROOT, HandoutError
 from autograder.questions.check import Check
-from autograder.questions.hw1.baseline_loss import CHECK as BASELINE_LOSS
-from autograder.questions.hw1.reinforce import CHECK as REINFORCE
-from autograder.questions.hw1.reinforce_1 import CHECK as REINFORCE_1
-from autograder.questions.hw1.reinforce_2 import CHECK as REINFORCE_2
-from autograder.questions.hw1.returns_to_go import CHECK as RETURNS_TO_GO
-from autograder.questions.hw2.clipped_surrogate import CHECK as CLIPPED_SURROGATE
-from autograder.questions.hw2.conjugate_gradient import CHECK as CONJUGATE_GRADIENT
-from autograder.questions.hw2.fisher_vector_product import CHECK as FISHER_VECTOR_PRODUCT
-from autograder.questions.hw2.gae import CHECK as GAE
-from autograder.questions.hw2.kl import CHECK as KL
-from autograder.questions.hw2.line_search import CHECK as LINE_SEARCH
-from autograder.questions.hw2.ppo_update import CHECK as PPO_UPDATE
-from autograder.questions.hw2.surrogate import CHECK as SURROGATE
 
-HOMEWORKS: dict[str, tuple[Check, ...]] = {
-    "hw1": (RETURNS_TO_GO, REINFORCE_1, REINFORCE_2, BASELINE_LOSS, REINFORCE),
-    "hw2": (
-        SURROGATE,
-        KL,
-        FISHER_VECTOR_PRODUCT,
-        CONJUGATE_GRADIENT,
-        LINE_SEARCH,
-        GAE,
-        CLIPPED_SURROGATE,
-        PPO_UPDATE,
-    ),
-}
+FOLDER = Path("autograder") / "questions"
+SOURCES = Path("notebooks") / "src" / "homework"
+ANSWERS = "course_lib/reference/answers"
 
 
-class Row(NamedTuple):
-    """A line of the table of checks."""
+def homeworks(root: Path = ROOT) -> dict[str, tuple[Check, ...]]:
+    """The checks of every homework, in the order in which its source asks for them.
 
-    homework: str
-    check: str
-    title: str
-    points: int
-    misconceptions: tuple[str, ...]
+    Raises HandoutError, with file and what to do, if a question file is not asked for or cannot be
+    loaded, if a question has no file, answer or points, or if two questions have one name.
+    """
+    found = {path.stem: _checks(root, path) for path in sorted((root / SOURCES).glob("*.py"))}
+    first: dict[str, str] = {}
+    for homework, checks in found.items():
+        for check in checks:
+            if check.name in first:
+                raise HandoutError(
+                    f"{first[check.name]} and {homework} both ask for {check.name}: functions are "
+                    "known by their names, so rename one"
+                )
+            first[check.name] = homework
+    for folder in sorted(path for path in (root / FOLDER).glob("*") if path.is_dir()):
+        if folder.name not in found and any(_question_files(folder)):
+            raise HandoutError(
+                f"{FOLDER.as_posix()}/{folder.name} has questions, and there is no homework "
+                f"{SOURCES.as_posix()}/{folder.name}.py: write it, or remove the folder"
+            )
+    return found
 
 
-def checks_of(homework: str) -> tuple[Check, ...]:
+def checks_of(homework: str, root: Path = ROOT) -> tuple[Check, ...]:
     """The checks of a homework, in order. Raises ValueError naming what there is."""
-    if homework not in HOMEWORKS:
-        raise ValueError(f"there is no homework {homework!r}: there are {', '.join(HOMEWORKS)}")
-    return HOMEWORKS[homework]
+    found = homeworks(root)
+    if homework not in found:
+        raise ValueError(f"there is no homework {homework!r}: there are {', '.join(found)}")
+    return found[homework]
 
 
-def find(homework: str, name: str) -> Check:
-    """The check of that name. Raises ValueError naming what there is."""
-    for check in checks_of(homework):
-        if check.name == name:
-            return check
-    names = ", ".join(check.name for check in checks_of(homework))
-    raise ValueError(f"{homework} has no check {name!r}: it has {names}")
+def _checks(root: Path, source: Path) -> tuple[Check, ...]:
+    """The checks that a homework's source asks for."""
+    homework, checks = source.stem, []
+    for cell in read_cells(source, HOMEWORK_KEYS):
+        if name := cell.metadata.get("check"):
+            if not (root / _file(homework, name)).is_file():
+                raise cell.error(
+                    f"there is no file {_file(homework, name)}: make it by "
+                    f"`course new question {homework} {name}`"
+                )
+            check = _load(homework, name)
+            checks.append(replace(check, homework=homework, points=_points(cell)))
+    asked = {check.name for check in checks}
+    for name in _question_files(root / FOLDER / homework):
+        if name not in asked:
+            raise HandoutError(
+                f"{_file(homework, name)} is not asked for in {SOURCES.as_posix()}/{source.name}: "
+                f'add the cells `# %% answer="{name}"` and `# %% check="{name}" points=3` there, '
+                "or remove the file"
+            )
+    return tuple(checks)
 
 
-def rows() -> list[Row]:
-    """Every check of every homework, in order, for the table that `course checks` prints."""
-    return [
-        Row(homework, check.name, check.title, check.points, names)
-        for homework, checks in HOMEWORKS.items()
-        for check in checks
-        for names in [tuple(mistake.name for mistake in check.misconceptions)]
-    ]
+def _file(homework: str, name: str) -> str:
+    return f"{FOLDER.as_posix()}/{homework}/{name}.py"
+
+
+def _question_files(folder: Path) -> Iterator[str]:
+    files = sorted(folder.glob("*.py"))
+    return (path.stem for path in files if not path.stem.startswith("_"))
+
+
+@cache
+def _load(homework: str, name: str) -> Check:
+    """The check of a question's file."""
+    file = _file(homework, name)
+    try:
+        module = import_module(f"autograder.questions.{homework}.{name}")
+    except Exception as error:
+        if isinstance(error, ImportError) and error.name == f"course_lib.reference.answers.{name}":
+            raise HandoutError(
+                f"{file}: there is no function {name} in {ANSWERS}/{name}.py: write the right "
+                "answer there"
+            ) from error
+        raise HandoutError(f"{file}: {type(error).__name__}: {error}") from error
+    check = getattr(module, "CHECK", None)
+    if not isinstance(check, Check):
+        raise HandoutError(f"{file}: it makes no CHECK: end it with `CHECK = Check(...)`")
+    if check.name != name:
+        raise HandoutError(
+            f"{file}: its reference is {check.name}: a question's file, its answer's file and the "
+            "function have one name"
+        )
+    return check
+
+
+def _points(cell: Cell) -> int:
+    points = cell.metadata.get("points")
+    if type(points) is not int or points <= 0:
+        raise cell.error(f"points must be a whole number above 0, got {points!r}: add points=3")
+    return points

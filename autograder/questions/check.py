@@ -51,17 +51,16 @@ class Misconception:
 class Check:
     """One question of a homework.
 
-    homework: "hw1". title: a few words for tables. points: all or nothing.
-    reference: the right function, from `course_lib.reference`; its name is the check's name.
+    title: a few words for tables.
+    reference: the right function, from `course_lib.reference.answers`; its name is the check's.
     recipe: recipe(function, case) -> named observations. Runs in the student's process: it holds no
         secret, and its source stands alone (`torch`, `np` and its own imports).
     public_cases: fixed inputs, printed in the handout. hidden_cases: drawn anew for a submission.
     misconceptions: known mistakes, the most specific first. accepted: right answers by other means.
+    homework, points: "hw1", and all or nothing; they stand in the homework's source.
     """
 
-    homework: str
     title: str
-    points: int
     reference: Function
     recipe: Callable[[Function, Arrays], dict[str, Any]]
     public_cases: Callable[[], list[Case]]
@@ -69,6 +68,8 @@ class Check:
     misconceptions: tuple[Misconception, ...]
     accepted: tuple[Function, ...] = ()
     tolerance: Close = field(default_factory=Close)
+    homework: str = ""
+    points: int = 0
 
     @property
     def name(self) -> str:

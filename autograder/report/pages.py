@@ -11,19 +11,21 @@ import io
 import json
 import re
 import unicodedata
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import jinja2
+import nbformat
 from markupsafe import Markup
+from nbformat import NotebookNode
 
 from autograder.grading.examiner import STOPPED
-from autograder.project import replace
+from autograder.project import Progress, replace, unseen
 from autograder.report import results
-from autograder.report.results import ClassStanding, Mark, Standing, class_standing, points
+from autograder.report.results import ClassResults, Mark, StudentResult, class_results, points
+from autograder.student.notebook_file import grade_id_of, read_notebook
 
 MAX_TEXT = 600
 MAX_CODE = 20_000
@@ -114,17 +116,14 @@ def _templates() -> jinja2.Environment:
     return environment
 
 
-def write_all(
-    course: Path, homework: str, progress: Callable[[int, int], None] | None = None
-) -> Path:
-    """Feedback for everyone who handed in, then the report; progress(done, total) after each."""
-    group = class_standing(course, homework)
+def write_all(course: Path, homework: str, progress: Progress = unseen) -> Path:
+    """Feedback for everyone who handed in, then the report."""
+    group = class_results(course, homework)
     total = len(group.submissions)
     for done, one in enumerate(group.submissions, start=1):
         if results.is_folder_name(one.student):
             _write_feedback(group, one)
-        if progress is not None:
-            progress(done, total)
+        progress(one.student, done, total)
     return _write_report(group)
 
 
@@ -140,7 +139,7 @@ def _write(path: Path, text: str) -> Path:
     return path
 
 
-def _write_report(group: ClassStanding) -> Path:
+def _write_report(group: ClassResults) -> Path:
     folder = group.course / "report"
     _write(folder / f"{group.homework}.json", json.dumps(facts(group), indent=1) + "\n")
     _write(folder / f"{group.homework}.csv", table(group))
@@ -158,13 +157,13 @@ def _write_report(group: ClassStanding) -> Path:
     return _write(folder / f"{group.homework}.html", text)
 
 
-def _gravity(one: Standing) -> tuple[bool, bool, str]:
+def _gravity(one: StudentResult) -> tuple[bool, bool, str]:
     """Order for those who need a look: notices, then runs that did not end well, then the rest."""
     noticed = bool(one.record and one.record.notices)
     return not noticed, one.state in ("graded", "cells failed"), one.student
 
 
-def _tiles(group: ClassStanding) -> list[tuple[str, str, str]]:
+def _tiles(group: ClassResults) -> list[tuple[str, str, str]]:
     """The figures of the first screen: (number, what it is, a word more)."""
     whole = f"of {points(group.max_coded)}, coded questions"
     tiles = [
@@ -185,7 +184,7 @@ def _one_decimal(value: float | None) -> str:
     return "\u2013" if value is None else f"{value:.1f}"
 
 
-def _bar(group: ClassStanding, question: results.Question) -> list[tuple[str, str, int, float]]:
+def _bar(group: ClassResults, question: results.Question) -> list[tuple[str, str, int, float]]:
     """One question as parts of a bar: (CSS class, words, how many, per cent)."""
     counts, total = group.outcomes(question), len(group.run)
     parts = []
@@ -196,7 +195,7 @@ def _bar(group: ClassStanding, question: results.Question) -> list[tuple[str, st
     return parts
 
 
-def _links(group: ClassStanding, one: Standing) -> dict[str, str]:
+def _links(group: ClassResults, one: StudentResult) -> dict[str, str]:
     """Relative addresses from the report to what is there of one student."""
     if not results.is_folder_name(one.student):
         return {}
@@ -212,7 +211,7 @@ def _links(group: ClassStanding, one: Standing) -> dict[str, str]:
     return links
 
 
-def facts(group: ClassStanding) -> dict[str, Any]:
+def facts(group: ClassResults) -> dict[str, Any]:
     """The report as plain data."""
     return {
         "homework": group.homework,
@@ -244,7 +243,7 @@ def facts(group: ClassStanding) -> dict[str, Any]:
     }
 
 
-def _student_facts(group: ClassStanding, one: Standing) -> dict[str, Any]:
+def _student_facts(group: ClassResults, one: StudentResult) -> dict[str, Any]:
     record = one.record
     return {
         "student": one.student,
@@ -276,7 +275,7 @@ def _mark_facts(mark: Mark) -> dict[str, Any]:
     }
 
 
-def table(group: ClassStanding) -> str:
+def table(group: ClassResults) -> str:
     """The same as CSV, a row a student; no text starts as a spreadsheet's formula does."""
     head = ["student", "name", "state", "score", "max_score", "coded", "penalty", "waiting"]
     for question in group.questions:
@@ -300,7 +299,7 @@ def _cell(text: str) -> str:
     return f"'{shown}" if shown.lstrip()[:1] in ("=", "+", "-", "@") else shown
 
 
-def _write_feedback(group: ClassStanding, one: Standing) -> Path:
+def _write_feedback(group: ClassResults, one: StudentResult) -> Path:
     path = feedback_path(group.course, group.homework, one.student)
     # What stands in the place of a file that could not be read is not the student's.
     cells = [] if one.state == "unreadable" else _cells_of(group, one.student)
@@ -316,26 +315,30 @@ def _write_feedback(group: ClassStanding, one: Standing) -> Path:
     return _write(path, text)
 
 
-def _cells_of(group: ClassStanding, student: str) -> list[dict[str, Any]]:
-    for step in ("autograded", "submitted"):
-        cells = results.read_cells(
-            results.notebook_path(group.course, step, student, group.homework)
-        )
-        if cells:
-            return cells
-    return []
+def _cells_of(group: ClassResults, student: str) -> list[NotebookNode]:
+    """The graded cells with their outputs; those handed in, without, if none could be graded."""
+    graded, submitted = (
+        results.notebook_path(group.course, step, student, group.homework)
+        for step in ("autograded", "submitted")
+    )
+    try:
+        if graded is not None:
+            return list(nbformat.read(graded, as_version=4).cells)
+        return list(read_notebook(submitted).cells) if submitted is not None else []
+    except Exception:  # whatever a file can hold
+        return []
 
 
-def _own_source(cells: list[dict[str, Any]], mark: Mark) -> str:
+def _own_source(cells: list[NotebookNode], mark: Mark) -> str:
     """What the student wrote for a question: its cell, or else one that defines the function."""
     name = mark.question.name
     wanted = f"answer_{name}" if mark.question.kind == "coded" else name
     for cell in cells:
-        if results.grade_id_of(cell) == wanted:
-            return results.source_of(cell)
+        if grade_id_of(cell) == wanted:
+            return str(cell.source)
     if mark.question.kind == "coded":
         for cell in cells:
-            source = results.source_of(cell)
+            source = str(cell.source)
             if cell.get("cell_type") == "code" and re.search(
                 rf"^def {re.escape(name)}\b", source, re.M
             ):
@@ -343,7 +346,7 @@ def _own_source(cells: list[dict[str, Any]], mark: Mark) -> str:
     return ""
 
 
-def _errors(cells: list[dict[str, Any]], one: Standing) -> list[tuple[int, str]]:
+def _errors(cells: list[NotebookNode], one: StudentResult) -> list[tuple[int, str]]:
     """(number of the code cell, what it stopped with) for the first few failed cells."""
     if one.record is None:
         return []

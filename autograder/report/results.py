@@ -6,21 +6,22 @@ what was wrong. Pages, CSV and JSON are all made from what is gathered here.
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import nbformat
+
 from autograder.grading import record as records
 from autograder.grading.record import Record
 from autograder.handouts.assignments import gradebook_url, settings
 from autograder.student.exam import Verdict
+from autograder.student.notebook_file import grade_id_of
 
 NOT_GRADED, NOT_HANDED_IN = "not graded", "not handed in"
 STATES = (*records.STATES, NOT_GRADED, NOT_HANDED_IN)
-MAX_NOTEBOOK_BYTES = 20_000_000
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Mark:
 
 
 @dataclass(frozen=True)
-class Standing:
+class StudentResult:
     """One student in one homework; record is None until `course grade` has seen the submission."""
 
     student: str
@@ -143,13 +144,13 @@ class Mistake:
 
 
 @dataclass(frozen=True)
-class ClassStanding:
+class ClassResults:
     """Every student of a class in one homework, by student."""
 
     course: Path
     homework: str
     questions: tuple[Question, ...]
-    students: tuple[Standing, ...]
+    students: tuple[StudentResult, ...]
 
     @property
     def coded(self) -> tuple[Question, ...]:
@@ -172,12 +173,12 @@ class ClassStanding:
         return sum(q.max_points for q in self.questions)
 
     @property
-    def submissions(self) -> tuple[Standing, ...]:
+    def submissions(self) -> tuple[StudentResult, ...]:
         """Those who handed something in."""
         return tuple(s for s in self.students if s.state != NOT_HANDED_IN)
 
     @property
-    def run(self) -> tuple[Standing, ...]:
+    def run(self) -> tuple[StudentResult, ...]:
         """Those whose notebook could be read: the ones that statistics speak of."""
         return tuple(s for s in self.students if s.record and s.state != "unreadable")
 
@@ -270,33 +271,6 @@ def notebook_path(course: Path, step: str, student: str, homework: str) -> Path 
     return path if path.is_file() else None
 
 
-def read_cells(path: Path | None) -> list[dict[str, Any]]:
-    """The cells of a notebook that nothing is known of; [] if it is not one."""
-    try:
-        if path is None or path.stat().st_size > MAX_NOTEBOOK_BYTES:
-            return []
-        cells = json.loads(path.read_bytes().decode("utf-8-sig"))["cells"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return []
-    return [cell for cell in cells if isinstance(cell, dict)] if isinstance(cells, list) else []
-
-
-def source_of(cell: dict[str, Any]) -> str:
-    """The text of a cell."""
-    source = cell.get("source", "")
-    if isinstance(source, list):
-        source = "".join(line for line in source if isinstance(line, str))
-    return source if isinstance(source, str) else ""
-
-
-def grade_id_of(cell: dict[str, Any]) -> str:
-    """nbgrader's name of a cell, or ""."""
-    metadata = cell.get("metadata")
-    nbgrader = metadata.get("nbgrader") if isinstance(metadata, dict) else None
-    name = nbgrader.get("grade_id") if isinstance(nbgrader, dict) else None
-    return name if isinstance(name, str) else ""
-
-
 @dataclass
 class _Books:
     """What the gradebook knows of one homework."""
@@ -374,7 +348,8 @@ def _questions(
             most.setdefault(verdict.check, float(verdict.max_points))
             titles.setdefault(verdict.check, verdict.title)
     release = course / "release" / homework / f"{homework}.ipynb"
-    place = {grade_id_of(cell): i for i, cell in enumerate(read_cells(release)) if cell}
+    cells = nbformat.read(release, as_version=4).cells if release.is_file() else []
+    place = {grade_id_of(cell): number for number, cell in enumerate(cells)}
     order = {name: i for i, name in enumerate(titles)}
 
     def key(name: str) -> tuple[int, bool, int, str]:
@@ -425,7 +400,7 @@ def _handed_in(course: Path, homework: str) -> set[str]:
     return {folder.name for folder in submitted.iterdir() if (folder / homework).exists()}
 
 
-def class_standing(course: Path, homework: str) -> ClassStanding:
+def class_results(course: Path, homework: str) -> ClassResults:
     """Gather a class from its folder: records, gradebook, and who handed in.
 
     Raises ValueError if `homework` is no folder's name or a run record cannot be read.
@@ -447,7 +422,7 @@ def class_standing(course: Path, homework: str) -> ClassStanding:
             else NOT_HANDED_IN
         )
         students.append(
-            Standing(
+            StudentResult(
                 student=student,
                 full_name=books.names.get(student, ""),
                 state=state,
@@ -456,4 +431,4 @@ def class_standing(course: Path, homework: str) -> ClassStanding:
                 penalty=books.penalties.get(student, 0.0),
             )
         )
-    return ClassStanding(course, homework, questions, tuple(students))
+    return ClassResults(course, homework, questions, tuple(students))

@@ -15,18 +15,20 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from nbformat import NotebookNode
 
 from autograder.student import wire
 from autograder.student.check import explain, public_exams
 from autograder.student.exam import Answer, Exam, Verdict, judge
+from autograder.student.notebook_file import Unreadable, grade_id_of, read_notebook
 from autograder.student.run import (
     NOT_ASKED,
+    Crash,
     Over,
-    Setback,
     how_it_ended,
     read_message,
     run_once,
-    setbacks,
+    run_past_crashes,
 )
 
 ANSWER_SECONDS = 10.0
@@ -70,15 +72,15 @@ def examine_notebook(path: Path, cell_seconds: float = 60.0) -> Report:
     cells = _read_cells(path)
     homework = _homework(path, cells)
     exams = public_exams()[homework]
-    code = [cell for cell in cells if cell.get("cell_type") == "code"]
-    report = Report(homework, first_lines=[_first_line(_source(cell)) for cell in code])
+    code = [cell for cell in cells if cell.cell_type == "code"]
+    report = Report(homework, first_lines=[_first_line(cell.source) for cell in code])
     for cell in cells:
-        grade_id = _grade_id(cell)
-        if grade_id.startswith("written_") and "YOUR ANSWER HERE" in _source(cell):
+        grade_id = grade_id_of(cell)
+        if grade_id.startswith("written_") and "YOUR ANSWER HERE" in cell.source:
             report.unwritten.append(grade_id.removeprefix("written_"))
     # The locked cells only ask what is asked below anyway.
     asked = re.compile(rf"\s*check\(\s*({'|'.join(exam.check for exam in exams)})\s*\)\s*")
-    todo = [None if asked.fullmatch(_source(cell)) else _source(cell) for cell in code]
+    todo = [None if asked.fullmatch(cell.source) else cell.source for cell in code]
     answers: dict[str, list[Answer]] = {}
 
     def keep(cell: int, outputs: Sequence[dict[str, Any]]) -> None:
@@ -87,15 +89,15 @@ def examine_notebook(path: Path, cell_seconds: float = 60.0) -> Report:
                 said = f"{output['ename']}: {output['evalue']}".removesuffix(": ")
                 report.failed_cells[cell + 1] = said.strip().splitlines()[0]
 
-    def run(cells: Sequence[str | None], pending: Sequence[Exam]) -> Setback | None:
+    def run(cells: Sequence[str | None], pending: Sequence[Exam]) -> Crash | None:
         seconds = {"cell_seconds": cell_seconds, "answer_seconds": ANSWER_SECONDS}
         order = {"cells": list(cells), **seconds}
         with contextlib.closing(_Line(path.resolve().parent)) as line:
             return run_once(line, order, pending, keep, answers, START_SECONDS)
 
-    for setback in setbacks(todo, exams, answers, run):
-        if isinstance(setback.where, int):
-            report.failed_cells[setback.where + 1] = f"it {setback.words}"
+    for crash in run_past_crashes(todo, exams, answers, run):
+        if isinstance(crash.where, int):
+            report.failed_cells[crash.where + 1] = f"it {crash.words}"
     report.verdicts = [judge(exam, answers.get(exam.check, [NOT_ASKED])) for exam in exams]
     return report
 
@@ -159,25 +161,17 @@ class _Line:
         return how_it_ended(code if code >= 0 else 128 - code)
 
 
-def _read_cells(path: Path) -> list[dict[str, Any]]:
+def _read_cells(path: Path) -> list[NotebookNode]:
     if not path.exists():
         raise CannotCheck(f"There is no file {path}: give the path of your notebook.")
     try:
-        data = json.loads(path.read_text(encoding="utf-8-sig"))
-        cells = data["cells"] if "cells" in data else data["worksheets"][0]["cells"]
-        for cell in cells:
-            cell.setdefault("source", cell.get("input", ""))
-            _source(cell)
-    except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError):
+        return list(read_notebook(path).cells)
+    except Unreadable as error:
+        raise CannotCheck(f"{path} cannot be checked. {error.for_student}") from None
+    except Exception:  # whatever a file can hold
         raise CannotCheck(
             f"{path} is not a Jupyter notebook: save it from Jupyter as .ipynb and try again."
         ) from None
-    return list(cells)
-
-
-def _source(cell: dict[str, Any]) -> str:
-    source = cell["source"]
-    return source if isinstance(source, str) else "".join(source)
 
 
 def _first_line(source: str, limit: int = 40) -> str:
@@ -186,13 +180,9 @@ def _first_line(source: str, limit: int = 40) -> str:
     return line if len(line) <= limit else line[: limit - 3] + "..."
 
 
-def _grade_id(cell: dict[str, Any]) -> str:
-    return str(((cell.get("metadata") or {}).get("nbgrader") or {}).get("grade_id", ""))
-
-
-def _homework(path: Path, cells: Sequence[dict[str, Any]]) -> str:
+def _homework(path: Path, cells: Sequence[NotebookNode]) -> str:
     """The homework whose questions the notebook holds most of, or whose name its file has."""
-    found = {_grade_id(cell).removeprefix("answer_") for cell in cells}
+    found = {grade_id_of(cell).removeprefix("answer_") for cell in cells}
     counts = {
         homework: sum(exam.check in found for exam in exams)
         for homework, exams in public_exams().items()

@@ -165,11 +165,11 @@ def judge(exam: Exam, answers: Sequence[Answer]) -> Verdict:
     if len(answers) != len(exam.cases):
         return verdict("ended", f"{exam.check} gave no complete answer.")
     tables: list[Arrays] = [answer for answer in answers if not isinstance(answer, Failure)]
-    agreed = [_agree(exam, want, got) for want, got in zip(exam.expected, tables, strict=True)]
+    agreed = [agree(exam, want, got) for want, got in zip(exam.expected, tables, strict=True)]
     if all(agreed):
         return verdict("right", f"{exam.check} is right.")
     for wrong in exam.known_wrong:
-        if all(_agree(exam, w, got) for w, got in zip(wrong.observations, tables, strict=True)):
+        if all(agree(exam, w, got) for w, got in zip(wrong.observations, tables, strict=True)):
             return verdict("known mistake", wrong.hint, mistake=wrong.name, see=wrong.see)
     return verdict("wrong", _difference_sentence(exam, tables, agreed.index(False)))
 
@@ -177,12 +177,13 @@ def judge(exam: Exam, answers: Sequence[Answer]) -> Verdict:
 def first_wrong(exam: Exam, answers: Sequence[Answer]) -> int | None:
     """The first case without an answer, or with one that differs; None if all agree."""
     for index, (want, answer) in enumerate(zip(exam.expected, answers, strict=False)):
-        if isinstance(answer, Failure) or not _agree(exam, want, answer):
+        if isinstance(answer, Failure) or not agree(exam, want, answer):
             return index
     return None
 
 
-def _agree(exam: Exam, want: Arrays, got: Arrays) -> bool:
+def agree(exam: Exam, want: Arrays, got: Arrays) -> bool:
+    """Whether the observations of one case are those that were wanted."""
     return want.keys() == got.keys() and all(
         exam.tolerance.agrees(want[name], got[name]) for name in want
     )

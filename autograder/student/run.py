@@ -43,7 +43,7 @@ class Channel(Protocol):
 
 
 @dataclass(frozen=True)
-class Setback:
+class Crash:
     """Where a run went down and how: at a code cell, at a check, or between them ("")."""
 
     where: int | str
@@ -51,13 +51,13 @@ class Setback:
     words: str
 
 
-Run = Callable[[Sequence[str | None], Sequence[Exam]], Setback | None]
+Run = Callable[[Sequence[str | None], Sequence[Exam]], Crash | None]
 Keep = Callable[[int, list[dict[str, Any]]], None]
 
 
-def setbacks(
+def run_past_crashes(
     cells: Sequence[str | None], exams: Sequence[Exam], answers: dict[str, list[Answer]], run: Run
-) -> Iterator[Setback]:
+) -> Iterator[Crash]:
     """Run a notebook until every exam has its answers, each time without what went wrong before.
 
     run(cells, exams): one run, of the cells that are not None and of what was not asked yet; fills
@@ -65,19 +65,17 @@ def setbacks(
     """
     todo = list(cells)
     for _ in range(MAX_RUNS):
-        setback = run(todo, [exam for exam in exams if exam.check not in answers])
-        if setback is None:
+        crash = run(todo, [exam for exam in exams if exam.check not in answers])
+        if crash is None:
             return
-        if isinstance(setback.where, int):
-            todo[setback.where] = None
-        elif setback.where:
-            late = setback.state == "timed out"
-            answers[setback.where] = [
-                Failure("timed out", f"it {setback.words}")
-                if late
-                else Failure("ended", setback.words)
+        if isinstance(crash.where, int):
+            todo[crash.where] = None
+        elif crash.where:
+            late = crash.state == "timed out"
+            answers[crash.where] = [
+                Failure("timed out", f"it {crash.words}") if late else Failure("ended", crash.words)
             ]
-        yield setback
+        yield crash
 
 
 def run_once(
@@ -87,7 +85,7 @@ def run_once(
     keep: Keep,
     answers: dict[str, list[Answer]],
     start_seconds: float,
-) -> Setback | None:
+) -> Crash | None:
     """Have the cells run and the exams asked in one process; None if all of it was done.
 
     order: as in `probe.serve`. keep(cell, outputs): called after each cell. answers: get those of
@@ -118,10 +116,10 @@ def run_once(
             message = channel.hear(len(cases) * WALL * order["answer_seconds"] + SLACK)
             answers[exam.check] = read_answers(message.get("answers"))
     except Over as over:
-        return Setback(where, over.state, over.words)
+        return Crash(where, over.state, over.words)
     except wire.WireError as error:
         words = f"wrote something unreadable to the grader ({str(error)[:200]})"
-        return Setback(where, "killed", words)
+        return Crash(where, "killed", words)
     return None
 
 

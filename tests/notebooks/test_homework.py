@@ -10,9 +10,11 @@ import torch
 
 from autograder.handouts import assignments
 from autograder.student import probe
-from autograder.questions import HOMEWORKS
+from autograder.questions import homeworks
 from autograder.student.command import examine_notebook
 from autograder.handouts.sources import homework_notebook, notebook_bytes
+
+HOMEWORKS = homeworks()
 
 by_homework = pytest.mark.parametrize("homework", HOMEWORKS)
 

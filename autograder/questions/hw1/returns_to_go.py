@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from autograder.questions.check import Case, Check, Function, Misconception
+from autograder.questions.check import Case, Check, Function
+from autograder.questions.slips import slip_of
 from autograder.questions.tolerance import TOLERANCE
 from autograder.student.wire import Arrays
 from course_lib.reference.answers.returns_to_go import returns_to_go
@@ -37,95 +39,6 @@ def hidden_cases(rng: np.random.Generator) -> list[Case]:
         {"rewards": rng.normal(size=length), "gamma": float(gamma)}
         for length, gamma in zip(lengths, gammas, strict=True)
     ]
-
-
-# What students write instead.
-
-
-def ignores_gamma(rewards: Tensor, gamma: float) -> Tensor:
-    return rewards.flip(0).cumsum(0).flip(0)
-
-
-def sums_the_past(rewards: Tensor, gamma: float) -> Tensor:
-    returns, total = [], torch.zeros(())
-    for reward in rewards:
-        total = reward + gamma * total
-        returns.append(total)
-    return torch.stack(returns)
-
-
-def in_reverse_order(rewards: Tensor, gamma: float) -> Tensor:
-    returns, total = [], torch.zeros(())
-    for reward in rewards.flip(0):
-        total = reward + gamma * total
-        returns.append(total)
-    return torch.stack(returns)
-
-
-def _right(rewards: Tensor, gamma: float) -> Tensor:
-    return in_reverse_order(rewards, gamma).flip(0)
-
-
-def one_step_late(rewards: Tensor, gamma: float) -> Tensor:
-    return torch.cat([_right(rewards, gamma)[1:], torch.zeros(1, dtype=rewards.dtype)])
-
-
-def own_reward_left_out(rewards: Tensor, gamma: float) -> Tensor:
-    return _right(rewards, gamma) - rewards
-
-
-def leaves_entry_0_out(rewards: Tensor, gamma: float) -> Tensor:
-    returns = _right(rewards, gamma)
-    returns[0] = 0.0
-    return returns
-
-
-def normalises_over_n_less_one(rewards: Tensor, gamma: float) -> Tensor:
-    off = _right(rewards, gamma) - _right(rewards, gamma).mean()
-    spread = (off.square().sum() / (len(off) - 1)).sqrt()  # torch's std, less its warning
-    return off / (spread + 1e-8)
-
-
-def immediate_reward_only(rewards: Tensor, gamma: float) -> Tensor:
-    return rewards.clone()
-
-
-def looks_one_step_ahead(rewards: Tensor, gamma: float) -> Tensor:
-    return rewards + gamma * torch.cat([rewards[1:], torch.zeros(1, dtype=rewards.dtype)])
-
-
-def whole_return_on_every_step(rewards: Tensor, gamma: float) -> Tensor:
-    return _right(rewards, gamma)[0].expand(len(rewards)).clone()
-
-
-def discounts_from_the_start(rewards: Tensor, gamma: float) -> Tensor:
-    discounts = gamma ** torch.arange(len(rewards), dtype=rewards.dtype)
-    return (discounts * rewards).flip(0).cumsum(0).flip(0)
-
-
-def discounts_the_first_reward(rewards: Tensor, gamma: float) -> Tensor:
-    return gamma * _right(rewards, gamma)
-
-
-def normalises(rewards: Tensor, gamma: float) -> Tensor:
-    returns = _right(rewards, gamma)
-    return (returns - returns.mean()) / (returns.std(correction=0) + 1e-8)
-
-
-def changes_rewards(rewards: Tensor, gamma: float) -> Tensor:
-    for t in reversed(range(len(rewards) - 1)):
-        rewards[t] += gamma * rewards[t + 1]
-    return rewards
-
-
-def leaves_entry_0_as_the_reward(rewards: Tensor, gamma: float) -> Tensor:
-    returns = _right(rewards, gamma)
-    returns[0] = rewards[0]
-    return returns
-
-
-def last_reward_left_out(rewards: Tensor, gamma: float) -> Tensor:
-    return _right(torch.cat([rewards[:-1], torch.zeros(1, dtype=rewards.dtype)]), gamma)
 
 
 # Right by other means.
@@ -162,130 +75,124 @@ def of_python_floats(rewards: Tensor, gamma: float) -> Tensor:
     return torch.tensor(out)
 
 
+# What students write instead.
+
+slip = partial(slip_of, returns_to_go, see="02_policy_gradient#C23")
+
 CHECK = Check(
-    homework="hw1",
     title="Rewards-to-go",
-    points=2,
     reference=returns_to_go,
     recipe=recipe,
     public_cases=public_cases,
     hidden_cases=hidden_cases,
     misconceptions=(
-        Misconception(
+        slip(
             "changes its input",
-            changes_rewards,
             "The returns are right, but the caller's rewards were overwritten on the way. "
             "Whoever uses them next (to compute R(tau), say) gets returns without knowing: "
             "write the result to a tensor of its own.",
-            "02_policy_gradient#C23",
+            answer="rewards.copy_(answer)",
         ),
-        Misconception(
+        slip(
             "ignores gamma",
-            ignores_gamma,
             "All later rewards are added up at full weight, as if gamma were 1. "
             "How much should a reward count that comes two steps later?",
-            "02_policy_gradient#C21",
+            see="02_policy_gradient#C21",
+            following_2="reward + following",
         ),
-        Misconception(
+        slip(
             "sums past rewards",
-            sums_the_past,
             "At each step you sum the rewards up to that step, the past. An action cannot change "
             "what was paid before it: which rewards can it still influence?",
-            "02_policy_gradient#C22",
+            see="02_policy_gradient#C22",
+            reward="rewards",
+            answer="torch.stack(returns)",
         ),
-        Misconception(
+        slip(
             "in reverse order",
-            in_reverse_order,
             "The numbers are right and stand back to front: entry 0 holds the return of the last "
             "step. If you walk through time backwards, turn the result round at the end.",
-            "02_policy_gradient#C23",
+            answer="torch.stack(returns)",
         ),
-        Misconception(
+        slip(
             "off by one step",
-            one_step_late,
             "Entry t holds the return from step t + 1 on, so the reward that action a_t itself "
             "earned is missing. Try an episode of one step: what should come out?",
-            "02_policy_gradient#C23",
+            answer="torch.cat([answer[1:], torch.zeros_like(answer[:1])])",
         ),
-        Misconception(
+        slip(
             "own reward left out",
-            own_reward_left_out,
             "The reward of step t itself is missing from entry t. The sum starts at k = t, where "
             "the power of gamma is 0.",
-            "02_policy_gradient#C23",
+            answer="answer - rewards",
         ),
-        Misconception(
+        slip(
             "leaves entry 0 out",
-            leaves_entry_0_out,
             "Entry 0 is still zero and all others are right: where does your loop end? range(a, b) "
             "stops before it reaches b, also on the way down.",
-            "02_policy_gradient#C23",
+            answer="answer[0] = 0.0",
         ),
-        Misconception(
+        slip(
             "immediate reward only",
-            immediate_reward_only,
             "Each step gets its own reward and nothing that follows. An action is also to be "
             "credited with what it makes possible later.",
-            "02_policy_gradient#C23",
+            following_2="reward",
         ),
-        Misconception(
+        slip(
             "looks one step ahead only",
-            looks_one_step_ahead,
             "Each step gets its own reward and the next one, and the rest of the episode is left "
             "out. What stands behind gamma in the recursion is a return, not a reward.",
-            "02_policy_gradient#C23",
+            answer="rewards + gamma * torch.cat([rewards[1:], torch.zeros_like(rewards[:1])])",
         ),
-        Misconception(
+        slip(
             "return of step 0 on every step",
-            whole_return_on_every_step,
             "Every step is given the return of the whole episode. That still leads to an unbiased "
             "gradient, but it carries the past along as noise; here each step counts only what "
             "comes from it on.",
-            "02_policy_gradient#C23",
+            answer="answer[0].expand(len(rewards))",
         ),
-        Misconception(
+        slip(
             "discounts from the start of the episode",
-            discounts_from_the_start,
             "The reward at time k is weighed with gamma^k, counted from the start of the episode. "
             "G_t counts time from step t on, so that its first reward has weight 1.",
-            "02_policy_gradient#C23",
+            before="rewards = gamma ** torch.arange(len(rewards), dtype=rewards.dtype) * rewards",
+            following_2="reward + following",
         ),
-        Misconception(
+        slip(
             "discounts the first reward too",
-            discounts_the_first_reward,
             "Everything is one factor of gamma too small: the step's own reward is discounted as "
             "well. Which power of gamma belongs to a reward that is paid at once?",
-            "02_policy_gradient#C23",
+            answer="gamma * answer",
         ),
-        Misconception(
+        slip(
             "normalises the returns",
-            normalises,
             "The returns were shifted and scaled to mean 0 and spread 1. That is a later trick "
             "(a kind of baseline); here the plain discounted sums are asked for.",
-            "02_policy_gradient#C23",
+            answer="(answer - answer.mean()) / (answer.std(correction=0) + 1e-8)",
         ),
-        Misconception(
+        slip(
             "normalises the returns by n - 1",
-            normalises_over_n_less_one,
             "The returns were shifted and scaled to mean 0 and spread 1 (torch's std divides by "
             "n - 1, so a single step even gives nan). That is a later trick; here the plain "
             "discounted sums are asked for.",
-            "02_policy_gradient#C23",
+            answer="""
+                off = answer - answer.mean()
+                spread = (off.square().sum() / (len(off) - 1)).sqrt()  # std, less its warning
+                answer = off / (spread + 1e-8)
+            """,
         ),
-        Misconception(
+        slip(
             "entry 0 is the bare reward",
-            leaves_entry_0_as_the_reward,
             "Entry 0 holds the first reward and nothing that follows, and all others are right: "
             "where does your loop end? range(a, b) stops before it reaches b, also on the way "
             "down.",
-            "02_policy_gradient#C23",
+            answer="answer[0] = rewards[0]",
         ),
-        Misconception(
+        slip(
             "last reward left out",
-            last_reward_left_out,
             "The last reward is in none of the sums, and the last entry is 0. Where does your loop "
             "begin, and what is G_t at the last step?",
-            "02_policy_gradient#C23",
+            before="rewards = torch.cat([rewards[:-1], torch.zeros_like(rewards[:1])])",
         ),
     ),
     accepted=(as_a_matrix, in_numpy, in_single_precision, of_python_floats),

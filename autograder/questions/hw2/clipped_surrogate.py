@@ -109,9 +109,7 @@ def as_a_negated_loss(new: Tensor, old: Tensor, advantages: Tensor, epsilon: flo
 slip = partial(slip_of, clipped_surrogate, see="07_ppo#C63")
 
 CHECK = Check(
-    homework="hw2",
     title="PPO's clipped objective",
-    points=4,
     reference=clipped_surrogate,
     recipe=recipe,
     public_cases=public_cases,

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from autograder.questions.check import Case, Check, Function, Misconception
+from autograder.questions.check import Case, Check, Function
+from autograder.questions.slips import slip_of
 from autograder.questions.tolerance import TOLERANCE
 from autograder.student.wire import Arrays
 from course_lib.reference.answers.fisher_vector_product import fisher_vector_product
@@ -61,7 +63,7 @@ def hidden_cases(rng: np.random.Generator) -> list[Case]:
     return cases
 
 
-# What students write instead.
+# Right by other means.
 
 Smooth = Callable[[Tensor], Tensor]
 
@@ -72,76 +74,11 @@ def _gradient(mean_kl: Smooth, theta: Tensor) -> Tensor:
     return gradient
 
 
-def _hessian(mean_kl: Smooth, theta: Tensor) -> Tensor:
-    theta = theta.detach().clone().requires_grad_()
+def with_the_whole_matrix(mean_kl: Smooth, theta: Tensor, vector: Tensor, damping: float) -> Tensor:
+    theta = theta.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(mean_kl(theta), theta, create_graph=True)
     rows = [torch.autograd.grad(entry, theta, retain_graph=True)[0] for entry in gradient]
-    return torch.stack(rows)
-
-
-def no_damping(mean_kl: Smooth, theta: Tensor, vector: Tensor, damping: float) -> Tensor:
-    return _hessian(mean_kl, theta) @ vector
-
-
-def damping_times_product(mean_kl: Smooth, theta: Tensor, vector: Tensor, damping: float) -> Tensor:
-    return (1 + damping) * (_hessian(mean_kl, theta) @ vector)
-
-
-def damping_without_vector(
-    mean_kl: Smooth, theta: Tensor, vector: Tensor, damping: float
-) -> Tensor:
-    return _hessian(mean_kl, theta) @ vector + damping
-
-
-def damping_everywhere(mean_kl: Smooth, theta: Tensor, vector: Tensor, damping: float) -> Tensor:
-    return (_hessian(mean_kl, theta) + damping) @ vector
-
-
-def damping_subtracted(mean_kl: Smooth, theta: Tensor, vector: Tensor, damping: float) -> Tensor:
-    return _hessian(mean_kl, theta) @ vector - damping * vector
-
-
-def gradient_outer_product(
-    mean_kl: Smooth, theta: Tensor, vector: Tensor, damping: float
-) -> Tensor:
-    gradient = _gradient(mean_kl, theta)
-    return gradient * (gradient @ vector) + damping * vector
-
-
-def gradient_only(mean_kl: Smooth, theta: Tensor, vector: Tensor, damping: float) -> Tensor:
-    return _gradient(mean_kl, theta) * vector + damping * vector
-
-
-def gradient_left_in_grad(mean_kl: Smooth, theta: Tensor, vector: Tensor, damping: float) -> Tensor:
-    return _gradient(mean_kl, theta) + _hessian(mean_kl, theta) @ vector + damping * vector
-
-
-def diagonal_only(mean_kl: Smooth, theta: Tensor, vector: Tensor, damping: float) -> Tensor:
-    return (_hessian(mean_kl, theta).diagonal() + damping) * vector
-
-
-def row_sums(mean_kl: Smooth, theta: Tensor, vector: Tensor, damping: float) -> Tensor:
-    return _hessian(mean_kl, theta).sum(dim=0) * vector + damping * vector
-
-
-def solves(mean_kl: Smooth, theta: Tensor, vector: Tensor, damping: float) -> Tensor:
-    damped = _hessian(mean_kl, theta) + damping * torch.eye(len(theta), dtype=theta.dtype)
-    return torch.linalg.solve(damped, vector)
-
-
-def quadratic_form(mean_kl: Smooth, theta: Tensor, vector: Tensor, damping: float) -> Tensor:
-    return vector * (vector @ (_hessian(mean_kl, theta) @ vector)) + damping * vector
-
-
-def at_the_origin(mean_kl: Smooth, theta: Tensor, vector: Tensor, damping: float) -> Tensor:
-    return _hessian(mean_kl, torch.zeros_like(theta)) @ vector + damping * vector
-
-
-# Right by other means.
-
-
-def with_the_whole_matrix(mean_kl: Smooth, theta: Tensor, vector: Tensor, damping: float) -> Tensor:
-    return _hessian(mean_kl, theta) @ vector + damping * vector
+    return torch.stack(rows) @ vector + damping * vector
 
 
 def by_backward(mean_kl: Smooth, theta: Tensor, vector: Tensor, damping: float) -> Any:
@@ -165,107 +102,109 @@ def forward_over_reverse(mean_kl: Smooth, theta: Tensor, vector: Tensor, damping
     return product.float() + damping * vector.float()
 
 
+# What students write instead.
+
+slip = partial(slip_of, fisher_vector_product, see="06_trpo#C58")
+
 CHECK = Check(
-    homework="hw2",
     title="Fisher-vector product",
-    points=3,
     reference=fisher_vector_product,
     recipe=recipe,
     public_cases=public_cases,
     hidden_cases=hidden_cases,
     misconceptions=(
-        Misconception(
+        slip(
             "no damping",
-            no_damping,
             "This is F v; the damping is missing. The Fisher matrix of a tabular softmax policy is "
             "singular (adding a constant to a state's logits changes nothing), and conjugate "
             "gradient needs one that is not.",
-            "06_trpo#C60",
+            see="06_trpo#C60",
+            answer="product",
         ),
-        Misconception(
+        slip(
             "damping scales the product",
-            damping_times_product,
             "The damping multiplies F v. It is meant as an addition to the diagonal of F: what "
             "does damping times the identity do to v?",
-            "06_trpo#C60",
+            see="06_trpo#C60",
+            answer="(1 + damping) * product",
         ),
-        Misconception(
+        slip(
             "damping without the vector",
-            damping_without_vector,
             "The bare number damping is added to every entry of F v. The matrix damping * I is "
             "multiplied with v as well.",
-            "06_trpo#C60",
+            see="06_trpo#C60",
+            answer="product + damping",
         ),
-        Misconception(
+        slip(
             "damping added to every entry of F",
-            damping_everywhere,
             "The damping was added to all entries of the matrix, not to its diagonal alone. Only "
             "the identity leaves the eigenvectors of F as they are.",
-            "06_trpo#C60",
+            see="06_trpo#C60",
+            answer="product + damping * vector.sum()",
         ),
-        Misconception(
+        slip(
             "damping subtracted",
-            damping_subtracted,
             "The damping has the wrong sign: it makes small eigenvalues of F smaller, even "
             "negative, where it should lift them off zero.",
-            "06_trpo#C60",
+            see="06_trpo#C60",
+            answer="product - damping * vector",
         ),
-        Misconception(
+        slip(
             "outer product of the gradient",
-            gradient_outer_product,
             "This multiplies with g g^T, where g is the gradient of mean_kl. For a KL that "
             "gradient is zero at the old policy, so nothing would be left; asked for is the second "
             "derivative.",
-            "06_trpo#C58",
+            gradient="torch.autograd.grad(mean_kl(theta), theta)[0]",
+            product="gradient * (gradient @ vector)",
         ),
-        Misconception(
+        slip(
             "only one derivative",
-            gradient_only,
             "The gradient is multiplied with v entry by entry, and there it stops. F holds second "
             "derivatives: something has to be differentiated once more.",
-            "06_trpo#C58",
+            gradient="torch.autograd.grad(mean_kl(theta), theta)[0]",
+            product="gradient * vector",
         ),
-        Misconception(
+        slip(
             "first gradient added in",
-            gradient_left_in_grad,
             "The result is too large by the gradient of mean_kl itself. Two backward() calls add "
             "up in .grad: clear it in between, or use torch.autograd.grad.",
-            "06_trpo#C58",
+            answer="gradient.detach() + answer",
         ),
-        Misconception(
+        slip(
             "diagonal only",
-            diagonal_only,
             "Only the diagonal of F is used. The parameters of a softmax are coupled, so its other "
             "entries matter.",
-            "06_trpo#C58",
+            product="torch.autograd.functional.hessian(mean_kl, theta).diagonal() * vector",
         ),
-        Misconception(
+        slip(
             "v multiplied after the second derivative",
-            row_sums,
             "The gradient was summed, differentiated again and then multiplied with v. That takes "
             "the column sums of F; v has to come in before the second derivative.",
-            "06_trpo#C58",
+            product="torch.autograd.grad(gradient.sum(), theta)[0] * vector",
         ),
-        Misconception(
+        slip(
             "solves instead of multiplying",
-            solves,
             "This is the inverse of the damped matrix times v. Solving is conjugate gradient's "
             "work, the next question; it needs the product itself.",
-            "06_trpo#C60",
+            see="06_trpo#C60",
+            product="""
+                damped = torch.autograd.functional.hessian(mean_kl, theta)
+                damped.diagonal().add_(damping)
+            """,
+            answer="torch.linalg.solve(damped, vector)",
         ),
-        Misconception(
+        slip(
             "v^T F v times v",
-            quadratic_form,
             "The number v^T F v was formed and multiplied with v. The product F v is a vector with "
             "a direction of its own.",
-            "06_trpo#C58",
+            answer="vector * (vector @ product) + damping * vector",
         ),
-        Misconception(
+        slip(
             "derivatives at another point",
-            at_the_origin,
             "The derivatives are taken at zero, not at theta. The quadratic model is of the KL "
             "around the policy that is held now.",
-            "06_trpo#C57",
+            see="06_trpo#C57",
+            theta="torch.zeros_like(theta).requires_grad_()",
         ),
     ),
     accepted=(with_the_whole_matrix, by_backward, by_central_differences, forward_over_reverse),

@@ -125,9 +125,7 @@ def as_a_double_sum(*given: Any) -> Tensor:
 slip = partial(slip_of, gae, see="08_advantages#C72")
 
 CHECK = Check(
-    homework="hw2",
     title="Generalised advantage estimation",
-    points=4,
     reference=gae,
     recipe=recipe,
     public_cases=public_cases,

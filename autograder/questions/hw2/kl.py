@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from autograder.questions.check import Case, Check, Function, Misconception
+from autograder.questions.check import Case, Check, Function
+from autograder.questions.slips import slip_of
 from autograder.questions.tolerance import TOLERANCE
 from autograder.student.wire import Arrays
 from course_lib.reference.answers.kl import kl
@@ -51,82 +53,6 @@ def hidden_cases(rng: np.random.Generator) -> list[Case]:
     return cases
 
 
-# What students write instead.
-
-
-def _logs(old_logits: Tensor, logits: Tensor, dim: int = -1) -> tuple[Tensor, Tensor]:
-    return torch.log_softmax(old_logits, dim), torch.log_softmax(logits, dim)
-
-
-def wrong_way_round(old_logits: Tensor, logits: Tensor) -> Tensor:
-    old, new = _logs(old_logits, logits)
-    return (new.exp() * (new - old)).sum(-1).mean()
-
-
-def sum_over_states(old_logits: Tensor, logits: Tensor) -> Tensor:
-    old, new = _logs(old_logits, logits)
-    return (old.exp() * (old - new)).sum()
-
-
-def mean_over_actions_too(old_logits: Tensor, logits: Tensor) -> Tensor:
-    old, new = _logs(old_logits, logits)
-    return (old.exp() * (old - new)).mean()
-
-
-def not_weighted(old_logits: Tensor, logits: Tensor) -> Tensor:
-    old, new = _logs(old_logits, logits)
-    return (old - new).sum(-1).mean()
-
-
-def wrong_sign(old_logits: Tensor, logits: Tensor) -> Tensor:
-    old, new = _logs(old_logits, logits)
-    return (old.exp() * (new - old)).sum(-1).mean()
-
-
-def cross_entropy(old_logits: Tensor, logits: Tensor) -> Tensor:
-    old, new = _logs(old_logits, logits)
-    return -(old.exp() * new).sum(-1).mean()
-
-
-def softmax_over_states(old_logits: Tensor, logits: Tensor) -> Tensor:
-    old, new = _logs(old_logits, logits, dim=0)
-    return (old.exp() * (old - new)).sum(-1).mean()
-
-
-def logits_as_log_probs(old_logits: Tensor, logits: Tensor) -> Tensor:
-    return (torch.softmax(old_logits, -1) * (old_logits - logits)).sum(-1).mean()
-
-
-def logits_as_probabilities(old_logits: Tensor, logits: Tensor) -> Tensor:
-    old, new = _logs(torch.softmax(old_logits, -1), torch.softmax(logits, -1))
-    return (old.exp() * (old - new)).sum(-1).mean()
-
-
-def symmetrised(old_logits: Tensor, logits: Tensor) -> Tensor:
-    old, new = _logs(old_logits, logits)
-    return 0.5 * ((old.exp() - new.exp()) * (old - new)).sum(-1).mean()
-
-
-def squared_log_ratio(old_logits: Tensor, logits: Tensor) -> Tensor:
-    old, new = _logs(old_logits, logits)
-    return 0.5 * (old.exp() * (old - new) ** 2).sum(-1).mean()
-
-
-def largest_state(old_logits: Tensor, logits: Tensor) -> Tensor:
-    old, new = _logs(old_logits, logits)
-    return (old.exp() * (old - new)).sum(-1).max()
-
-
-def no_gradient(old_logits: Tensor, logits: Tensor) -> Tensor:
-    old, new = _logs(old_logits, logits.detach())
-    return (old.exp() * (old - new)).sum(-1).mean()
-
-
-def total_variation(old_logits: Tensor, logits: Tensor) -> Tensor:
-    old, new = _logs(old_logits, logits)
-    return 0.5 * (old.exp() - new.exp()).abs().sum(-1).mean()
-
-
 # Right by other means.
 
 
@@ -155,115 +81,106 @@ def in_single_precision(old_logits: Tensor, logits: Tensor) -> Tensor:
     return by_distributions(old_logits.float(), logits.float())
 
 
+# What students write instead.
+
+slip = partial(slip_of, kl, see="06_trpo#C54")
+
 CHECK = Check(
-    homework="hw2",
     title="Mean KL divergence",
-    points=2,
     reference=kl,
     recipe=recipe,
     public_cases=public_cases,
     hidden_cases=hidden_cases,
     misconceptions=(
-        Misconception(
+        slip(
             "the wrong way round",
-            wrong_way_round,
             "This is KL(pi || pi_old); torch's kl_div takes its arguments in the opposite order, "
             "if you used that. The divergence is not symmetric: in TRPO's constraint the old "
             "policy, which drew the actions, does the weighing.",
-            "06_trpo#C54",
+            before="old_logits, logits = logits, old_logits",
         ),
-        Misconception(
+        slip(
             "sum over states instead of mean",
-            sum_over_states,
             "The divergences of the states are added up, so a larger batch seems to be a larger "
             "step. The constraint is on the mean over the visited states.",
-            "06_trpo#C54",
+            answer="terms.sum()",
         ),
-        Misconception(
+        slip(
             "mean over the actions too",
-            mean_over_actions_too,
             "The mean runs over actions as well, which makes the result smaller by the number of "
             "actions. Over actions the definition has a sum; the mean is over states.",
-            "06_trpo#C54",
+            answer="terms.mean()",
         ),
-        Misconception(
+        slip(
             "not weighted by the old policy",
-            not_weighted,
             "The log-ratios are added up without weights. A divergence is an expectation: under "
             "which policy are the actions drawn?",
-            "06_trpo#C54",
+            terms="old_log_probs - log_probs",
         ),
-        Misconception(
+        slip(
             "wrong sign",
-            wrong_sign,
             "The result is negative, and a KL divergence never is. Which of the two "
             "probabilities stands above in the logarithm?",
-            "06_trpo#C54",
+            answer="-answer",
         ),
-        Misconception(
+        slip(
             "cross-entropy",
-            cross_entropy,
             "This is the cross-entropy. Its gradient is the same, but it is not zero when the two "
             "policies agree, so it cannot say how far apart they are: something is still to be "
             "subtracted.",
-            "06_trpo#C54",
+            terms="-old_log_probs.exp() * log_probs",
         ),
-        Misconception(
+        slip(
             "softmax over the states",
-            softmax_over_states,
             "The softmax runs down the columns, over the states. One row is one state, and its "
             "probabilities sum to 1 over the actions.",
-            "06_trpo#C54",
+            old_log_probs="torch.log_softmax(old_logits, dim=0)",
+            log_probs="torch.log_softmax(logits, dim=0)",
         ),
-        Misconception(
+        slip(
             "logits used as log-probabilities",
-            logits_as_log_probs,
             "The difference is taken between logits. Logits are log-probabilities only up to a "
             "constant of each state: try adding 1 to all of `logits`, and see whether the answer "
             "stays the same.",
-            "06_trpo#C54",
+            terms="torch.softmax(old_logits, dim=-1) * (old_logits - logits)",
         ),
-        Misconception(
+        slip(
             "softmax applied twice",
-            logits_as_probabilities,
             "The softmax was applied to numbers that already were probabilities. One softmax turns "
             "the logits into the policy.",
-            "06_trpo#C54",
+            before="old_logits, logits = old_logits.softmax(dim=-1), logits.softmax(dim=-1)",
         ),
-        Misconception(
+        slip(
             "symmetrised",
-            symmetrised,
             "This is the mean of the two divergences, old to new and new to old. Only the one with "
             "the old policy in front is asked for.",
-            "06_trpo#C54",
+            terms="0.5 * (old_log_probs.exp() - log_probs.exp()) * (old_log_probs - log_probs)",
         ),
-        Misconception(
+        slip(
             "approximated by a square",
-            squared_log_ratio,
             "Half the squared log-ratio agrees with the KL divergence only while the policies are "
             "close. With the whole distribution at hand, the exact sum costs no more.",
-            "06_trpo#C54",
+            terms="0.5 * old_log_probs.exp() * (old_log_probs - log_probs) ** 2",
         ),
-        Misconception(
+        slip(
             "maximum over states instead of mean",
-            largest_state,
             "This is the largest divergence of any state, as the theory has it. The practical "
             "algorithm, and this question, take the mean.",
-            "06_trpo#C54",
+            answer="terms.sum(dim=-1).max()",
         ),
-        Misconception(
+        slip(
             "no gradient",
-            no_gradient,
             "The number is right, but it has lost its graph: its gradient with respect to the new "
             "logits is zero, and TRPO differentiates it twice.",
-            "06_trpo#C58",
+            see="06_trpo#C58",
+            answer="answer.detach()",
         ),
-        Misconception(
+        slip(
             "total variation",
-            total_variation,
             "This is the total variation distance, half the sum of absolute differences. The "
             "constraint is in KL, which has a smooth second derivative where the policies agree.",
-            "06_trpo#C49",
+            see="06_trpo#C49",
+            terms="0.5 * (old_log_probs.exp() - log_probs.exp()).abs()",
         ),
     ),
     accepted=(by_distributions, by_the_library, state_by_state, in_single_precision),

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from autograder.questions.check import Case, Check, Function, Misconception
+from autograder.questions.check import Case, Check, Function
+from autograder.questions.slips import slip_of
 from autograder.questions.tolerance import TOLERANCE
 from autograder.student.wire import Arrays
 from course_lib.reference.answers.line_search import line_search
@@ -110,323 +111,11 @@ def hidden_cases(rng: np.random.Generator) -> list[Case]:
     return cases
 
 
-# What students write instead.
-
-Measure = Callable[[Tensor], Tensor]
-
-
-def _candidates(theta: Tensor, step: Tensor, shrink: float, tries: int) -> list[Tensor]:
-    return [theta + shrink**i * step for i in range(tries)]
-
-
-def _first(candidates: list[Tensor], good: Callable[[Tensor], Any], otherwise: Tensor) -> Tensor:
-    return next((candidate for candidate in candidates if good(candidate)), otherwise)
-
-
-def accepts_without_gain(
-    surrogate: Measure,
-    kl: Measure,
-    theta: Tensor,
-    step: Tensor,
-    delta: float,
-    shrink: float = 0.5,
-    tries: int = 10,
-) -> Tensor:
-    return _first(_candidates(theta, step, shrink, tries), lambda new: kl(new) <= delta, theta)
-
-
-def accepts_any_kl(
-    surrogate: Measure,
-    kl: Measure,
-    theta: Tensor,
-    step: Tensor,
-    delta: float,
-    shrink: float = 0.5,
-    tries: int = 10,
-) -> Tensor:
-    old = surrogate(theta)
-    return _first(_candidates(theta, step, shrink, tries), lambda new: surrogate(new) > old, theta)
-
-
-def either_is_enough(
-    surrogate: Measure,
-    kl: Measure,
-    theta: Tensor,
-    step: Tensor,
-    delta: float,
-    shrink: float = 0.5,
-    tries: int = 10,
-) -> Tensor:
-    old = surrogate(theta)
-    return _first(
-        _candidates(theta, step, shrink, tries),
-        lambda new: kl(new) <= delta or surrogate(new) > old,
-        theta,
-    )
-
-
-def compares_with_zero(
-    surrogate: Measure,
-    kl: Measure,
-    theta: Tensor,
-    step: Tensor,
-    delta: float,
-    shrink: float = 0.5,
-    tries: int = 10,
-) -> Tensor:
-    return _first(
-        _candidates(theta, step, shrink, tries),
-        lambda new: kl(new) <= delta and surrogate(new) > 0,
-        theta,
-    )
-
-
-def wants_a_smaller_surrogate(
-    surrogate: Measure,
-    kl: Measure,
-    theta: Tensor,
-    step: Tensor,
-    delta: float,
-    shrink: float = 0.5,
-    tries: int = 10,
-) -> Tensor:
-    old = surrogate(theta)
-    return _first(
-        _candidates(theta, step, shrink, tries),
-        lambda new: kl(new) <= delta and surrogate(new) < old,
-        theta,
-    )
-
-
-def wants_a_large_kl(
-    surrogate: Measure,
-    kl: Measure,
-    theta: Tensor,
-    step: Tensor,
-    delta: float,
-    shrink: float = 0.5,
-    tries: int = 10,
-) -> Tensor:
-    old = surrogate(theta)
-    return _first(
-        _candidates(theta, step, shrink, tries),
-        lambda new: kl(new) >= delta and surrogate(new) > old,
-        theta,
-    )
-
-
-def last_candidate_if_none(
-    surrogate: Measure,
-    kl: Measure,
-    theta: Tensor,
-    step: Tensor,
-    delta: float,
-    shrink: float = 0.5,
-    tries: int = 10,
-) -> Tensor:
-    old, candidates = surrogate(theta), _candidates(theta, step, shrink, tries)
-    return _first(candidates, lambda new: kl(new) <= delta and surrogate(new) > old, candidates[-1])
-
-
-def full_step_if_none(
-    surrogate: Measure,
-    kl: Measure,
-    theta: Tensor,
-    step: Tensor,
-    delta: float,
-    shrink: float = 0.5,
-    tries: int = 10,
-) -> Tensor:
-    old, candidates = surrogate(theta), _candidates(theta, step, shrink, tries)
-    return _first(candidates, lambda new: kl(new) <= delta and surrogate(new) > old, candidates[0])
-
-
-def steps_pile_up(
-    surrogate: Measure,
-    kl: Measure,
-    theta: Tensor,
-    step: Tensor,
-    delta: float,
-    shrink: float = 0.5,
-    tries: int = 10,
-) -> Tensor:
-    old, new = surrogate(theta), theta
-    for i in range(tries):
-        new = new + shrink**i * step
-        if kl(new) <= delta and surrogate(new) > old:
-            return new
-    return theta
-
-
-def shrinks_theta_too(
-    surrogate: Measure,
-    kl: Measure,
-    theta: Tensor,
-    step: Tensor,
-    delta: float,
-    shrink: float = 0.5,
-    tries: int = 10,
-) -> Tensor:
-    old, new = surrogate(theta), theta + step
-    for _ in range(tries):
-        if kl(new) <= delta and surrogate(new) > old:
-            return new
-        new = new * shrink
-    return theta
-
-
-def asks_the_kl_about_the_step(
-    surrogate: Measure,
-    kl: Measure,
-    theta: Tensor,
-    step: Tensor,
-    delta: float,
-    shrink: float = 0.5,
-    tries: int = 10,
-) -> Tensor:
-    old = surrogate(theta)
-    for i in range(tries):
-        if kl(shrink**i * step) <= delta and surrogate(theta + shrink**i * step) > old:
-            return theta + shrink**i * step
-    return theta
-
-
-def skips_the_full_step(
-    surrogate: Measure,
-    kl: Measure,
-    theta: Tensor,
-    step: Tensor,
-    delta: float,
-    shrink: float = 0.5,
-    tries: int = 10,
-) -> Tensor:
-    old, candidates = surrogate(theta), _candidates(theta, step, shrink, tries + 1)[1:]
-    return _first(candidates, lambda new: kl(new) <= delta and surrogate(new) > old, theta)
-
-
-def one_try_short(
-    surrogate: Measure,
-    kl: Measure,
-    theta: Tensor,
-    step: Tensor,
-    delta: float,
-    shrink: float = 0.5,
-    tries: int = 10,
-) -> Tensor:
-    old, candidates = surrogate(theta), _candidates(theta, step, shrink, tries - 1)
-    return _first(candidates, lambda new: kl(new) <= delta and surrogate(new) > old, theta)
-
-
-def one_try_too_many(
-    surrogate: Measure,
-    kl: Measure,
-    theta: Tensor,
-    step: Tensor,
-    delta: float,
-    shrink: float = 0.5,
-    tries: int = 10,
-) -> Tensor:
-    old, candidates = surrogate(theta), _candidates(theta, step, shrink, tries + 1)
-    return _first(candidates, lambda new: kl(new) <= delta and surrogate(new) > old, theta)
-
-
-def best_instead_of_first(
-    surrogate: Measure,
-    kl: Measure,
-    theta: Tensor,
-    step: Tensor,
-    delta: float,
-    shrink: float = 0.5,
-    tries: int = 10,
-) -> Tensor:
-    safe = [new for new in _candidates(theta, step, shrink, tries) if kl(new) <= delta]
-    return max([theta, *safe], key=lambda new: float(surrogate(new)))
-
-
-def shrinks_by_half_always(
-    surrogate: Measure,
-    kl: Measure,
-    theta: Tensor,
-    step: Tensor,
-    delta: float,
-    shrink: float = 0.5,
-    tries: int = 10,
-) -> Tensor:
-    old, candidates = surrogate(theta), _candidates(theta, step, 0.5, tries)
-    return _first(candidates, lambda new: kl(new) <= delta and surrogate(new) > old, theta)
-
-
-def shrinks_once(
-    surrogate: Measure,
-    kl: Measure,
-    theta: Tensor,
-    step: Tensor,
-    delta: float,
-    shrink: float = 0.5,
-    tries: int = 10,
-) -> Tensor:
-    old = surrogate(theta)
-    candidates = [theta + step, *[theta + shrink * step] * (tries - 1)]
-    return _first(candidates, lambda new: kl(new) <= delta and surrogate(new) > old, theta)
-
-
-def changes_the_step(
-    surrogate: Measure,
-    kl: Measure,
-    theta: Tensor,
-    step: Tensor,
-    delta: float,
-    shrink: float = 0.5,
-    tries: int = 10,
-) -> Tensor:
-    old = surrogate(theta)
-    for _ in range(tries):
-        if kl(theta + step) <= delta and surrogate(theta + step) > old:
-            return theta + step
-        step *= shrink
-    return theta
-
-
-def returns_the_step(
-    surrogate: Measure,
-    kl: Measure,
-    theta: Tensor,
-    step: Tensor,
-    delta: float,
-    shrink: float = 0.5,
-    tries: int = 10,
-) -> Tensor:
-    old, candidates = surrogate(theta), _candidates(theta, step, shrink, tries)
-    new = _first(candidates, lambda new: kl(new) <= delta and surrogate(new) > old, theta)
-    return new - theta
-
-
-def steps_the_wrong_way(
-    surrogate: Measure,
-    kl: Measure,
-    theta: Tensor,
-    step: Tensor,
-    delta: float,
-    shrink: float = 0.5,
-    tries: int = 10,
-) -> Tensor:
-    def is_good(new: Tensor) -> Any:
-        return kl(new) <= delta and surrogate(new) > surrogate(theta)
-
-    return _first(_candidates(theta, -step, shrink, tries), is_good, theta)
-
-
 # Right by other means.
 
 
 def with_while(
-    surrogate: Measure,
-    kl: Measure,
-    theta: Tensor,
-    step: Tensor,
-    delta: float,
-    shrink: float = 0.5,
-    tries: int = 10,
+    surrogate: Any, kl: Any, theta: Any, step: Any, delta: Any, shrink: Any = 0.5, tries: Any = 10
 ) -> Tensor:
     scale, used = 1.0, 0
     while used < tries:
@@ -440,13 +129,7 @@ def with_while(
 
 
 def all_at_once(
-    surrogate: Measure,
-    kl: Measure,
-    theta: Tensor,
-    step: Tensor,
-    delta: float,
-    shrink: float = 0.5,
-    tries: int = 10,
+    surrogate: Any, kl: Any, theta: Any, step: Any, delta: Any, shrink: Any = 0.5, tries: Any = 10
 ) -> Tensor:
     scales = shrink ** torch.arange(tries)  # single precision
     candidates = theta + scales[:, None] * step
@@ -455,13 +138,7 @@ def all_at_once(
 
 
 def in_numpy(
-    surrogate: Measure,
-    kl: Measure,
-    theta: Tensor,
-    step: Tensor,
-    delta: float,
-    shrink: float = 0.5,
-    tries: int = 10,
+    surrogate: Any, kl: Any, theta: Any, step: Any, delta: Any, shrink: Any = 0.5, tries: Any = 10
 ) -> Any:
     old = surrogate(theta).item()
     for scale in np.power(shrink, np.arange(tries)):
@@ -471,150 +148,144 @@ def in_numpy(
     return theta.numpy()
 
 
+# What students write instead.
+
+slip = partial(slip_of, line_search, see="06_trpo#C61")
+
 CHECK = Check(
-    homework="hw2",
     title="Line search",
-    points=3,
     reference=line_search,
     recipe=recipe,
     public_cases=public_cases,
     hidden_cases=hidden_cases,
     misconceptions=(
-        Misconception(
+        slip(
             "changes its input",
-            changes_the_step,
             "The answer is right, but the caller's step was overwritten while it shrank. Keep the "
             "step as it came and scale a copy.",
-            "06_trpo#C61",
+            candidate="theta + step",
+            good="""
+                good = safe and surrogate(candidate) > old_surrogate
+                if not good:
+                    step *= shrink
+            """,
         ),
-        Misconception(
+        slip(
             "accepts without a gain",
-            accepts_without_gain,
             "A step is accepted as soon as its KL is small enough, even where the surrogate falls. "
             "The step came from a linear model: has it to be believed far away from theta?",
-            "06_trpo#C61",
+            good="safe",
         ),
-        Misconception(
+        slip(
             "accepts any KL",
-            accepts_any_kl,
             "A step is accepted as soon as the surrogate rises, however far it goes. The step "
             "meets the constraint only in the quadratic model; the search is there to check the "
             "true KL.",
-            "06_trpo#C61",
+            safe="True",
         ),
-        Misconception(
+        slip(
             "one condition is enough",
-            either_is_enough,
             "A step passes if either condition holds. It has to be both safe and better.",
-            "06_trpo#C61",
+            good="safe or surrogate(candidate) > old_surrogate",
         ),
-        Misconception(
+        slip(
             "compares the surrogate with zero",
-            compares_with_zero,
             "The new surrogate is held against 0. What counts is a gain over its value at theta, "
             "which is zero only in some versions of the surrogate.",
-            "06_trpo#C61",
+            old_surrogate="0.0",
         ),
-        Misconception(
+        slip(
             "wants a smaller surrogate",
-            wants_a_smaller_surrogate,
             "A step is accepted where the surrogate falls, as if it were a loss. It is the "
             "objective and should rise.",
-            "06_trpo#C61",
+            good="safe and surrogate(candidate) < old_surrogate",
         ),
-        Misconception(
+        slip(
             "wants a large KL",
-            wants_a_large_kl,
             "A step is accepted when its KL is at least delta. delta is the most that the policy "
             "may move.",
-            "06_trpo#C61",
+            safe="kl(candidate) >= delta",
         ),
-        Misconception(
+        slip(
             "last try if none is good",
-            last_candidate_if_none,
             "When no try is good, the smallest one is taken all the same. Then the right answer is "
             "not to move at all.",
-            "06_trpo#C61",
+            answer_2="candidate",
         ),
-        Misconception(
+        slip(
             "full step if none is good",
-            full_step_if_none,
             "When no try is good, the full step is taken, the most dangerous of all. Then the "
             "right answer is not to move at all.",
-            "06_trpo#C61",
+            answer_2="theta + step",
         ),
-        Misconception(
+        slip(
             "steps pile up",
-            steps_pile_up,
             "Each try starts from the one before, so the steps add up and lead farther away. Every "
             "try starts from theta.",
-            "06_trpo#C61",
+            before="candidate = theta",
+            candidate="candidate + shrink**i * step",
         ),
-        Misconception(
+        slip(
             "shrinks theta as well",
-            shrinks_theta_too,
             "The whole of theta + step is shrunk, so the tries run towards zero and not back to "
             "theta. Only the step gets smaller.",
-            "06_trpo#C61",
+            candidate="shrink**i * (theta + step)",
         ),
-        Misconception(
+        slip(
             "asks the KL about the step",
-            asks_the_kl_about_the_step,
             "kl is given the step alone. It is a function of the parameters, like the surrogate: "
             "ask it about theta plus the step.",
-            "06_trpo#C61",
+            safe="kl(shrink**i * step) <= delta",
         ),
-        Misconception(
+        slip(
             "skips the full step",
-            skips_the_full_step,
             "The first try is already shrunk. The powers of shrink start at i = 0, with the whole "
             "step.",
-            "06_trpo#C61",
+            i="range(1, tries + 1)",
         ),
-        Misconception(
+        slip(
             "one try short",
-            one_try_short,
             "One try is missing at the end: with tries = 4 the smallest step is shrink^3 of the "
             "whole.",
-            "06_trpo#C61",
+            i="range(tries - 1)",
         ),
-        Misconception(
+        slip(
             "one try too many",
-            one_try_too_many,
             "One try more than allowed is made: with tries = 3 the powers are 0, 1 and 2.",
-            "06_trpo#C61",
+            i="range(tries + 1)",
         ),
-        Misconception(
+        slip(
             "best instead of first",
-            best_instead_of_first,
             "The safe try with the largest surrogate is taken. The search stops at the first that "
             "is good: that is cheaper, and the surrogate is only a model anyway.",
-            "06_trpo#C61",
+            before="best = theta",
+            good="""
+                if safe and surrogate(candidate) > surrogate(best):
+                    best = candidate
+                good = False
+            """,
+            answer_2="best",
         ),
-        Misconception(
+        slip(
             "always halves",
-            shrinks_by_half_always,
             "The step is halved each time, whatever `shrink` says. Is the argument used?",
-            "06_trpo#C61",
+            candidate="theta + 0.5**i * step",
         ),
-        Misconception(
+        slip(
             "shrinks only once",
-            shrinks_once,
             "After the first try the step no longer gets smaller. Try i has shrunk i times.",
-            "06_trpo#C61",
+            candidate="theta + shrink ** min(i, 1) * step",
         ),
-        Misconception(
+        slip(
             "returns the step",
-            returns_the_step,
             "What comes back is the accepted step. Asked for are the new parameters.",
-            "06_trpo#C61",
+            answer="answer - theta",
         ),
-        Misconception(
+        slip(
             "steps the wrong way",
-            steps_the_wrong_way,
             "The step is subtracted from theta. It already points to where the surrogate rises: "
             "this is a search for a large value, no descent on a loss.",
-            "06_trpo#C61",
+            candidate="theta - shrink**i * step",
         ),
     ),
     accepted=(with_while, all_at_once, in_numpy),

@@ -117,9 +117,7 @@ def in_single_precision(*given: Any) -> Tensor:
 slip = partial(slip_of, ppo_update, see="07_ppo#C87")
 
 CHECK = Check(
-    homework="hw2",
     title="PPO's update on one batch",
-    points=4,
     reference=ppo_update,
     recipe=recipe,
     public_cases=public_cases,
@@ -246,9 +244,9 @@ CHECK = Check(
             "programs do that, and it is a choice of its own; here they are used as they come.",
             see="07_ppo#C68",
             gain="""
-                some = advantages[rows]
-                some = (some - some.mean()) / (some.std() + 1e-8)
-                gain = objective(log_probs, old_log_probs[rows], some)
+                weights = advantages[rows]
+                weights = (weights - weights.mean()) / (weights.std() + 1e-8)
+                gain = objective(log_probs, old_log_probs[rows], weights)
             """,
         ),
         slip(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from autograder.questions.check import Case, Check, Function, Misconception
+from autograder.questions.check import Case, Check, Function
+from autograder.questions.slips import slip_of
 from autograder.questions.tolerance import TOLERANCE
 from autograder.student.wire import Arrays
 from course_lib.reference.answers.surrogate import surrogate
@@ -65,90 +67,6 @@ def hidden_cases(rng: np.random.Generator) -> list[Case]:
     return cases
 
 
-# What students write instead.
-
-
-def old_policy_not_detached(log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor) -> Tensor:
-    return (torch.exp(log_probs - old_log_probs) * advantages.detach()).mean()
-
-
-def advantages_not_detached(log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor) -> Tensor:
-    return (torch.exp(log_probs - old_log_probs.detach()) * advantages).mean()
-
-
-def nothing_detached(log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor) -> Tensor:
-    return (torch.exp(log_probs - old_log_probs) * advantages).mean()
-
-
-def ratio_is_one(log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor) -> Tensor:
-    return (torch.exp(log_probs - log_probs.detach()) * advantages.detach()).mean()
-
-
-def no_exp(log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor) -> Tensor:
-    return ((log_probs - old_log_probs.detach()) * advantages.detach()).mean()
-
-
-def no_exp_nothing_detached(log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor) -> Tensor:
-    return ((log_probs - old_log_probs) * advantages).mean()
-
-
-def no_gradient(log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor) -> Tensor:
-    with torch.no_grad():
-        return (torch.exp(log_probs - old_log_probs) * advantages).mean()
-
-
-def sum_instead_of_mean(log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor) -> Tensor:
-    return (torch.exp(log_probs - old_log_probs.detach()) * advantages.detach()).sum()
-
-
-def wrong_sign(log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor) -> Tensor:
-    return -(torch.exp(log_probs - old_log_probs.detach()) * advantages.detach()).mean()
-
-
-def upside_down(log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor) -> Tensor:
-    return (torch.exp(old_log_probs.detach() - log_probs) * advantages.detach()).mean()
-
-
-def no_ratio(log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor) -> Tensor:
-    return (log_probs * advantages.detach()).mean()
-
-
-def quotient_of_logs(log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor) -> Tensor:
-    return (log_probs / old_log_probs.detach() * advantages.detach()).mean()
-
-
-def new_probability_only(log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor) -> Tensor:
-    return (torch.exp(log_probs) * advantages.detach()).mean()
-
-
-def product_of_means(log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor) -> Tensor:
-    return torch.exp(log_probs - old_log_probs.detach()).mean() * advantages.detach().mean()
-
-
-def normalises(log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor) -> Tensor:
-    advantages = advantages.detach()
-    advantages = (advantages - advantages.mean()) / (advantages.std(correction=0) + 1e-8)
-    return (torch.exp(log_probs - old_log_probs.detach()) * advantages).mean()
-
-
-def already_clipped(log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor) -> Tensor:
-    ratio, advantages = torch.exp(log_probs - old_log_probs.detach()), advantages.detach()
-    return torch.minimum(ratio * advantages, ratio.clamp(0.8, 1.2) * advantages).mean()
-
-
-def normalises_over_n_less_one(
-    log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor
-) -> Tensor:
-    off = advantages.detach() - advantages.detach().mean()
-    spread = (off.square().sum() / (off.numel() - 1)).sqrt()  # torch's std, less its warning
-    ratio = torch.exp(log_probs - old_log_probs.detach())
-    return (ratio * off / (spread + 1e-8)).mean()
-
-
-def old_policy_learns(log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor) -> Tensor:
-    return (torch.exp(log_probs.detach() - old_log_probs) * advantages).mean()
-
-
 # Right by other means.
 
 
@@ -170,145 +88,144 @@ def in_single_precision(log_probs: Tensor, old_log_probs: Tensor, advantages: Te
     return torch.mean(torch.exp(log_probs.float() - old) * weights)
 
 
+# What students write instead.
+
+slip = partial(slip_of, surrogate, see="06_trpo#C56")
+
 CHECK = Check(
-    homework="hw2",
     title="The surrogate",
-    points=2,
     reference=surrogate,
     recipe=recipe,
     public_cases=public_cases,
     hidden_cases=hidden_cases,
     misconceptions=(
-        Misconception(
+        slip(
             "nothing is held constant",
-            nothing_detached,
             "The value is right, but gradients flow into the old policy and into the advantages. "
             "Both were fixed when the batch was collected: only log_probs may move.",
-            "06_trpo#C56",
+            ratio="torch.exp(log_probs - old_log_probs)",
+            terms="ratio * advantages",
         ),
-        Misconception(
+        slip(
             "old policy is not held constant",
-            old_policy_not_detached,
             "The value is right, but a gradient flows into old_log_probs as well. The old policy "
             "is the one that collected the batch and stays as it was; were both computed from the "
             "same theta, the two gradients would cancel.",
-            "06_trpo#C56",
+            ratio="torch.exp(log_probs - old_log_probs)",
         ),
-        Misconception(
+        slip(
             "advantages are not held constant",
-            advantages_not_detached,
             "The value is right, but a gradient flows into the advantages. They are weights here: "
             "what happens to a critic that is pushed to make them larger?",
-            "06_trpo#C56",
+            terms="ratio * advantages",
         ),
-        Misconception(
+        slip(
             "ratio is always 1",
-            ratio_is_one,
             "The ratio is 1 whatever the policies are: the current policy stands above and below. "
             "The lower one is the policy that collected the batch.",
-            "07_ppo#C62",
+            see="07_ppo#C62",
+            ratio="torch.exp(log_probs - log_probs.detach())",
         ),
-        Misconception(
+        slip(
             "exp is missing",
-            no_exp,
             "The advantages multiply the difference of the log-probabilities. The weight is a "
             "ratio of probabilities: what turns the one into the other?",
-            "07_ppo#C62",
+            see="07_ppo#C62",
+            ratio="log_probs - old_log_probs.detach()",
         ),
-        Misconception(
+        slip(
             "exp is missing and nothing is held constant",
-            no_exp_nothing_detached,
             "The advantages multiply the difference of the log-probabilities; the weight is a "
             "quotient of probabilities. And gradients flow into the old policy and the advantages, "
             "which are numbers from the batch.",
-            "07_ppo#C62",
+            see="07_ppo#C62",
+            ratio="log_probs - old_log_probs",
+            terms="ratio * advantages",
         ),
-        Misconception(
+        slip(
             "no gradient",
-            no_gradient,
             "The number is right, but it has lost its graph, so its gradient is zero and nothing "
             "can be learned from it. Only the old policy and the advantages are cut off.",
-            "07_ppo#C62",
+            see="07_ppo#C62",
+            answer="answer.detach()",
         ),
-        Misconception(
+        slip(
             "sum instead of mean",
-            sum_instead_of_mean,
             "The terms are added up, so a batch twice as large takes a step twice as long. An "
             "expectation is estimated by a mean.",
-            "06_trpo#C55",
+            see="06_trpo#C55",
+            answer="terms.sum()",
         ),
-        Misconception(
+        slip(
             "wrong sign",
-            wrong_sign,
             "The sign is that of a loss. Asked for is the objective itself, which is to be made "
             "large; whoever uses an optimiser turns it round there.",
-            "06_trpo#C56",
+            answer="-answer",
         ),
-        Misconception(
+        slip(
             "ratio upside down",
-            upside_down,
             "The old probability stands above the new one. The batch was drawn from the old "
             "policy and is to speak for the new one: which of the two has to cancel?",
-            "06_trpo#C56",
+            ratio="torch.exp(old_log_probs.detach() - log_probs)",
         ),
-        Misconception(
+        slip(
             "no importance weight",
-            no_ratio,
             "This is the plain policy gradient's objective, log-probability times advantage. It "
             "has the right gradient at the old policy only; the ratio keeps it right for the "
             "actions as the policy moves away.",
-            "06_trpo#C56",
+            ratio="log_probs",
         ),
-        Misconception(
+        slip(
             "quotient of logarithms",
-            quotient_of_logs,
             "You divide one log-probability by the other. The quotient of two logarithms is not "
             "the logarithm of the quotient, and the ratio is of the probabilities.",
-            "07_ppo#C62",
+            see="07_ppo#C62",
+            ratio="log_probs / old_log_probs.detach()",
         ),
-        Misconception(
+        slip(
             "divided by nothing",
-            new_probability_only,
             "The weight is the new policy's probability alone. Actions that the old policy liked "
             "came up more often in the batch: what evens that out?",
-            "06_trpo#C56",
+            ratio="torch.exp(log_probs)",
         ),
-        Misconception(
+        slip(
             "product of means",
-            product_of_means,
             "Ratios and advantages are averaged apart and then multiplied. Each advantage belongs "
             "to its own ratio: multiply first.",
-            "06_trpo#C56",
+            answer="ratio.mean() * advantages.detach().mean()",
         ),
-        Misconception(
+        slip(
             "normalises the advantages",
-            normalises,
             "The advantages were shifted and scaled to mean 0 and spread 1. That is the caller's "
             "choice; here they are used as they come.",
-            "06_trpo#C56",
+            before="advantages = (advantages - advantages.mean()) / "
+            "(advantages.std(correction=0) + 1e-8)",
         ),
-        Misconception(
+        slip(
             "clipped already",
-            already_clipped,
             "This is PPO's clipped objective, a later question. TRPO's surrogate leaves the ratio "
             "as it is and keeps the step small by the KL constraint.",
-            "06_trpo#C56",
+            before="advantages = advantages.detach()",
+            terms="torch.minimum(ratio * advantages, ratio.clamp(0.8, 1.2) * advantages)",
         ),
-        Misconception(
+        slip(
             "normalises the advantages by n - 1",
-            normalises_over_n_less_one,
             "The advantages were shifted and scaled to mean 0 and spread 1 (torch's std divides by "
             "n - 1, so a single one even gives nan). That is the caller's choice; here they "
             "are used as they come.",
-            "06_trpo#C56",
+            before="""
+                off = advantages - advantages.mean()
+                variance = off.square().sum() / (len(off) - 1)  # torch's std would warn of 0/0
+                advantages = off / (variance.sqrt() + 1e-8)
+            """,
         ),
-        Misconception(
+        slip(
             "new policy held constant instead of the old",
-            old_policy_learns,
             "The value is right, but the graph was cut at the wrong place: gradients flow into the "
             "old policy and the advantages, and none reaches log_probs. Which of the two policies "
             "is to move?",
-            "06_trpo#C56",
+            ratio="torch.exp(log_probs.detach() - old_log_probs)",
+            terms="ratio * advantages",
         ),
     ),
     accepted=(as_a_quotient, step_by_step, in_single_precision),

@@ -20,7 +20,7 @@ console = Console()
 complain = Console(stderr=True)
 
 
-class Said(SystemExit):
+class Explained(SystemExit):
     """The end of a command that has said why itself."""
 
 
@@ -102,10 +102,10 @@ def train_agent(
             )
     except Stopped as stopped:
         complain.print(f"course: {stopped}", markup=False, highlight=False, soft_wrap=True)
-        raise Said(STOPPED) from None
+        raise Explained(STOPPED) from None
     except (FloatingPointError, EnvironmentFailed) as error:
         complain.print(f"course: {error}", markup=False, highlight=False, soft_wrap=True)
-        raise Said(1) from None
+        raise Explained(1) from None
     report(trained, time.monotonic() - started, as_json)
 
 

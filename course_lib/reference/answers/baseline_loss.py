@@ -21,4 +21,5 @@ def baseline_loss(log_probs: Tensor, returns: Tensor, values: Tensor, gamma: flo
     validate.fractions(gamma=gamma)
     discounts = gamma ** torch.arange(len(returns), dtype=returns.dtype, device=returns.device)
     advantages = returns - values.detach()
-    return -(discounts * advantages * log_probs).sum()
+    terms = discounts * advantages * log_probs  # (T,)
+    return -terms.sum()

@@ -30,12 +30,14 @@ def conjugate_gradient(
     direction = b.clone()
     squared = residual @ residual
     for _ in range(iterations):
-        if squared <= tolerance:
+        converged = squared <= tolerance
+        if converged:
             break
         product = matrix_vector_product(direction)
         step_size = squared / (direction @ product)
         x = x + step_size * direction
         residual = residual - step_size * product
         old_squared, squared = squared, residual @ residual
-        direction = residual + squared / old_squared * direction
+        factor = squared / old_squared
+        direction = residual + factor * direction
     return x

@@ -18,4 +18,5 @@ def kl(old_logits: Tensor, logits: Tensor) -> Tensor:
     validate.shapes("B A, B A", old_logits=old_logits, logits=logits)
     old_log_probs = torch.log_softmax(old_logits, dim=-1)  # (B, A)
     log_probs = torch.log_softmax(logits, dim=-1)  # (B, A)
-    return (old_log_probs.exp() * (old_log_probs - log_probs)).sum(dim=-1).mean()
+    terms = old_log_probs.exp() * (old_log_probs - log_probs)  # (B, A)
+    return terms.sum(dim=-1).mean()

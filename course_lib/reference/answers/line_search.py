@@ -31,6 +31,8 @@ def line_search(
     old_surrogate = surrogate(theta)
     for i in range(tries):
         candidate = theta + shrink**i * step
-        if kl(candidate) <= delta and surrogate(candidate) > old_surrogate:
+        safe = kl(candidate) <= delta
+        good = safe and surrogate(candidate) > old_surrogate
+        if good:
             return candidate
     return theta

@@ -31,5 +31,6 @@ def reinforce(
     for _ in range(iterations):
         episodes = sample_episodes(theta)
         gradients = [estimate_gradient(theta, episode) for episode in episodes]
-        theta = theta + learning_rate * torch.stack(gradients).mean(dim=0)
+        gradient = torch.stack(gradients).mean(dim=0)  # (S, A)
+        theta = theta + learning_rate * gradient
     return theta

@@ -28,5 +28,5 @@ def reinforce_1(
     log_probs = torch.log_softmax(theta, dim=-1)[states, actions]  # (T,)
     discounts = gamma ** torch.arange(len(rewards), dtype=theta.dtype, device=theta.device)
     episode_return = (discounts * rewards).sum()
-    (gradient,) = torch.autograd.grad(episode_return * log_probs.sum(), theta)
+    (gradient,) = torch.autograd.grad((episode_return * log_probs).sum(), theta)
     return gradient

@@ -27,5 +27,6 @@ def reinforce_2(
     theta = theta.detach().requires_grad_()
     log_probs = torch.log_softmax(theta, dim=-1)[states, actions]  # (T,)
     discounts = gamma ** torch.arange(len(returns), dtype=theta.dtype, device=theta.device)
-    (gradient,) = torch.autograd.grad((discounts * returns * log_probs).sum(), theta)
+    weights = discounts * returns  # (T,)
+    (gradient,) = torch.autograd.grad((weights * log_probs).sum(), theta)
     return gradient

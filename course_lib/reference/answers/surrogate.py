@@ -21,4 +21,5 @@ def surrogate(log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor) -> T
         "B, B, B", log_probs=log_probs, old_log_probs=old_log_probs, advantages=advantages
     )
     ratio = torch.exp(log_probs - old_log_probs.detach())  # (B,)
-    return (ratio * advantages.detach()).mean()
+    terms = ratio * advantages.detach()  # (B,)
+    return terms.mean()

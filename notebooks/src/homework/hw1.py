@@ -59,7 +59,7 @@ torch.set_num_threads(1)  # the tensors here are small: more threads would wait 
 
 # %% answer="returns_to_go"
 
-# %% check="returns_to_go"
+# %% check="returns_to_go" points=2
 
 # %% [markdown]
 # ## 2. The log-derivative trick
@@ -123,7 +123,7 @@ torch.set_num_threads(1)  # the tensors here are small: more threads would wait 
 
 # %% answer="reinforce_1"
 
-# %% check="reinforce_1"
+# %% check="reinforce_1" points=3
 
 # %% [markdown]
 # ## 5. The gradient with rewards-to-go: REINFORCE-2
@@ -142,7 +142,7 @@ torch.set_num_threads(1)  # the tensors here are small: more threads would wait 
 
 # %% answer="reinforce_2"
 
-# %% check="reinforce_2"
+# %% check="reinforce_2" points=3
 
 # %% [markdown]
 # ## 6. A loss with a baseline
@@ -159,7 +159,7 @@ torch.set_num_threads(1)  # the tensors here are small: more threads would wait 
 
 # %% answer="baseline_loss"
 
-# %% check="baseline_loss"
+# %% check="baseline_loss" points=3
 
 # %% [markdown]
 # ## 7. REINFORCE
@@ -178,7 +178,7 @@ torch.set_num_threads(1)  # the tensors here are small: more threads would wait 
 
 # %% answer="reinforce"
 
-# %% check="reinforce"
+# %% check="reinforce" points=4
 
 # %% [markdown]
 # ## See it learn

@@ -50,7 +50,7 @@ torch.set_num_threads(1)  # the tensors here are small: more threads would wait 
 
 # %% answer="surrogate"
 
-# %% check="surrogate"
+# %% check="surrogate" points=2
 
 # %% [markdown]
 # ## 2. What the ratio corrects
@@ -95,7 +95,7 @@ torch.set_num_threads(1)  # the tensors here are small: more threads would wait 
 
 # %% answer="kl"
 
-# %% check="kl"
+# %% check="kl" points=2
 
 # %% [markdown]
 # ## 4. The Fisher matrix without the matrix
@@ -114,7 +114,7 @@ torch.set_num_threads(1)  # the tensors here are small: more threads would wait 
 
 # %% answer="fisher_vector_product"
 
-# %% check="fisher_vector_product"
+# %% check="fisher_vector_product" points=3
 
 # %% [markdown]
 # ## 5. Conjugate gradient
@@ -131,7 +131,7 @@ torch.set_num_threads(1)  # the tensors here are small: more threads would wait 
 
 # %% answer="conjugate_gradient"
 
-# %% check="conjugate_gradient"
+# %% check="conjugate_gradient" points=4
 
 # %% [markdown]
 # ## 6. Line search
@@ -148,7 +148,7 @@ torch.set_num_threads(1)  # the tensors here are small: more threads would wait 
 
 # %% answer="line_search"
 
-# %% check="line_search"
+# %% check="line_search" points=3
 
 # %% [markdown]
 # ## 7. Generalised advantage estimation
@@ -167,7 +167,7 @@ torch.set_num_threads(1)  # the tensors here are small: more threads would wait 
 
 # %% answer="gae"
 
-# %% check="gae"
+# %% check="gae" points=4
 
 # %% [markdown]
 # ## 8. PPO's clipped objective
@@ -186,7 +186,7 @@ torch.set_num_threads(1)  # the tensors here are small: more threads would wait 
 
 # %% answer="clipped_surrogate"
 
-# %% check="clipped_surrogate"
+# %% check="clipped_surrogate" points=4
 
 # %% [markdown]
 # ## 9. PPO's update on one batch
@@ -205,7 +205,7 @@ torch.set_num_threads(1)  # the tensors here are small: more threads would wait 
 
 # %% answer="ppo_update"
 
-# %% check="ppo_update"
+# %% check="ppo_update" points=4
 
 # %% [markdown]
 # ## See them climb

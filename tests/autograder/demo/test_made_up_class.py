@@ -15,9 +15,11 @@ from autograder.demo.attacks import ATTACKS
 from autograder.grading.record import STATES
 from autograder.handouts.assignments import release_notebook, settings
 from autograder.handouts.sources import homework_notebook, notebook_bytes
-from autograder.questions import HOMEWORKS
+from autograder.questions import homeworks
 from autograder.questions.check import compile_exam, observe
 from autograder.student.exam import judge
+
+HOMEWORKS = homeworks()
 
 IMPORTS = """\
 from collections.abc import Callable, Sequence

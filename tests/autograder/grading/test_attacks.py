@@ -22,8 +22,8 @@ from autograder.handouts.assignments import release_assignment
 SHORT = Limits(cell_seconds=1.0, answer_seconds=1.0, submission_seconds=3.0)
 
 
-def printed(sitting, cell=0):
-    return "".join(output.get("text", "") for output in sitting.outputs[cell])
+def printed(examination, cell=0):
+    return "".join(output.get("text", "") for output in examination.outputs[cell])
 
 
 def test_the_student_can_neither_trace_init_nor_use_what_it_holds(sandbox):
@@ -38,8 +38,8 @@ for name in ("fd", "maps", "root", "environ"):
     except PermissionError:
         print("closed")
 """
-    sitting, _ = outcomes(sandbox, code)
-    assert printed(sitting).split() == ["-1", "closed", "closed", "closed", "closed"]
+    examination, _ = outcomes(sandbox, code)
+    assert printed(examination).split() == ["-1", "closed", "closed", "closed", "closed"]
 
 
 def test_nothing_that_a_job_writes_keeps_it_alive(sandbox):
@@ -107,11 +107,11 @@ def test_many_slow_cells_cost_none_of_the_answers(sandbox):
     slow = "import time\nwhile time.process_time() < {}: pass\nprint('done')"
     limits = Limits(cell_seconds=3.0, cells_seconds=2.0, answer_seconds=1.0)
     cells = [slow.format(1.2), slow.format(9), slow.format(9), RIGHT, RIGHT_DOUBLE]
-    sitting = examine(sandbox, cells, EXAMS, limits)
-    assert [verdict.outcome for verdict in sitting.verdicts] == ["right", "right"]
-    assert printed(sitting) == "done\n"
-    assert sitting.failed == [1, 2]
-    assert "all cells together get 2 s" in sitting.outputs[2][-1]["evalue"]
+    examination = examine(sandbox, cells, EXAMS, limits)
+    assert [verdict.outcome for verdict in examination.verdicts] == ["right", "right"]
+    assert printed(examination) == "done\n"
+    assert examination.failed == [1, 2]
+    assert "all cells together get 2 s" in examination.outputs[2][-1]["evalue"]
 
 
 def test_text_that_cannot_be_stored_is_made_plain(sandbox):
@@ -121,11 +121,11 @@ def test_text_that_cannot_be_stored_is_made_plain(sandbox):
         r"def running_sum(x): raise ValueError('\ud800\0')",
         RIGHT_DOUBLE,
     ]
-    sitting = examine(sandbox, cells, EXAMS, SHORT)
-    assert printed(sitting) == "\ufffd\ufffd\n"
-    everything = [sitting.outputs, [asdict(verdict) for verdict in sitting.verdicts]]
+    examination = examine(sandbox, cells, EXAMS, SHORT)
+    assert printed(examination) == "\ufffd\ufffd\n"
+    everything = [examination.outputs, [asdict(verdict) for verdict in examination.verdicts]]
     assert b"\\u0000" not in json.dumps(everything, ensure_ascii=False).encode()
-    assert [verdict.outcome for verdict in sitting.verdicts] == ["raised", "right"]
+    assert [verdict.outcome for verdict in examination.verdicts] == ["raised", "right"]
 
 
 def test_forged_outputs_do_not_fill_the_graders_memory(sandbox):
@@ -142,8 +142,8 @@ for cell in range(6):
         except OSError:
             pass
 """
-    sitting = examine(sandbox, ["1"] * 5 + [forge], EXAMS, SHORT)
-    assert len(json.dumps(sitting.outputs)) < 1.2 * MAX_OUTPUTS
+    examination = examine(sandbox, ["1"] * 5 + [forge], EXAMS, SHORT)
+    assert len(json.dumps(examination.outputs)) < 1.2 * MAX_OUTPUTS
 
 
 @pytest.mark.parametrize(
@@ -161,9 +161,9 @@ while True:
             pass
 """
     started = time.monotonic()
-    sitting = examine(sandbox, [RIGHT, flood], EXAMS, SHORT)
+    examination = examine(sandbox, [RIGHT, flood], EXAMS, SHORT)
     assert time.monotonic() - started < 8
-    assert sitting.state == "killed"
+    assert examination.state == "killed"
 
 
 ACTIVE = [

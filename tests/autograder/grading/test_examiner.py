@@ -67,25 +67,25 @@ RIGHT_DOUBLE = "def double(numbers):\n    return numbers + numbers"
 
 
 def outcomes(sandbox, *cells, limits=LIMITS, files=None):
-    sitting = examine(sandbox, cells, EXAMS, limits, files)
-    return sitting, [verdict.outcome for verdict in sitting.verdicts]
+    examination = examine(sandbox, cells, EXAMS, limits, files)
+    return examination, [verdict.outcome for verdict in examination.verdicts]
 
 
 def test_right_functions_get_their_points(sandbox):
-    sitting, found = outcomes(sandbox, RIGHT, RIGHT_DOUBLE)
+    examination, found = outcomes(sandbox, RIGHT, RIGHT_DOUBLE)
     assert found == ["right", "right"]
-    assert [verdict.points for verdict in sitting.verdicts] == [2, 2]
-    assert sitting.state == "graded"
+    assert [verdict.points for verdict in examination.verdicts] == [2, 2]
+    assert examination.state == "graded"
 
 
 def test_known_mistake_is_named_with_its_hint(sandbox):
-    sitting, found = outcomes(
+    examination, found = outcomes(
         sandbox, "def running_sum(x):\n    return x.cumsum(0) - x", RIGHT_DOUBLE
     )
     assert found == ["known mistake", "right"]
-    assert sitting.verdicts[0].mistake == "leaves itself out"
-    assert sitting.verdicts[0].sentence == "You left x_t out."
-    assert sitting.verdicts[0].points == 0
+    assert examination.verdicts[0].mistake == "leaves itself out"
+    assert examination.verdicts[0].sentence == "You left x_t out."
+    assert examination.verdicts[0].points == 0
 
 
 @pytest.mark.parametrize(
@@ -108,10 +108,10 @@ def test_known_mistake_is_named_with_its_hint(sandbox):
     ],
 )  # fmt: skip
 def test_a_wrong_answer_costs_its_own_question_only(sandbox, cell, outcome):
-    sitting, found = outcomes(sandbox, cell, RIGHT_DOUBLE)
+    examination, found = outcomes(sandbox, cell, RIGHT_DOUBLE)
     assert found == [outcome, "right"]
-    assert sitting.verdicts[0].points == 0
-    assert "running_sum" in sitting.verdicts[0].sentence
+    assert examination.verdicts[0].points == 0
+    assert "running_sum" in examination.verdicts[0].sentence
 
 
 def test_sentences_for_what_took_the_process_down_say_what_it_was(sandbox):
@@ -119,26 +119,26 @@ def test_sentences_for_what_took_the_process_down_say_what_it_was(sandbox):
         "def running_sum(x):\n    import os; os._exit(3)",
         "def double(x):\n    import ctypes; ctypes.string_at(0)",
     ]
-    sitting, _ = outcomes(sandbox, *cells)
-    assert [verdict.sentence for verdict in sitting.verdicts] == [
+    examination, _ = outcomes(sandbox, *cells)
+    assert [verdict.sentence for verdict in examination.verdicts] == [
         "running_sum ended the whole process (exit status 3).",
         "double crashed the Python interpreter.",
     ]
-    assert sitting.deaths == [verdict.sentence[:-1] for verdict in sitting.verdicts]
+    assert examination.deaths == [verdict.sentence[:-1] for verdict in examination.verdicts]
 
 
 def test_what_the_notebook_never_came_to_is_told_as_such(sandbox):
     cells = ["import os; os._exit(0)"] * 7 + [RIGHT]
-    sitting, found = outcomes(sandbox, *cells)
+    examination, found = outcomes(sandbox, *cells)
     assert found == ["ended", "ended"]
     sentence = "running_sum could not be asked: its notebook went down before."
-    assert sitting.verdicts[0].sentence == sentence
+    assert examination.verdicts[0].sentence == sentence
 
 
 def test_sentence_for_a_raised_error_names_the_line(sandbox):
-    sitting, _ = outcomes(sandbox, "def running_sum(x):\n    y = 1\n    return x + nothing")
-    assert "NameError" in sitting.verdicts[0].sentence
-    assert "line 3" in sitting.verdicts[0].sentence
+    examination, _ = outcomes(sandbox, "def running_sum(x):\n    y = 1\n    return x + nothing")
+    assert "NameError" in examination.verdicts[0].sentence
+    assert "line 3" in examination.verdicts[0].sentence
 
 
 BAD_CELLS = {
@@ -198,9 +198,9 @@ BAD_CELLS = {
 def test_a_bad_cell_costs_nothing_but_itself(sandbox, name):
     cell, state = BAD_CELLS[name]
     started = time.monotonic()
-    sitting, found = outcomes(sandbox, RIGHT, RIGHT_DOUBLE, cell)
-    assert found == ["right", "right"], sitting.deaths
-    assert state is None or sitting.state == state
+    examination, found = outcomes(sandbox, RIGHT, RIGHT_DOUBLE, cell)
+    assert found == ["right", "right"], examination.deaths
+    assert state is None or examination.state == state
     assert time.monotonic() - started < 30
 
 
@@ -249,8 +249,8 @@ FORGERIES = {
 
 @pytest.mark.parametrize("name", FORGERIES)
 def test_a_forgery_scores_nothing(sandbox, name):
-    sitting, _ = outcomes(sandbox, FORGERIES[name])
-    assert sum(verdict.points for verdict in sitting.verdicts) == 0
+    examination, _ = outcomes(sandbox, FORGERIES[name])
+    assert sum(verdict.points for verdict in examination.verdicts) == 0
 
 
 def test_nothing_private_is_seen_inside(sandbox, root):
@@ -268,8 +268,8 @@ for name in ("course_lib.reference", "autograder.questions", "autograder.grading
         pass
 print(seen, os.listdir("/tmp"), sorted(p for p in os.listdir("/proc") if p.isdigit()))
 """
-    sitting, _ = outcomes(sandbox, code)
-    assert sitting.outputs[0][0]["text"] == "[] ['work'] ['1', '2']\n"
+    examination, _ = outcomes(sandbox, code)
+    assert examination.outputs[0][0]["text"] == "[] ['work'] ['1', '2']\n"
 
 
 def test_a_daemon_does_not_outlive_its_notebook(sandbox, tmp_path):
@@ -317,9 +317,9 @@ time.sleep(0.5)
 def test_processes_that_take_too_much_together_are_stopped(sandbox, hide):
     limits = Limits(cell_seconds=5.0, memory_bytes=160 << 20)
     cell = TOGETHER.format(megabytes=110, hide=hide)
-    sitting, found = outcomes(sandbox, RIGHT, RIGHT_DOUBLE, cell, limits=limits)
-    assert (sitting.state, found) == ("out of memory", ["right", "right"])
-    assert sitting.deaths == [
+    examination, found = outcomes(sandbox, RIGHT, RIGHT_DOUBLE, cell, limits=limits)
+    assert (examination.state, found) == ("out of memory", ["right", "right"])
+    assert examination.deaths == [
         "code cell 3 took more memory than it may have, all its processes together"
     ]
 
@@ -328,8 +328,8 @@ def test_memory_that_processes_share_counts_once(sandbox):
     limits = Limits(cell_seconds=5.0, memory_bytes=160 << 20)
     cell = "shared = __import__('numpy').ones(100 << 17)\n" + TOGETHER
     cell = cell.format(megabytes=1, hide="pass")
-    sitting, found = outcomes(sandbox, RIGHT, RIGHT_DOUBLE, cell, limits=limits)
-    assert (sitting.state, found) == ("graded", ["right", "right"])
+    examination, found = outcomes(sandbox, RIGHT, RIGHT_DOUBLE, cell, limits=limits)
+    assert (examination.state, found) == ("graded", ["right", "right"])
 
 
 def test_one_notebook_leaves_nothing_for_the_next(sandbox):
@@ -338,11 +338,11 @@ def test_one_notebook_leaves_nothing_for_the_next(sandbox):
         "import torch\ntorch.cumsum = None\nopen('/tmp/left', 'w').write('x')\n"
         "open('/dev/shm/left', 'w').write('x')",
     )
-    sitting, found = outcomes(
+    examination, found = outcomes(
         sandbox, RIGHT, RIGHT_DOUBLE, "import os\nprint(os.listdir('/tmp'), os.listdir('/dev/shm'))"
     )
     assert found == ["right", "right"]
-    assert sitting.outputs[2][0]["text"] == "['work'] []\n"
+    assert examination.outputs[2][0]["text"] == "['work'] []\n"
 
 
 def test_files_beside_the_notebook_are_there(sandbox):
@@ -438,5 +438,5 @@ def test_where_namespaces_are_forbidden_it_refuses(root, monkeypatch):
 def test_unconfined_when_told_so(root):
     with Sandbox(root, confined=False) as own:
         assert outcomes(own, RIGHT, RIGHT_DOUBLE)[1] == ["right", "right"]
-        sitting, found = outcomes(own, RIGHT, RIGHT_DOUBLE, "import os; os._exit(1)")
-        assert (sitting.state, found) == ("killed", ["right", "right"])
+        examination, found = outcomes(own, RIGHT, RIGHT_DOUBLE, "import os; os._exit(1)")
+        assert (examination.state, found) == ("killed", ["right", "right"])

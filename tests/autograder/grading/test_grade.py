@@ -18,7 +18,9 @@ from autograder.grading.grade import Plan, grade
 from autograder.grading.record import Record, load, load_all, record_path, save
 from autograder.grading.sandbox import Limits
 from autograder.handouts.assignments import release_assignment
-from autograder.questions import HOMEWORKS
+from autograder.questions import homeworks
+
+HOMEWORKS = homeworks()
 
 LIMITS = Limits(cell_seconds=2.0)
 

@@ -22,9 +22,11 @@ from autograder.handouts.sources import (
     notebook_bytes,
     solution_source,
 )
-from autograder.questions import HOMEWORKS
+from autograder.questions import homeworks
 from autograder.questions.check import Check
 from course_lib import validate
+
+HOMEWORKS = homeworks()
 
 
 def total(rewards: Tensor) -> Tensor:
@@ -232,15 +234,15 @@ EXTRA = '\n# %% answer="twice"\n\n# %% check="twice"\n'
     [
         (
             SOURCE.replace('answer="total"', 'answer="totl"'),
-            r"hw1\.py, cell 4 \(empty\): there is no check 'totl' in this homework: use total",
+            r"hw1\.py, cell 4 .*: there is no check 'totl' in this homework: use total",
         ),
         (
             SOURCE.replace('# %% answer="total"\n', ""),
-            r'cell 4 \(empty\): there is no cell answer="total" above it: add one',
+            r'cell 4 .*: there is no cell answer="total" above it: add one',
         ),
         (
             SOURCE.replace('# %% check="total"\n', ""),
-            r'cell 4 \(empty\): there is no cell check="total" after it: add one',
+            r'cell 4 .*: there is no cell check="total" after it: add one',
         ),
         (
             SOURCE + '\n# %% check="total"\n# again\n',
@@ -391,7 +393,9 @@ def copy(root, tmp_path_factory):
     for name in ("pyproject.toml", "constraints.txt", "nbgrader_config.py"):
         shutil.copy(root / name, target)
     steps = []
-    written = build.build_handouts(target, lambda what, done, total: steps.append((done, total)))
+    built = build.build_handouts(target, lambda what, done, total: steps.append((done, total)))
+    written = built.files
+    assert built.changed == written
     return target, written, steps
 
 
@@ -415,7 +419,7 @@ def test_building_again_changes_no_byte_and_removes_what_has_no_source(copy):
     before = {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in written}
     left_over = target / "notebooks" / "lectures" / "99_gone.ipynb"
     left_over.write_text("{}")
-    assert build.build_handouts(target) == written
+    assert build.build_handouts(target) == build.Built(written, [])
     assert {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in written} == before
     assert not left_over.exists()
 
@@ -466,9 +470,9 @@ RELEASE = notebook_bytes(nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdow
 
 def test_what_stands_is_not_built_again_unless_it_or_its_source_is_touched(quick):
     project, built = quick
-    [lecture, homework] = build.build_handouts(project)
+    [lecture, homework] = build.build_handouts(project).files
     assert (lecture.read_bytes(), len(built)) == (b"one", 1)
-    assert build.build_handouts(project) == [lecture, homework]
+    assert build.build_handouts(project) == build.Built([lecture, homework], [])
     assert len(built) == 1
     touches = [
         lambda: lecture.write_bytes(b"edited by hand"),
@@ -479,7 +483,7 @@ def test_what_stands_is_not_built_again_unless_it_or_its_source_is_touched(quick
     ]
     for number, touch in enumerate(touches, start=2):
         touch()
-        assert build.build_handouts(project) == [lecture, homework]
+        assert build.build_handouts(project).files == [lecture, homework]
         assert len(built) == number
         assert [path.name for path in lecture.parent.iterdir()] == ["01_x.ipynb"]
         assert lecture.read_bytes() == b"one"
@@ -516,7 +520,7 @@ def test_a_lecture_that_changed_brings_its_own_pdf_only(quick, monkeypatch):
 
     monkeypatch.setattr("autograder.handouts.executed_lectures.executed_lectures", run)
     monkeypatch.setattr("autograder.handouts.site.build_site", site)
-    written = build.build_everything(project)
+    written = build.build_everything(project).changed
     assert [path.relative_to(project).as_posix() for path in written] == [
         "notebooks/lectures/01_x.ipynb",
         "notebooks/homework/hw1.ipynb",
@@ -527,7 +531,7 @@ def test_a_lecture_that_changed_brings_its_own_pdf_only(quick, monkeypatch):
         "build/site/index.html",
     ]
     assert sites == [(["01_x", "02_y"], ["hw1"], ["01_x", "02_y", "hw1"], "# What")]
-    assert build.build_everything(project) == written
+    assert build.build_everything(project) == build.Built(written, [])
     assert len(built) == len(sites) == 1
 
     printed = []
@@ -539,8 +543,9 @@ def test_a_lecture_that_changed_brings_its_own_pdf_only(quick, monkeypatch):
     source.parent.mkdir(exist_ok=True)
     source.write_text("# edited")
     texts["01_x"] = "One and more"
-    build.build_everything(project)
+    changed = build.build_everything(project).changed
     assert printed == ["01_x"]
+    assert [path.name for path in changed] == ["01_x.pdf", "index.html"]
     assert (project / "build" / "pdf" / "01_x.pdf").read_bytes() == b"%PDF anew"
     pages = {path.name for path in (project / "build" / "site").iterdir()}
     assert pages == {"index.html", "2.html"}

@@ -1,6 +1,7 @@
 """The student bundle: what is in it, that no answer is, and that it works with nothing else."""
 
 import ast
+import inspect
 import io
 import json
 import subprocess
@@ -15,7 +16,9 @@ import pytest
 
 from autograder.handouts import bundle
 from autograder.handouts.leaks import find_leaks, is_stub, normalised, secrets
-from autograder.questions import HOMEWORKS
+from autograder.questions import homeworks
+
+HOMEWORKS = homeworks()
 
 CHECKS = [check for checks in HOMEWORKS.values() for check in checks]
 ANSWERS = [check.name for check in CHECKS]
@@ -159,7 +162,8 @@ import torch
 a, b, c = torch.ones(3, 4)
 print("before")
 q = torch.exp(a - b.detach())
-objective = (q * c.detach()).mean()
+weighted = q * c.detach()
+objective = weighted.mean()
 print(objective)
 """
 
@@ -193,14 +197,28 @@ def test_every_answer_would_be_found(root, private, name):
     pytest.fail(f"{name} is not in course_lib/reference/answers")
 
 
-def test_mistakes_and_hidden_cases_are_found(root, private):
-    text = (root / "autograder" / "questions" / "hw1" / "returns_to_go.py").read_text()
-    for node in ast.parse(text).body:
-        if isinstance(node, ast.FunctionDef) and node.name in ("sums_the_past", "hidden_cases"):
-            planted = {"course_lib/more.py": ast.unparse(node).encode()}
-            assert any(
-                f"{node.name} of autograder" in leak for leak in find_leaks(planted, private)
-            )
+@pytest.mark.parametrize(
+    "body",
+    [
+        "return (torch.exp(new - old.detach()) * gains.detach()).mean()",
+        "q = torch.exp(new - old.detach())\n    r = (q * gains.detach()).mean()\n    return r",
+    ],
+)
+def test_an_answer_with_other_steps_named_is_found(private, body):
+    text = f"def innocent(new, old, gains):\n    {body}\n"
+    found = find_leaks({"course_lib/a.py": text.encode()}, private)
+    assert any("holds surrogate of course_lib" in leak for leak in found)
+
+
+def test_mistakes_and_hidden_cases_are_found(private):
+    check = HOMEWORKS["hw1"][0]
+    known = {mistake.name: mistake.source for mistake in check.misconceptions}
+    for text, where in (
+        (known["sums past rewards"], "holds returns_to_go of the mistake 'sums past rewards'"),
+        (inspect.getsource(check.hidden_cases), "hidden_cases of autograder"),
+    ):
+        planted = {"course_lib/more.py": text.encode()}
+        assert any(where in leak for leak in find_leaks(planted, private))
 
 
 def test_an_answer_under_its_own_name_is_found_and_a_stub_is_not(private):

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 
+import nbformat
 import pytest
 
 from autograder.handouts.executed_lectures import executed_lectures
@@ -84,12 +85,14 @@ def test_only_what_changed_is_executed(project):
     # As students have it: no answers, whatever is installed beside it.
     assert texts(lectures["02_second"])[0].startswith("no answers here\n")
     assert texts(lectures["02_second"])[1] == "{'x': 2}"
-    written = json.dumps(lectures)
+    written = json.dumps(lectures, sort_keys=True)
     assert not re.search(r"\d{4}-\d\d-\d\dT|/tmp/", written)
+    kept = nbformat.read(project / "build" / "executed" / "01_first.ipynb", as_version=4)
+    assert texts(kept) == texts(lectures["01_first"])
 
     again, ran = run(project)
     assert not ran
-    assert json.dumps(again) == written
+    assert json.dumps(again, sort_keys=True) == written
 
     # Words, and files that students do not get, leave outputs as they are.
     edit(project, "notebooks/src/lectures/01_first.py", "# Values", "# Values and more")

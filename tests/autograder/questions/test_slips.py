@@ -11,10 +11,12 @@ import torch
 from autograder.demo import made_up_class as demo
 from autograder.grading.grade import _check_source
 from autograder.handouts.leaks import find_leaks, secrets
-from autograder.questions import HOMEWORKS, find
+from autograder.questions import homeworks
 from autograder.questions.check import compile_exam, observe
 from autograder.questions.slips import compose, slip_of
 from course_lib import validate
+
+HOMEWORKS = homeworks()
 
 CHECKS = [check for checks in HOMEWORKS.values() for check in checks]
 SLIPPED = [check for check in CHECKS if any(mistake.edits for mistake in check.misconceptions)]
@@ -228,7 +230,7 @@ def descends_once_on_probabilities(
     ],
 )
 def test_slips_made_together_are_both_mistakes(name, mistakes, by_hand):
-    check = find("hw2", name)
+    check = next(check for check in CHECKS if check.name == name)
     known = {mistake.name: mistake for mistake in check.misconceptions}
     together = compose(check.reference, [known[mistake] for mistake in mistakes])
     assert together is not None
@@ -286,7 +288,8 @@ def test_what_a_slip_makes_is_found_in_a_bundle(root):
             tree = ast.parse(mistake.source.replace("advantages", "merits"))
             tree.body[0].name = "innocent"
             planted = {"course_lib/innocent.py": ast.unparse(tree).encode()}
+            # Not always as this check's: a slip in reinforce_1 may be reinforce_2.
             assert any(
-                leak.startswith("course_lib/innocent.py holds ") and check.name in leak
+                leak.startswith("course_lib/innocent.py holds ")
                 for leak in find_leaks(planted, private)
             ), mistake.name

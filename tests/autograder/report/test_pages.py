@@ -15,7 +15,7 @@ from nbgrader.api import Gradebook
 
 from autograder.grading.record import Record, save
 from autograder.report import pages
-from autograder.report.results import ClassStanding, Standing, class_standing
+from autograder.report.results import ClassResults, StudentResult, class_results
 from autograder.student.exam import Verdict
 
 # nbgrader makes submissions in a way that SQLAlchemy remarks upon.
@@ -176,8 +176,8 @@ def feedback(course: Path, student: str) -> str:
     return " ".join(Tags(page).text.split())
 
 
-def one(group: ClassStanding, name: str) -> Standing:
-    (found,) = (standing for standing in group.students if standing.student == name)
+def one(group: ClassResults, name: str) -> StudentResult:
+    (found,) = (student for student in group.students if student.student == name)
     return found
 
 
@@ -264,7 +264,7 @@ def test_many_remarks_are_folded_and_none_is_lost(tmp_path: Path) -> None:
 
 
 def test_counts_and_marks(course: Path) -> None:
-    group = class_standing(course, "hw1")
+    group = class_results(course, "hw1")
     assert {s.student: (s.state, s.score, s.waiting) for s in group.students} == {
         "ada": ("graded", 13.5, 0),
         "ben": ("cells failed", 3, 1),
@@ -287,14 +287,14 @@ def test_histogram_puts_full_marks_in_the_last_bin(tmp_path: Path) -> None:
     for student, right in (("a", True), ("b", False)):
         v = Verdict("f", "F", 25 if right else 0, 25, "right" if right else "wrong", "", ".", "")
         save(tmp_path, Record("hw1", student, "graded", verdicts=(v,)))
-    bins = class_standing(tmp_path, "hw1").histogram()
+    bins = class_results(tmp_path, "hw1").histogram()
     assert bins[0] == ("0-2", 1)
     assert bins[-1] == ("24-25", 1)
     assert sum(n for _, n in bins) == 2
 
 
 def test_needs_a_look_is_everything_not_plain(course: Path) -> None:
-    group = class_standing(course, "hw1")
+    group = class_results(course, "hw1")
     assert [s.student for s in group.students if s.needs_a_look] == ["ben", "cem", "dee", "eva"]
     assert "A cell tried to change its points." in one(group, "ben").remarks
     assert "The cell reinforce_1 was put back." in one(group, "ben").remarks
@@ -306,7 +306,7 @@ def test_a_gradebook_that_differs_from_the_run_is_named(course: Path) -> None:
     with Gradebook(f"sqlite:///{course}/gradebook.db") as gradebook:
         gradebook.find_grade("reinforce_1", "hw1", "hw1", "ada").auto_score = 0
         gradebook.db.commit()
-    ada = one(class_standing(course, "hw1"), "ada")
+    ada = one(class_results(course, "hw1"), "ada")
     assert ada.remarks == ("reinforce_1: the gradebook has 0 and the run gave 3: grade it again.",)
 
 
@@ -314,7 +314,7 @@ def test_a_mark_set_by_hand_counts(course: Path) -> None:
     with Gradebook(f"sqlite:///{course}/gradebook.db") as gradebook:
         gradebook.find_grade("returns_to_go", "hw1", "hw1", "ben").manual_score = 1.5
         gradebook.db.commit()
-    assert one(class_standing(course, "hw1"), "ben").score == 4.5
+    assert one(class_results(course, "hw1"), "ben").score == 4.5
     assert "A person has set this mark." in feedback(course, "ben")
 
 
@@ -323,7 +323,7 @@ def test_an_untouched_written_answer_is_not_called_marked(course: Path) -> None:
         grade = gradebook.find_grade("written_why", "hw1", "hw1", "ben")
         grade.auto_score, grade.needs_manual_grade = 0, False  # as nbgrader files "No response."
         gradebook.db.commit()
-    group = class_standing(course, "hw1")
+    group = class_results(course, "hw1")
     outcomes = {s.student: s.marks[-1].outcome for s in group.students}
     assert outcomes["ben"] == "unwritten"
     assert (outcomes["ada"], outcomes["cem"]) == ("marked", "waiting")
@@ -333,7 +333,7 @@ def test_a_late_penalty_is_taken_off_and_said(course: Path) -> None:
     with Gradebook(f"sqlite:///{course}/gradebook.db") as gradebook:
         gradebook.find_submission_notebook("hw1", "hw1", "ben").late_submission_penalty = 1
         gradebook.db.commit()
-    assert one(class_standing(course, "hw1"), "ben").score == 2
+    assert one(class_results(course, "hw1"), "ben").score == 2
     assert "1 taken off for handing in late" in feedback(course, "ben")
 
 
@@ -438,7 +438,7 @@ def test_empty_class_is_a_sentence(tmp_path: Path) -> None:
 
 def test_progress_counts_everyone_once(course: Path) -> None:
     seen: list[tuple[int, int]] = []
-    pages.write_all(course, "hw1", progress=lambda done, total: seen.append((done, total)))
+    pages.write_all(course, "hw1", progress=lambda student, done, total: seen.append((done, total)))
     assert seen == [(n, 5) for n in range(1, 6)]
 
 

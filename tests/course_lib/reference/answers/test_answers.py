@@ -22,6 +22,11 @@ from course_lib.reference.answers.reinforce_2 import reinforce_2
 from course_lib.reference.answers.returns_to_go import returns_to_go
 from course_lib.reference.answers.surrogate import surrogate
 
+ANSWERS = {
+    module.name: getattr(importlib.import_module(f"{answers.__name__}.{module.name}"), module.name)
+    for module in pkgutil.iter_modules(answers.__path__)
+}
+
 
 def t(*numbers):
     return torch.tensor(numbers, dtype=torch.float64)
@@ -123,34 +128,19 @@ def test_ppo_update_by_hand():
 
 # Names and docstrings
 
-NAMES = sorted(module.name for module in pkgutil.iter_modules(answers.__path__))
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_an_answer_says_its_equation_shapes_errors_and_source(name):
+    text = inspect.getdoc(ANSWERS[name])
+    for part in ("Returns", "Raises ValueError", "("):
+        assert part in text, f"{name} lacks {part}"
+    assert "[slide " in text or "[note " in text, f"{name} names no source"
 
 
-def answer(name):
-    return getattr(importlib.import_module(f"course_lib.reference.answers.{name}"), name)
-
-
-def test_thirteen_answers_each_with_equation_shapes_and_source():
-    assert len(NAMES) == 13
-    for name in NAMES:
-        text = inspect.getdoc(answer(name))
-        for part in ("Returns", "Raises ValueError", "("):
-            assert part in text, f"{name} lacks {part}"
-        assert "[slide " in text or "[note " in text, f"{name} names no source"
-
-
-def test_a_file_holds_the_function_it_is_named_after_and_no_other():
-    for name in NAMES:
-        module = inspect.getmodule(answer(name))
-        functions = inspect.getmembers(module, inspect.isfunction)
-        assert [each for each, f in functions if f.__module__ == module.__name__] == [name]
-
-
-def test_bodies_use_nothing_but_the_notebooks_imports():
-    given = {"torch", "validate", "Tensor"}
-    for name in NAMES:
-        names = inspect.getclosurevars(answer(name))
-        assert set(names.globals) <= given, f"{name} leans on {set(names.globals) - given}"
+@pytest.mark.parametrize("name", ANSWERS)
+def test_a_body_uses_nothing_but_the_notebooks_imports(name):
+    names = inspect.getclosurevars(ANSWERS[name])
+    assert set(names.globals) <= {"torch", "validate", "Tensor"}
 
 
 # Errors

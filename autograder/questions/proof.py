@@ -1,0 +1,82 @@
+"""What a check must show before it is handed out: right is right, and mistakes are told apart."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from autograder.project import HandoutError
+from autograder.questions.check import Check, compile_exam, observe
+from autograder.student import wire
+from autograder.student.exam import Exam, agree
+from autograder.student.wire import Arrays
+
+SEEDS = (0, 1)  # of the hidden cases that are tried
+
+
+def proven_exam(check: Check) -> Exam:
+    """The public exam of a check, with all its numbers worked out.
+
+    Raises HandoutError with file, question and what to do: if the right answer, or another that is
+    accepted, is not right; if the public cases do not tell a known mistake from what is right or
+    from another mistake; if a hidden case is the same for everybody.
+    """
+    if not check.title:
+        raise _refusal(check, 'it has no title: write a few words for tables, as title="The ratio"')
+    if not check.misconceptions:
+        raise _refusal(
+            check, "it knows no mistake, and what nothing fails proves nothing: add some"
+        )
+    with _naming(check, "the reference or a case"):
+        drawn = [compile_exam(check, np.random.default_rng(seed)) for seed in SEEDS]
+        exam = compile_exam(check)
+    for function in check.accepted:
+        what = f"the accepted answer {function.__name__}"
+        for each in drawn:
+            with _naming(check, what):
+                observed = observe(check, function, each.cases)
+            if not _alike(each, each.expected, observed):
+                raise _refusal(check, f"{what} is not right by this check: mend the one or other")
+    first, second = ([_text(case) for case in each.cases[each.public :]] for each in drawn)
+    for number, case in enumerate(first, start=1):
+        if case in second:
+            raise _refusal(
+                check, f"nothing is drawn in hidden case {number}: draw its numbers from rng"
+            )
+    with _naming(check, "a known mistake"):
+        exam = replace(exam, known_wrong=tuple(exam.known_wrong))
+    told_apart = [("the right answer", exam.expected)]
+    for wrong in exam.known_wrong:
+        for name, observations in told_apart:
+            if _alike(exam, observations, wrong.observations):
+                raise _refusal(
+                    check,
+                    f"no public case tells the mistake {wrong.name!r} from {name}: add a case in "
+                    "which they differ, or take the mistake out",
+                )
+        told_apart.append((f"the mistake {wrong.name!r}", wrong.observations))
+    return exam
+
+
+def _refusal(check: Check, what: str) -> HandoutError:
+    return HandoutError(f"autograder/questions/{check.homework}/{check.name}.py: {what}")
+
+
+@contextlib.contextmanager
+def _naming(check: Check, what: str) -> Iterator[None]:
+    """Say whose function stopped."""
+    try:
+        yield
+    except Exception as error:
+        raise _refusal(check, f"{what} stops with {type(error).__name__}: {error}") from error
+
+
+def _alike(exam: Exam, wanted: Sequence[Arrays], came: Sequence[Arrays]) -> bool:
+    return all(agree(exam, want, got) for want, got in zip(wanted, came, strict=True))
+
+
+def _text(case: Arrays) -> bytes:
+    return wire.dumps(wire.encode(case))

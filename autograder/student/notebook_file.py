@@ -1,0 +1,126 @@
+"""A notebook file that may hold anything, read as cells: their kind, text and question."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from nbformat import NotebookNode
+
+from autograder.student import wire
+
+MAX_BYTES = 50_000_000
+MAX_CELLS = 2_000
+MAX_TEXT = 5_000_000
+
+
+class Unreadable(Exception):
+    """There is no notebook to grade. for_student and for_staff say why and what to do."""
+
+    def __init__(self, for_student: str, for_staff: str) -> None:
+        super().__init__(for_staff)
+        self.for_student, self.for_staff = for_student, for_staff
+
+
+def read_notebook(path: Path) -> NotebookNode:
+    """A notebook of any format version, in any common encoding, as nbformat 4 without outputs.
+
+    Raises Unreadable, OSError, or what nbformat makes of a malformed one.
+    """
+    size = path.stat().st_size
+    if size > MAX_BYTES:
+        raise Unreadable(
+            f"Your notebook has {size / 1e6:.0f} MB; clear its outputs and hand it in again.",
+            f"{size / 1e6:.0f} MB, more than {MAX_BYTES / 1e6:.0f} MB",
+        )
+    data = path.read_bytes()
+    again = "Download it again from Jupyter (File > Download) and hand it in anew."
+    if not data.strip():
+        raise Unreadable(f"Your file is empty. {again}", "the file is empty")
+    for magic, what in ((b"%PDF", "a PDF"), (b"PK\x03\x04", "a zip file"), (b"<!", "a web page")):
+        if data.lstrip().startswith(magic):
+            raise Unreadable(
+                f"Your file is {what} with the name of a notebook. {again}", f"it is {what}"
+            )
+    text = _decode(data)
+    try:
+        parsed = json.loads(text)
+    except RecursionError:
+        raise Unreadable(f"Your file is not a notebook. {again}", "JSON nested too deep") from None
+    except ValueError as error:
+        cut = not text.rstrip().endswith("}")
+        words = "ends in the middle" if cut else "is damaged"
+        raise Unreadable(f"Your notebook file {words}. {again}", f"not JSON: {error}") from None
+    if not isinstance(parsed, dict) or not ({"cells", "worksheets"} & parsed.keys()):
+        raise Unreadable(f"Your file is not a notebook. {again}", "JSON, but no cells in it")
+    if isinstance(parsed.get("cells"), list):
+        _refuse_endless(parsed["cells"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        notebook = nbformat.reads(_readable(parsed), as_version=4)
+        _, notebook = nbformat.validator.normalize(notebook)
+    notebook.cells = [nbformat.from_dict(_bare(cell)) for cell in notebook.cells]
+    _refuse_endless(notebook.cells)
+    return notebook
+
+
+def _refuse_endless(cells: list[Any]) -> None:
+    """Outputs aside, a notebook is a text that people write."""
+    length = sum(len(cell.get("source") or "") for cell in cells if isinstance(cell, dict))
+    if len(cells) > MAX_CELLS or length > MAX_TEXT:
+        raise Unreadable(
+            f"Your notebook has {len(cells)} cells with {length / 1e6:.1f} MB of text: clear away "
+            "what is not part of your answers and hand it in again.",
+            f"{len(cells)} cells with {length / 1e6:.1f} MB of text",
+        )
+
+
+def _readable(parsed: dict[str, Any]) -> str:
+    """The notebook's JSON with nothing in it but what is graded: all else can be malformed."""
+    if not isinstance(parsed.get("cells"), list):  # an older format, for nbformat to upgrade
+        return json.dumps(parsed)
+    kernel = _dict(_dict(parsed.get("metadata")).get("kernelspec"))
+    cells = [_bare(cell) for cell in parsed["cells"] if isinstance(cell, dict)]
+    metadata = {"kernelspec": {"name": str(kernel.get("name")), "display_name": ""}}
+    return json.dumps({"nbformat": 4, "nbformat_minor": 4, "metadata": metadata, "cells": cells})
+
+
+def _bare(cell: dict[str, Any]) -> dict[str, Any]:
+    """Of a cell: its kind, its text, and which question it says it is."""
+    source = cell.get("source")
+    if isinstance(source, list):
+        source = "".join(line for line in source if isinstance(line, str))
+    text = wire.plain(source if isinstance(source, str) else "")
+    tag = _dict(cell.get("metadata")).get("nbgrader")
+    kind = cell.get("cell_type")
+    bare: dict[str, Any] = {
+        "cell_type": kind if kind in ("code", "markdown") else "raw",
+        "source": text.replace("\r\n", "\n").replace("\r", "\n"),
+        "metadata": {} if tag is None else {"nbgrader": tag},
+    }
+    return bare | ({"outputs": [], "execution_count": None} if kind == "code" else {})
+
+
+def _dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _decode(data: bytes) -> str:
+    for encoding in ("utf-8-sig", "utf-16"):
+        if encoding == "utf-16" and data[:2] not in (b"\xff\xfe", b"\xfe\xff"):
+            continue
+        try:
+            return data.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    return data.decode("latin-1")
+
+
+def grade_id_of(cell: NotebookNode) -> str:
+    """Which question a cell says it is, or ""."""
+    metadata = cell.metadata.get("nbgrader")
+    name = metadata.get("grade_id") if isinstance(metadata, dict) else None
+    return name if isinstance(name, str) else ""
