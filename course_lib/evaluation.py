@@ -1,11 +1,7 @@
-"""What a policy is worth in fresh episodes, and what it looks like."""
+"""What a policy is worth in fresh episodes."""
 
 from __future__ import annotations
 
-import os
-import warnings
-from itertools import count
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -14,8 +10,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from course_lib.policies import Policy
-from course_lib.rollout import EnvironmentFailed, collect_episodes, make_envs
-from course_lib.tensor_envs import MDPS, PREFIX
+from course_lib.rollout import collect_episodes, make_envs
 
 SIDE_BY_SIDE = 128  # environments at most
 LONGEST = 10_000  # steps of an episode in an environment without a time limit
@@ -73,50 +68,3 @@ def evaluate(
         returns += rollout.episode_returns
         envs.close()
     return fmean(returns)
-
-
-def record_video(
-    policy: Policy,
-    env_id: str,
-    folder: Path,
-    generator: torch.Generator,
-    *,
-    episodes: int = 1,
-    greedy: bool = True,
-) -> list[Path]:
-    """Films of whole episodes, folder/episode-<n>-episode-0.mp4, by gymnasium's recorder.
-
-    No screen is needed. An environment made of tensors is filmed as gymnasium's of that name.
-    Raises ValueError if the environment draws no pictures, or a package that makes films is
-    missing.
-    """
-    import gymnasium
-    from gymnasium.wrappers import RecordVideo
-
-    if env_id.removeprefix(PREFIX) in MDPS:
-        raise ValueError(f"{env_id} cannot be filmed: it draws nothing")
-    env_id = env_id.removeprefix(PREFIX)
-    os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
-    for old in folder.glob("episode-*.mp4"):
-        old.unlink()
-    numbers = count(1)
-
-    def recorded(env: Any) -> Any:
-        name = f"episode-{next(numbers)}"
-        return RecordVideo(env, str(folder), name_prefix=name, disable_logger=True)
-
-    try:
-        with gymnasium.make(env_id) as env:
-            pictures = env.metadata.get("render_modes", [])
-    except gymnasium.error.Error as error:
-        raise ValueError(f"{env_id} cannot be filmed: {error}") from error
-    if "rgb_array" not in pictures:
-        raise ValueError(f"{env_id} cannot be filmed: it draws {pictures or 'nothing'}")
-    options = {"vectorization_mode": "sync", "render_mode": "rgb_array", "wrappers": [recorded]}
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", ".*Overwriting existing videos")
-            evaluate(policy, env_id, episodes, generator, greedy=greedy, **options)
-    except (EnvironmentFailed, gymnasium.error.Error, ImportError) as error:
-        raise ValueError(f"{env_id} cannot be filmed: {error}") from error
-    return sorted(folder.glob("episode-*.mp4"))

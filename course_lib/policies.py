@@ -289,7 +289,6 @@ class GaussianPolicy(Policy):
         obs_dim: int,
         action_dim: int,
         hidden: Sequence[int] = (64, 64),
-        log_std: float = 0.0,
         *,
         generator: torch.Generator,
         scaler: Scaler | None = None,
@@ -298,7 +297,7 @@ class GaussianPolicy(Policy):
         self.observation_shape = () if isinstance(scaler, OneHot) else (obs_dim,)
         self.action_shape = (action_dim,)
         self.net = _network([obs_dim, *hidden, action_dim], 0.01, generator, scaler)
-        self.log_std = nn.Parameter(torch.full((action_dim,), log_std, device=generator.device))
+        self.log_std = nn.Parameter(torch.zeros(action_dim, device=generator.device))
 
     def forward(self, observations: Tensor) -> Independent:
         """Independent normals, log-probs summed over the last axis."""

@@ -287,8 +287,8 @@ def train_on_episodes(
 ) -> History:
     """Loop of REINFORCE: whole episodes, one update for each batch of them. [slide 30]
 
-    For parts that read one episode at a time, as the lectures write them. An agent in a hurry works
-    on all episodes at once, in `train`.
+    A student's own functions train an agent here: its parts read one episode at a time, as the
+    lectures write them. An agent in a hurry works on all episodes at once, in `train`.
     returns: (rewards (T,), gamma) -> (T,), called on each episode alone.
     loss: (log_probs (T,), returns (T,), values (T,), gamma) -> scalar of one episode.
     update: (the mean loss over episodes, observations (B, ...) and returns (B,) of all their steps)
@@ -335,6 +335,7 @@ def train_on_steps(
 ) -> History:
     """Loop of PPO and TRPO: a fixed number of steps, advantages from a critic, one update.
 
+    A student's own functions train an agent here, as the reference's do.
     advantages: (rewards, values, next_values, terminated, truncated, gamma, lam) -> (T, N), all
     (T, N); next_values are those of the states really reached.
     update: a Batch of the valid steps -> numbers to remember; it trains policy and critic.

@@ -116,20 +116,6 @@ def _templates() -> jinja2.Environment:
     return environment
 
 
-def write_report(course: Path, homework: str) -> Path:
-    """Write the class report of one homework, and its JSON and CSV; returns the page's path."""
-    return _write_report(class_results(course, homework))
-
-
-def write_feedback(course: Path, homework: str, student: str) -> Path:
-    """Write one student's feedback page in nbgrader's place; returns its path.
-
-    Raises ValueError if the class has no such student.
-    """
-    group = class_results(course, homework)
-    return _write_feedback(group, group.find(student))
-
-
 def write_all(course: Path, homework: str, progress: Progress = unseen) -> Path:
     """Feedback for everyone who handed in, then the report."""
     group = class_results(course, homework)

@@ -152,16 +152,6 @@ class ClassResults:
     questions: tuple[Question, ...]
     students: tuple[StudentResult, ...]
 
-    def find(self, student: str) -> StudentResult:
-        """One student. Raises ValueError if the class has no such student."""
-        for standing in self.students:
-            if standing.student == student:
-                return standing
-        raise ValueError(
-            f"{student!r} has no submission of {self.homework} and is not in the gradebook: "
-            f"is the folder submitted/{student}/{self.homework} there?"
-        )
-
     @property
     def coded(self) -> tuple[Question, ...]:
         """The questions that checks grade."""

@@ -26,6 +26,7 @@ from rich.progress import track
 from rich.table import Table
 from torch import Tensor
 
+from course_lib.episodes import Episode, sample_episodes
 from course_lib.mdp import TabularMDP, cliff_walk
 from course_lib.policies import softmax_policy
 from course_lib.reference.answers.clipped_surrogate import clipped_surrogate
@@ -37,7 +38,6 @@ from course_lib.reference.answers.ppo_update import ppo_update
 from course_lib.reference.answers.reinforce_2 import reinforce_2
 from course_lib.reference.answers.returns_to_go import returns_to_go
 from course_lib.reference.answers.surrogate import surrogate
-from course_lib.rollout import Episode, sample_episodes
 from course_lib.training import normalise
 
 TARGET = Path(__file__).parents[2] / "course_lib" / "data" / "grid_learners.json"

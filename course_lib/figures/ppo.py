@@ -80,19 +80,17 @@ def plot_timeline(ax: Axes, lanes: Mapping[str, Sequence[tuple[str, float, float
     return frameless(ax)
 
 
-def plot_steps(
-    ax: Axes, curves: Mapping[str, Tensor], quantity: str, unit: str = "gradient steps"
-) -> Axes:
+def plot_steps(ax: Axes, curves: Mapping[str, Tensor], quantity: str) -> Axes:
     """A quantity after each step, one line a method; step 0 is the start.
 
-    curves: name -> (K + 1,). quantity, unit: what the two axes measure. [slide 64]
+    curves: name -> (K + 1,). quantity: what they measure. [slide 64]
     Raises ValueError if there is none.
     """
     if not curves:
         raise ValueError('curves is empty: give at least one, as {"clipped": returns}')
     for (name, curve), (colour, line, _) in zip(curves.items(), cycle(LINES), strict=False):
         ax.plot(range(len(curve)), as_array(curve), line, color=colour, linewidth=2.2, label=name)
-    ax.set_xlabel(unit)
+    ax.set_xlabel("gradient steps")
     ax.set_ylabel(quantity)
     ax.legend(frameon=False)
     return frameless(ax)

@@ -71,17 +71,13 @@ def plot_push(ax: Axes, returns: Sequence[float], before: Tensor, after: Tensor)
 
 
 def plot_bowl(
-    ax: Axes,
-    at: Tensor,
-    truth: Tensor,
-    clouds: Mapping[str, tuple[Tensor, Tensor]],
-    scale: float = 0.5,
+    ax: Axes, at: Tensor, truth: Tensor, clouds: Mapping[str, tuple[Tensor, Tensor]]
 ) -> Axes:
     """Seen from above: a bowl upside down, its top at 0; samples, and the arrows they suggest.
 
     at: (2,), where the gradient is wanted. truth: (2,), the gradient there. clouds: name ->
     (samples (K, 2), estimates (M, 2) of the gradient at `at`, each from its own samples).
-    scale: length of an arrow for a gradient of length 1. [slide 34]
+    An arrow is half as long as its gradient. [slide 34]
     Raises ValueError if a table has not two columns.
     """
     tables = {"at": at, "truth": truth}
@@ -94,7 +90,7 @@ def plot_bowl(
     height = -0.5 * (grid[:, None] ** 2 + grid[None, :] ** 2)
     ax.contour(grid, grid, height, levels=10, colors=PALE, linewidths=0.8, linestyles="solid")
     ax.plot(0, 0, "*", color=INK, markersize=12, label="best parameter")
-    start = as_array(at)
+    start, scale = as_array(at), 0.5
     for (name, (samples, estimates)), (colour, _, mark) in zip(clouds.items(), cycle(LINES)):
         dots, tips = as_array(samples), start + scale * as_array(estimates)
         ax.plot(dots[:, 0], dots[:, 1], mark, color=colour, markersize=3, alpha=0.5, label=name)

@@ -1,11 +1,11 @@
-"""A policy's worth is that of whole episodes, and its film shows one."""
+"""A policy's worth is that of whole episodes."""
 
 import gymnasium
 import numpy as np
 import pytest
 import torch
 
-from course_lib.evaluation import Greedy, evaluate, record_video
+from course_lib.evaluation import Greedy, evaluate
 from course_lib.policies import policy_for
 from course_lib.rollout import make_envs
 from course_lib.seeding import new_generator
@@ -70,18 +70,3 @@ def test_an_unknown_environment_is_a_sentence():
         make_envs("NoSuch-v0", 1)
     with pytest.raises(ValueError, match=r"environment no_such_module:X-v0 cannot be made"):
         make_envs("no_such_module:X-v0", 1)
-
-
-def test_a_film_has_as_many_pictures_as_the_episode_has_steps(tmp_path, pays):
-    imageio_ffmpeg = pytest.importorskip("imageio_ffmpeg")
-    policy = policy_for(make_envs("CartPole-v1", 1), (3,), generator=new_generator(0))
-    (film,) = record_video(policy, "CartPole-v1", tmp_path, new_generator(1))
-    frames, _ = imageio_ffmpeg.count_frames_and_secs(str(film))
-    length = evaluate(
-        policy, "CartPole-v1", 1, new_generator(1), greedy=True, vectorization_mode="sync"
-    )
-    assert frames == length + 1
-    with pytest.raises(ValueError, match="Pays-v0 cannot be filmed"):
-        record_video(likes_one(pays, 0.5), pays, tmp_path, new_generator(1))
-    with pytest.raises(ValueError, match="NoSuch-v0 cannot be filmed"):
-        record_video(policy, "NoSuch-v0", tmp_path, new_generator(1))

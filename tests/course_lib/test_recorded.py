@@ -24,5 +24,5 @@ def test_a_recording_comes_back_as_it_was_written(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_recording_is_shipped_and_can_be_made_again(name):
     assert is_allowed(f"course_lib/data/{name}.json")
-    assert (ROOT / "benchmarks" / f"{name}.py").exists()
+    assert (ROOT / "benchmarks" / "recordings" / f"{name}.py").exists()
     assert recorded(name)

@@ -12,6 +12,7 @@ from gymnasium.spaces import Box, Discrete, MultiDiscrete
 from stand_in import OnDevice, stand_in
 
 from course_lib import policies
+from course_lib.episodes import sample_episodes
 from course_lib.evaluation import evaluate
 from course_lib.grpo import GRPOConfig, grpo
 from course_lib.language_model import LanguageModel, Words, imitate
@@ -29,7 +30,7 @@ from course_lib.reference.answers.baseline_loss import baseline_loss
 from course_lib.reference.answers.clipped_surrogate import clipped_surrogate
 from course_lib.reference.answers.gae import gae
 from course_lib.reference.answers.returns_to_go import returns_to_go
-from course_lib.rollout import collect, collect_episodes, make_envs, sample_episodes
+from course_lib.rollout import collect, collect_episodes, make_envs
 from course_lib.seeding import check_device, check_generator, new_generator
 from course_lib.tensor_envs import CartPoles
 from course_lib.training import (

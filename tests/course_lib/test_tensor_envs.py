@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from course_lib.evaluation import evaluate, record_video
+from course_lib.evaluation import evaluate
 from course_lib.mdp import combination_lock, random_mdp, three_state_chain
 from course_lib.policies import policy_for, softmax_policy
 from course_lib.reference.agents.checkpoint import load_checkpoint, save_checkpoint
@@ -413,15 +413,11 @@ def test_nan_is_found_after_the_rollout_and_the_environment_named():
             collect(envs, policy, 5, new_generator(0))
 
 
-def test_evaluation_plays_whole_episodes_and_films_are_gymnasiums(tmp_path):
+def test_evaluation_plays_whole_episodes():
     policy = policy_for(made("combination_lock"), generator=new_generator(0))
     with torch.no_grad():
         policy.theta[:, 1] = 1.0
     assert evaluate(policy, "tensor/combination_lock", 7, new_generator(0), greedy=True) == 1.0
-    with pytest.raises(
-        ValueError, match="tensor/combination_lock cannot be filmed: it draws nothing"
-    ):
-        record_video(policy, "tensor/combination_lock", tmp_path, new_generator(0))
 
 
 @pytest.mark.parametrize("env_id", ["CartPole-v1", "Pendulum-v1", "combination_lock"])

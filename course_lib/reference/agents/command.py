@@ -180,6 +180,6 @@ def report(trained: Trained, seconds: float, as_json: bool) -> None:
     if mean is not None:
         line += f", mean return of the last {window} episodes {mean:.4g}"
     console.print(line, markup=False, highlight=False, soft_wrap=True)
-    for path in (*sorted(folder.iterdir()), *trained.films):
-        if path.is_file():
+    for path in (*sorted(folder.iterdir()), trained.film):
+        if path is not None and path.is_file():
             console.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)

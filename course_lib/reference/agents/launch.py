@@ -10,9 +10,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from course_lib.evaluation import record_video
 from course_lib.policies import Policy, policy_for
 from course_lib.reference.agents.ablations import without as left_out
+from course_lib.reference.agents.film import record_video
 from course_lib.reference.agents.ppo import train_ppo
 from course_lib.reference.agents.reinforce import train_reinforce
 from course_lib.reference.agents.run_folder import (
@@ -48,7 +48,7 @@ class Trained:
     policy: Policy
     history: History
     folder: Path
-    films: tuple[Path, ...] = ()
+    film: Path | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -148,7 +148,7 @@ def _train(
     config, parts = left_out(algorithm, about.without, about.settings.config)
     generator = new_generator(about.seed, device)
     write_settings(folder, about)
-    films: list[Path] = []
+    film: Path | None = None
     with progress_bar(about, bar) as show:
         recorder = Recorder(folder, about, resume, show)
         try:
@@ -161,7 +161,7 @@ def _train(
                 recorder.write_down()
             if video:
                 seeded = new_generator(about.seed, device)
-                films = record_video(policy, env_id, folder / "video", seeded)
+                film = record_video(policy, env_id, folder / "video", seeded)
         except (FloatingPointError, EnvironmentFailed) as error:
             raise type(error)(
                 f"{error}. The last good checkpoint is of step {recorder.saved_steps}, in {folder}"
@@ -177,7 +177,7 @@ def _train(
             f"{env_id} cannot be saved: {recorder.problem}. A resumed run begins new episodes, and "
             "is not bit for bit the one that was not stopped"
         )
-    return Trained(about, policy, history, folder, tuple(films), tuple(notes))
+    return Trained(about, policy, history, folder, film, tuple(notes))
 
 
 @contextmanager

@@ -37,9 +37,9 @@ from torch import Tensor
 
 from autograder.student.check import check
 from course_lib import validate
+from course_lib.episodes import sample_episodes
 from course_lib.mdp import three_state_chain
 from course_lib.policies import softmax_policy
-from course_lib.rollout import sample_episodes
 
 torch.set_default_dtype(torch.float64)
 torch.set_num_threads(1)  # the tensors here are small: more threads would wait for each other

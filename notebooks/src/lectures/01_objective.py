@@ -26,13 +26,13 @@ import matplotlib.pyplot as plt
 import torch
 from torch.autograd.functional import jacobian
 
+from course_lib.episodes import sample_episodes
 from course_lib.figures import objective as figures
 from course_lib import mdp as worlds
 from course_lib.figures.style import blank_panel
 from course_lib.many_mdps import random_mdps
 from course_lib.mdp import TabularMDP, finite_difference_gradient, trajectories
 from course_lib.policies import softmax_policy
-from course_lib.rollout import sample_episodes
 
 torch.set_default_dtype(torch.float64)  # identities below are checked to 1e-10
 

@@ -30,11 +30,11 @@ from torch.autograd.functional import jacobian
 from torch.nn.functional import cross_entropy
 
 from course_lib import mdp as worlds
+from course_lib.episodes import sample_episodes
 from course_lib.figures import agents, basic as basic_figures, grid as grids, reinforce as figures
 from course_lib.figures.style import blank_panel, small_panels
 from course_lib.policies import CategoricalPolicy, GaussianPolicy
 from course_lib.recorded import recorded
-from course_lib.rollout import sample_episodes
 from course_lib.sliders import Slider, Sliders
 
 torch.set_default_dtype(torch.float64)  # identities below are checked to 1e-10

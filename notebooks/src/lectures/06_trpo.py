@@ -25,13 +25,13 @@
 import torch
 from torch.autograd.functional import hessian, jacobian
 
+from course_lib.episodes import sample_episodes
 from course_lib.figures import grid as grids, trpo as pictures
 from course_lib.figures.style import blank_panel
 from course_lib.many_mdps import random_mdps, random_policies
 from course_lib.mdp import TabularMDP, cliff_walk, random_mdp
 from course_lib.policies import CategoricalPolicy, softmax_policy
 from course_lib.recorded import recorded
-from course_lib.rollout import sample_episodes
 from course_lib.sliders import Slider
 
 torch.set_default_dtype(torch.float64)  # identities below are checked to 1e-10

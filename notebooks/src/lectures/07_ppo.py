@@ -27,6 +27,7 @@ import math
 import torch
 from torch.autograd.functional import jacobian
 
+from course_lib.episodes import sample_episodes
 from course_lib.figures import grid as grids, ppo as pictures
 from course_lib.figures.agents import plot_pendulum
 from course_lib.figures.style import blank_panel, small_panels, two_panels
@@ -34,7 +35,6 @@ from course_lib.many_mdps import random_mdps, random_policies
 from course_lib.mdp import TabularMDP, aliased_twins, cliff_walk
 from course_lib.policies import softmax_policy
 from course_lib.recorded import recorded
-from course_lib.rollout import sample_episodes
 from course_lib.sliders import Slider, Sliders
 
 torch.set_default_dtype(torch.float64)  # identities below are checked to 1e-10

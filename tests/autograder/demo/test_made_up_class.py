@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from course_lib import validate
-from course_lib.rollout import Episode
+from course_lib.episodes import Episode
 from autograder.student.check import check
 """
 
