@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+LITTER = ("__pycache__", ".ipynb_checkpoints")  # folders that come to lie among sources
 
 
 class HandoutError(ValueError):

@@ -34,10 +34,18 @@ def tracked(root):
     return [root / name for name in names if (root / name).is_file()]
 
 
-def test_conda_environment_has_the_projects_pins(root, project):
+def test_conda_environment_installs_the_project_with_its_pins_and_all_extras(root, project):
     environment = yaml.safe_load((root / "environment.yml").read_text())
     (pip,) = [item["pip"] for item in environment["dependencies"] if isinstance(item, dict)]
-    assert [line for line in pip if not line.startswith("--")] == direct(project)
+    assert pip == ["--constraint constraints.txt", "--editable .[dev,mujoco,bench]"]
+    extras = project["optional-dependencies"]
+    named = re.compile(rf"{project['name']}\[(\w+)\]")
+    reached, todo = set(), ["dev", "mujoco", "bench"]
+    while todo:
+        extra = todo.pop()
+        reached.add(extra)
+        todo += [name for line in extras[extra] for name in named.findall(line)]
+    assert reached == set(extras)
 
 
 def test_every_direct_dependency_is_pinned_as_in_the_constraints(root, project):
@@ -61,15 +69,48 @@ def imports(path):
             yield node.module
 
 
+# The rooms of autograder, from the ground up: each imports from those below it alone.
+FLOORS = (
+    {"project", "student"},
+    {"percent"},
+    {"questions"},
+    {"handouts", "demo"},
+    {"grading"},
+    {"report"},
+    {"cli"},
+)
+# What a student's process and folder may hold of the project.
+STUDENT = ("course_lib", "autograder.student")
+
+
 def test_imports_run_one_way(root):
+    floor = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
     for path in (root / "course_lib").rglob("*.py"):
         private = "reference" in path.parts
         for name in imports(path):
             assert not name.startswith("autograder"), f"{path} imports {name}"
             assert private or not name.startswith("course_lib.reference"), f"{path}: {name}"
+    seen = set()
     for path in (root / "autograder").rglob("*.py"):
-        if path.name not in ("cli.py",):
-            assert "autograder.cli" not in set(imports(path)), path
+        room = path.relative_to(root / "autograder").parts[0].removesuffix(".py")
+        for name in [name for name in imports(path) if name.startswith("autograder.")]:
+            other = name.split(".")[1]
+            seen.add(room)
+            assert other == room or floor[other] < floor[room], f"{path} imports {name}"
+    assert seen <= set(floor)
+
+
+def test_what_students_have_is_a_folder(root):
+    for path in (root / "autograder" / "student").rglob("*.py"):
+        ours = [
+            name for name in imports(path) if name.split(".")[0] in ("autograder", "course_lib")
+        ]
+        assert not [name for name in ours if not name.startswith(STUDENT)], path
+    for name in bundle_files(root):
+        assert name.startswith(("course_lib/", "autograder/student/", "notebooks/")) or name in (
+            "autograder/__init__.py", "pyproject.toml", "constraints.txt", "README.md"
+        )  # fmt: skip
+        assert not name.startswith("course_lib/reference/")
 
 
 def test_importing_course_lib_does_nothing():

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from autograder.handouts.bundle import BUILT, NAME, build_bundle
-from autograder.handouts.freshness import LITTER, key_of, remember, sources_key, standing
-from autograder.project import ROOT, Progress, read, replace, unseen
+from autograder.handouts.freshness import key_of, remember, sources_key, standing
+from autograder.project import LITTER, ROOT, Progress, read, replace, unseen
 
 BUNDLE = f"build/{NAME}-students.zip"
 COVERAGE = "notebooks/COVERAGE.md"

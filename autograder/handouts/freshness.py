@@ -8,7 +8,7 @@ import platform
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from autograder.project import ROOT, read, replace
+from autograder.project import LITTER, ROOT, read, replace
 
 # What a handout may be made of, and what comes to lie among it without being part of it.
 SOURCES = (
@@ -24,7 +24,6 @@ SOURCES = (
 NOTES = "build/notes"
 # Built from the others, or read by tests only.
 NOT_SOURCES = ("autograder/student/public/", "notebooks/src/planted/")
-LITTER = ("__pycache__", ".ipynb_checkpoints")
 
 
 def sources_key(root: Path) -> str:
