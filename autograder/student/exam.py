@@ -20,13 +20,14 @@ from autograder.student.wire import Arrays
 class Close:
     """Two arrays agree: same shape and |observed - expected| <= atol + rtol |expected|.
 
+    The defaults are wide enough for single precision and other algebra, far below any mistake.
     Observations in single precision get `single_rtol` and the same `atol` scaled alike. nan equals
     nan, so that a known mistake may lead to it; what is right never does.
     """
 
-    rtol: float = 1e-6
-    atol: float = 1e-8
-    single_rtol: float = 1e-4
+    rtol: float = 1e-5
+    atol: float = 1e-6
+    single_rtol: float = 1e-3
 
     def agrees(self, expected: wire.Array, observed: wire.Array) -> bool:
         """Whether the observed array equals the expected one within the tolerance."""

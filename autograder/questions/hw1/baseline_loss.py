@@ -11,7 +11,6 @@ from torch import Tensor
 
 from autograder.questions.check import Case, Check, Function
 from autograder.questions.slips import slip_of
-from autograder.questions.tolerance import TOLERANCE
 from autograder.student.wire import Arrays
 from course_lib.reference.answers.baseline_loss import baseline_loss
 
@@ -203,5 +202,4 @@ CHECK = Check(
         ),
     ),
     accepted=(step_by_step, as_a_dot_product, with_numpy_weights),
-    tolerance=TOLERANCE,
 )

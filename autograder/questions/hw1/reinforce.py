@@ -11,7 +11,6 @@ from torch import Tensor
 
 from autograder.questions.check import Case, Check, Function
 from autograder.questions.slips import slip_of
-from autograder.questions.tolerance import TOLERANCE
 from autograder.student.wire import Arrays
 from course_lib.reference.answers.reinforce import reinforce
 
@@ -294,5 +293,4 @@ CHECK = Check(
         ),
     ),
     accepted=(with_an_optimiser, summing_in_place, in_single_precision, sampling_twice),
-    tolerance=TOLERANCE,
 )

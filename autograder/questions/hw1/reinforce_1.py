@@ -11,7 +11,6 @@ from torch import Tensor
 
 from autograder.questions.check import Case, Check, Function
 from autograder.questions.slips import slip_of
-from autograder.questions.tolerance import TOLERANCE
 from autograder.student.wire import Arrays
 from course_lib.reference.answers.reinforce_1 import reinforce_1
 
@@ -236,5 +235,4 @@ CHECK = Check(
         ),
     ),
     accepted=(by_counting, by_backward, in_numpy, in_single_precision),
-    tolerance=TOLERANCE,
 )

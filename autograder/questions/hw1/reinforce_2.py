@@ -11,7 +11,6 @@ from torch import Tensor
 
 from autograder.questions.check import Case, Check, Function
 from autograder.questions.slips import slip_of
-from autograder.questions.tolerance import TOLERANCE
 from autograder.student.wire import Arrays
 from course_lib.reference.answers.reinforce_2 import reinforce_2
 
@@ -239,5 +238,4 @@ CHECK = Check(
         ),
     ),
     accepted=(step_by_step, in_numpy, with_cross_entropy),
-    tolerance=TOLERANCE,
 )

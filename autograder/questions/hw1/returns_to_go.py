@@ -11,7 +11,6 @@ from torch import Tensor
 
 from autograder.questions.check import Case, Check, Function
 from autograder.questions.slips import slip_of
-from autograder.questions.tolerance import TOLERANCE
 from autograder.student.wire import Arrays
 from course_lib.reference.answers.returns_to_go import returns_to_go
 
@@ -196,5 +195,4 @@ CHECK = Check(
         ),
     ),
     accepted=(as_a_matrix, in_numpy, in_single_precision, of_python_floats),
-    tolerance=TOLERANCE,
 )

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from autograder.questions.check import Case, Check, Function
 from autograder.questions.slips import slip_of
-from autograder.questions.tolerance import TOLERANCE
 from autograder.student.wire import Arrays
 from course_lib.reference.answers.clipped_surrogate import clipped_surrogate
 
@@ -245,5 +244,4 @@ CHECK = Check(
         ),
     ),
     accepted=(by_sign, one_by_one, as_a_negated_loss),
-    tolerance=TOLERANCE,
 )

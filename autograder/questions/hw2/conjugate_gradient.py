@@ -12,7 +12,6 @@ from torch import Tensor
 
 from autograder.questions.check import Case, Check, Function
 from autograder.questions.slips import slip_of
-from autograder.questions.tolerance import TOLERANCE
 from autograder.student.wire import Arrays
 from course_lib.reference.answers.conjugate_gradient import conjugate_gradient
 
@@ -226,5 +225,4 @@ CHECK = Check(
         ),
     ),
     accepted=(in_place_on_copies, in_numpy, over_krylov_space),
-    tolerance=TOLERANCE,
 )

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from autograder.questions.check import Case, Check, Function
 from autograder.questions.slips import slip_of
-from autograder.questions.tolerance import TOLERANCE
 from autograder.student.wire import Arrays
 from course_lib.reference.answers.fisher_vector_product import fisher_vector_product
 
@@ -208,5 +207,4 @@ CHECK = Check(
         ),
     ),
     accepted=(with_the_whole_matrix, by_backward, by_central_differences, forward_over_reverse),
-    tolerance=TOLERANCE,
 )

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from autograder.questions.check import Case, Check, Function
 from autograder.questions.slips import slip_of
-from autograder.questions.tolerance import TOLERANCE
 from autograder.student.wire import Arrays
 from course_lib.reference.answers.gae import gae
 
@@ -282,5 +281,4 @@ CHECK = Check(
         ),
     ),
     accepted=(one_environment_at_a_time, in_numpy, as_a_double_sum),
-    tolerance=TOLERANCE,
 )

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from autograder.questions.check import Case, Check, Function
 from autograder.questions.slips import slip_of
-from autograder.questions.tolerance import TOLERANCE
 from autograder.student.wire import Arrays
 from course_lib.reference.answers.kl import kl
 
@@ -184,5 +183,4 @@ CHECK = Check(
         ),
     ),
     accepted=(by_distributions, by_the_library, state_by_state, in_single_precision),
-    tolerance=TOLERANCE,
 )

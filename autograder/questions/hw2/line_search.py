@@ -11,7 +11,6 @@ from torch import Tensor
 
 from autograder.questions.check import Case, Check, Function
 from autograder.questions.slips import slip_of
-from autograder.questions.tolerance import TOLERANCE
 from autograder.student.wire import Arrays
 from course_lib.reference.answers.line_search import line_search
 
@@ -289,5 +288,4 @@ CHECK = Check(
         ),
     ),
     accepted=(with_while, all_at_once, in_numpy),
-    tolerance=TOLERANCE,
 )

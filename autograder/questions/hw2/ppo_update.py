@@ -11,7 +11,6 @@ from torch import Tensor
 
 from autograder.questions.check import Case, Check, Function
 from autograder.questions.slips import slip_of
-from autograder.questions.tolerance import TOLERANCE
 from autograder.student.wire import Arrays
 from course_lib.reference.answers.ppo_update import ppo_update
 
@@ -258,5 +257,4 @@ CHECK = Check(
         ),
     ),
     accepted=(with_an_optimiser, in_place_on_a_copy, in_single_precision),
-    tolerance=TOLERANCE,
 )

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from autograder.questions.check import Case, Check, Function
 from autograder.questions.slips import slip_of
-from autograder.questions.tolerance import TOLERANCE
 from autograder.student.wire import Arrays
 from course_lib.reference.answers.surrogate import surrogate
 
@@ -229,5 +228,4 @@ CHECK = Check(
         ),
     ),
     accepted=(as_a_quotient, step_by_step, in_single_precision),
-    tolerance=TOLERANCE,
 )
