@@ -18,7 +18,7 @@ from nbgrader.converters.base import NbGraderException
 from nbgrader.coursedir import CourseDirectory
 from traitlets.config.loader import Config, PyFileConfigLoader
 
-from autograder.handouts.freshness import key_of, remember, standing
+from autograder.handouts.freshness import fresh_files, key_of, remember
 from autograder.handouts.sources import homework_notebook, notebook_bytes
 from autograder.project import ROOT, HandoutError, replace
 from autograder.questions.check import Check
@@ -75,7 +75,7 @@ def release_assignment(
     course.mkdir(parents=True, exist_ok=True)
     with Gradebook(database, course_id) as gradebook:
         registered = _require_same_questions(gradebook, homework, notebook)
-    if registered and standing(course, homework, key, RELEASES) is not None:
+    if registered and fresh_files(course, homework, key, RELEASES) is not None:
         return []
     release = _generate(homework, source, config, database)
     replace(source_path, source)

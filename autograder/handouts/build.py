@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from autograder.handouts.bundle import BUILT, NAME, build_bundle
-from autograder.handouts.freshness import key_of, remember, sources_key, standing
+from autograder.handouts.freshness import fresh_files, key_of, remember, sources_key
 from autograder.project import LITTER, ROOT, Progress, read, replace, unseen
 
 BUNDLE = f"build/{NAME}-students.zip"
@@ -55,7 +55,7 @@ def build_handouts(root: Path = ROOT, progress: Progress = unseen) -> Built:
     Raises HandoutError naming file and cell.
     """
     key = sources_key(root)
-    files = standing(root, "handouts", key)
+    files = fresh_files(root, "handouts", key)
     if files is not None:
         return Built(files, [])
     return _put(root, _draft_handouts(root, key, progress))
@@ -69,7 +69,7 @@ def build_everything(root: Path = ROOT, progress: Progress = unseen) -> Built:
     Nothing is replaced before all is built. Raises HandoutError naming file, cell and error.
     """
     key = sources_key(root)
-    handouts, pages = standing(root, "handouts", key), standing(root, "pages", key)
+    handouts, pages = fresh_files(root, "handouts", key), fresh_files(root, "pages", key)
     drafts = []
     if handouts is None:
         drafts.append(_draft_handouts(root, key, progress))
@@ -166,7 +166,7 @@ def _draft_pages(root: Path, key: str, handouts: Mapping[str, bytes], progress: 
     for stem, notebook in {**lectures, **homeworks}.items():
         part, file = f"pdf-{stem}", f"{PRINTS}{stem}.pdf"
         parts[part] = (key_of([*setting, notebook_bytes(notebook).decode()]), [file])
-        if standing(root, part, parts[part][0]) is None:
+        if fresh_files(root, part, parts[part][0]) is None:
             stale[stem] = notebook
         files[file] = read(root / file)
     with tempfile.TemporaryDirectory(prefix="course-pages-") as name:

@@ -23,7 +23,7 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from nbformat.notebooknode import NotebookNode
 
 from autograder.handouts.bundle import bundle_files, copy_packages
-from autograder.handouts.freshness import remember, standing
+from autograder.handouts.freshness import fresh_files, remember
 from autograder.handouts.sources import lecture_notebook, notebook_bytes
 from autograder.percent import Cell
 from autograder.project import ROOT, HandoutError, Progress, replace, unseen
@@ -103,7 +103,7 @@ def _key(notebook: NotebookNode, common: str) -> str:
 
 def _stands(root: Path, lecture: _Lecture) -> bool:
     """Put the kept outputs into the notebook, if they are still those of this lecture."""
-    kept = standing(root, lecture.note, lecture.key)
+    kept = fresh_files(root, lecture.note, lecture.key)
     if kept is None:
         return False
     notebook = nbformat.read(kept[0], as_version=4)

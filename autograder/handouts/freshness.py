@@ -45,7 +45,7 @@ def key_of(parts: Iterable[str]) -> str:
     return hashlib.sha256(json.dumps(list(parts)).encode()).hexdigest()
 
 
-def standing(root: Path, name: str, key: str, notes: str = NOTES) -> list[Path] | None:
+def fresh_files(root: Path, name: str, key: str, notes: str = NOTES) -> list[Path] | None:
     """The files last built under this name, if of this key and untouched; otherwise None."""
     try:
         kept = json.loads(read(root / notes / f"{name}.json"))

@@ -203,8 +203,8 @@ class ClassResults:
         top = int(self.max_coded)
         width = max(1, -(-top // 10))
         bins = [0] * (top // width + 1)
-        for standing in self.run:
-            bins[min(int(standing.coded_points) // width, len(bins) - 1)] += 1
+        for result in self.run:
+            bins[min(int(result.coded_points) // width, len(bins) - 1)] += 1
         labels = []
         for index in range(len(bins)):
             low, high = index * width, min((index + 1) * width - 1, top)
@@ -214,11 +214,11 @@ class ClassResults:
     def mistakes(self) -> list[Mistake]:
         """Known mistakes of this class, the most frequent first."""
         found: dict[tuple[str, str], list[tuple[str, Verdict]]] = {}
-        for standing in self.students:
-            for mark in standing.marks:
+        for result in self.students:
+            for mark in result.marks:
                 if mark.verdict is not None and mark.verdict.mistake:
                     key = (mark.verdict.check, mark.verdict.mistake)
-                    found.setdefault(key, []).append((standing.student, mark.verdict))
+                    found.setdefault(key, []).append((result.student, mark.verdict))
         mistakes = [
             Mistake(check, name, tuple(s for s, _ in who), who[0][1].sentence, who[0][1].see)
             for (check, name), who in found.items()

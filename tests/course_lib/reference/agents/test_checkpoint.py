@@ -43,20 +43,20 @@ class Stop(Exception):
 
 
 def train_with_stops(train, env_id, config, stops, path):
-    """Train with generators that only the first sitting's seed matters to; gives all that is."""
+    """Train with generators that only the first session's seed matters to; gives all that is."""
     last = {}
-    for sitting in range(len(stops) + 1):
+    for session in range(len(stops) + 1):
 
-        def watch(run, sitting=sitting, updates=0):
-            if run.history.steps == 0 and sitting > 0:
+        def watch(run, session=session, updates=0):
+            if run.history.steps == 0 and session > 0:
                 assert load_checkpoint(path, run) == ""
-            if sitting < len(stops) and len(run.history.updates) == stops[sitting]:
-                assert save_checkpoint(path, run, {"sitting": sitting}) == ""
+            if session < len(stops) and len(run.history.updates) == stops[session]:
+                assert save_checkpoint(path, run, {"session": session}) == ""
                 raise Stop
             last["run"] = run
 
         try:
-            train(env_id, config, generator=new_generator(7 + 100 * sitting), watch=watch)
+            train(env_id, config, generator=new_generator(7 + 100 * session), watch=watch)
         except Stop:
             continue
     return last["run"]
@@ -83,7 +83,7 @@ def test_a_run_stopped_and_gone_on_with_is_the_run_that_was_not_stopped(name, en
     stopped = everything(train_with_stops(train, env_id, config, [1, 3], path))
     assert len(whole) > 8
     assert stopped == whole
-    assert read_about(path) == {"sitting": 1}
+    assert read_about(path) == {"session": 1}
 
 
 @pytest.fixture(scope="module")
