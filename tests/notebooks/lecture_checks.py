@@ -83,13 +83,13 @@ def planted_in(stem: str) -> dict[str, dict[str, str]]:
 
 
 class Watched(ast.NodeTransformer):
-    """Has every assertion of a cell note itself in `reached` when it is reached."""
+    """Has every assertion of a cell note itself in `__reached__` when it is reached."""
 
     def __init__(self, cell: int) -> None:
         self.cell = cell
 
     def visit_Assert(self, node: ast.Assert) -> list[ast.stmt]:
-        return [*ast.parse(f"reached.add(({self.cell}, {node.lineno}))").body, node]
+        return [*ast.parse(f"__reached__.add(({self.cell}, {node.lineno}))").body, node]
 
 
 @contextlib.contextmanager
@@ -106,7 +106,7 @@ def without_answers() -> Iterator[None]:
 def run_lecture(stem: str) -> list[Run]:
     """Every code cell, executed in order, where no answer can be imported."""
     reached: set[tuple[int, int]] = set()  # also by a function that a later cell calls
-    names: dict[str, Any] = {"__name__": "lecture", "reached": reached}
+    names: dict[str, Any] = {"__name__": "lecture", "__reached__": reached}
     done = []
     for number, cell in enumerate(cells_of(stem, "code")):
         before, begin = dict(names), time.process_time()
