@@ -19,6 +19,8 @@ def runs(request: pytest.FixtureRequest) -> Iterator[list[Any]]:
     from lecture_checks import run_lecture
 
     dtype = torch.get_default_dtype()
-    yield run_lecture(request.cls.stem)
-    torch.set_default_dtype(dtype)
-    plt.close("all")
+    try:
+        yield run_lecture(request.cls.stem)
+    finally:
+        torch.set_default_dtype(dtype)
+        plt.close("all")
