@@ -73,9 +73,9 @@ def test_no_two_known_mistakes_answer_alike(check):
 @by_check
 def test_a_check_knows_mistakes_and_other_right_ways(check):
     names = [mistake.name for mistake in check.misconceptions]
-    assert len(names) >= 3
+    assert len(names) >= 2
     assert len(set(names)) == len(names)
-    assert len(check.accepted) >= 2
+    assert check.accepted
     assert check.points > 0
     for mistake in check.misconceptions:
         lecture, _, claim = mistake.see.partition("#")
