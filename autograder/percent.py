@@ -12,6 +12,7 @@ import jupytext
 
 from autograder.project import HandoutError
 
+TO_WRITE = "TO WRITE"  # what `course new` leaves to be written
 # What may stand in the line that begins a cell.
 LECTURE_KEYS = frozenset({"id", "tags"})
 HOMEWORK_KEYS = LECTURE_KEYS | {"answer", "check", "written", "points"}

@@ -1,4 +1,4 @@
-"""Whether the claims and errata that lectures, homeworks and known mistakes refer to are there.
+"""Whether what lectures, homeworks and known mistakes refer to is there, and is written.
 
 Links are not read here: Sphinx refuses dead ones when the website is built.
 """
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from autograder.handouts.claims_table import TAG, claims_in, errata_in
-from autograder.percent import HOMEWORK_KEYS, LECTURE_KEYS, Cell, read_cells
+from autograder.percent import HOMEWORK_KEYS, LECTURE_KEYS, TO_WRITE, Cell, read_cells
 from autograder.project import ROOT, HandoutError
 from autograder.questions.check import Check
 
@@ -80,6 +80,7 @@ def dead_references(
             ),
             *(f"in its tags: {_dead(name)}" for name in _unknown(tags, known)),
             *_misplaced(text, places, titles),
+            *([f"it still says {TO_WRITE}: put your own words there"] * (TO_WRITE in cell.source)),
         ]
         dead += [str(cell.error(complaint)) for complaint in complaints]
     for file, question, mistake, see in sees:

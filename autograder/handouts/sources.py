@@ -21,7 +21,7 @@ import nbformat
 from IPython.core.inputtransformer2 import TransformerManager
 from nbformat.notebooknode import NotebookNode
 
-from autograder.percent import HOMEWORK_KEYS, LECTURE_KEYS, Cell, read_cells
+from autograder.percent import HOMEWORK_KEYS, LECTURE_KEYS, TO_WRITE, Cell, read_cells
 from autograder.project import HandoutError
 from autograder.questions.check import Check, Function
 from autograder.questions.edits import is_validation
@@ -184,6 +184,8 @@ def solution_source(function: Function) -> str:
     name = function.__name__
     if not isinstance(definition, ast.FunctionDef) or ast.get_docstring(definition) is None:
         raise HandoutError(f"reference {name} must be a function with a docstring: write one")
+    if TO_WRITE in source:
+        raise HandoutError(f"reference {name} still says {TO_WRITE}: put your own words there")
     given = 1
     while given < len(definition.body) and is_validation(definition.body[given]):
         given += 1

@@ -62,8 +62,8 @@ def _checks(root: Path, source: Path) -> tuple[Check, ...]:
         if name := cell.metadata.get("check"):
             if not (root / _file(homework, name)).is_file():
                 raise cell.error(
-                    f"there is no file {_file(homework, name)}: make it by "
-                    f"`course new question {homework} {name}`"
+                    f"there is no file {_file(homework, name)}: write it, or take this cell out "
+                    f"and call `course new question {homework} {name}`, which writes both"
                 )
             check = _load(homework, name)
             checks.append(replace(check, homework=homework, points=_points(cell)))

@@ -10,8 +10,10 @@ import tomllib
 import pytest
 import torch
 
+from autograder.handouts.references import require_live_references
 from autograder.handouts.skeletons import new_lecture, new_question
 from autograder.handouts.sources import lecture_notebook
+from autograder.project import HandoutError
 
 
 @pytest.fixture
@@ -55,6 +57,8 @@ def test_a_new_question_is_asked_for_proven_and_wants_a_title(project, homework,
     wants, proven = done.stdout.splitlines()
     assert f"questions/{homework}/largest.py: it has no title: write a few words" in wants
     assert proven == f"{project} {homework} 3 2"
+    with pytest.raises(HandoutError, match=rf"{homework}\.py, cell \d+ .*it still says TO WRITE"):
+        require_live_references(project)
     text = (project / "notebooks" / "src" / "homework" / f"{homework}.py").read_text()
     assert text.index('check="largest"') > text.index("import torch")
     assert text.rindex("# %% check=") < text.index("## See" if homework == "hw2" else "Before you")
@@ -77,6 +81,10 @@ def test_a_new_lecture_has_the_next_claim_its_planted_mistake_and_a_link(project
     finally:
         torch.set_default_dtype(dtype)
     assert "9. [Language models](lectures/09_language_models.ipynb)" in front.read_text()
+    with pytest.raises(
+        HandoutError, match=r"09_language_models\.py, cell 1 .*it still says TO WRIT"
+    ):
+        require_live_references(project)
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,8 @@ BROKEN = {
     r'cells `# %% answer="entropy_bonus"` and `# %% check="entropy_bonus" points=3`': not_asked,
     r"hw2\.py, cell \d+ \(check='entropy_bonus', points=2\): there is no file autograder/questi"
     r"ons/hw2/"
-    r"entropy_bonus\.py: make it by `course new question hw2 entropy_bonus`": no_file,
+    r"entropy_bonus\.py: write it, or take this cell out and call `course new question hw2 "
+    r"entropy_bonus`": no_file,
     r"hw2\.py, cell \d+ .*points must be a whole number above 0, got None: add p": no_points,
     r"questions/hw2 has questions, and there is no homework notebooks/src/homew": no_homework,
     r"autograder/questions/hw1/kl\.py": twice,
