@@ -210,8 +210,11 @@ class LectureChecks:
         for name in set(values) & set(metafunc.fixturenames):
             metafunc.parametrize(name, values[name])
 
-    def test_every_cell_runs_and_none_is_slow(self, runs: list[Run]) -> None:
+    def test_every_cell_runs(self, runs: list[Run]) -> None:
         assert len(runs) > len(self.claims) > 0
+
+    @pytest.mark.slow  # a clock: what it says depends on the machine as much as on the lecture
+    def test_no_cell_is_slow(self, runs: list[Run]) -> None:
         assert max(run.seconds for run in runs) < 20
         assert sum(run.seconds for run in runs) < 40
 

@@ -49,11 +49,11 @@ def plant(project, name, text):
 
 
 def not_asked(project):
-    plant(project, "entropy_bonus", "")
+    plant(project, "unheard_of", "")
 
 
 def no_file(project):
-    edit(project / "notebooks/src/homework/hw2.py", 'check="kl"', 'check="entropy_bonus"')
+    edit(project / "notebooks/src/homework/hw2.py", 'check="kl"', 'check="unheard_of"')
 
 
 def no_points(project):
@@ -71,12 +71,12 @@ def twice(project):
 
 
 BROKEN = {
-    r"questions/hw2/entropy_bonus\.py is not asked for in notebooks/src/homework/hw2\.py: add the "
-    r'cells `# %% answer="entropy_bonus"` and `# %% check="entropy_bonus" points=3`': not_asked,
-    r"hw2\.py, cell \d+ \(check='entropy_bonus', points=2\): there is no file autograder/questi"
+    r"questions/hw2/unheard_of\.py is not asked for in notebooks/src/homework/hw2\.py: add the "
+    r'cells `# %% answer="unheard_of"` and `# %% check="unheard_of" points=3`': not_asked,
+    r"hw2\.py, cell \d+ \(check='unheard_of', points=2\): there is no file autograder/questi"
     r"ons/hw2/"
-    r"entropy_bonus\.py: write it, or take this cell out and call `course new question hw2 "
-    r"entropy_bonus`": no_file,
+    r"unheard_of\.py: write it, or take this cell out and call `course new question hw2 "
+    r"unheard_of`": no_file,
     r"hw2\.py, cell \d+ .*points must be a whole number above 0, got None: add p": no_points,
     r"questions/hw2 has questions, and there is no homework notebooks/src/homew": no_homework,
     r"autograder/questions/hw1/kl\.py": twice,
