@@ -15,6 +15,8 @@ from html import escape
 from io import BytesIO
 
 import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -222,13 +224,13 @@ def _size(picture: bytes) -> tuple[int, int]:
 
 def _png(figure: Figure) -> bytes:
     """The figure as PNG of a few colours."""
-    drawn, small = BytesIO(), BytesIO()
-    quickly = {"compress_level": 1}
-    face = figure.get_facecolor()
-    figure.savefig(drawn, format="png", dpi=STORED, facecolor=face, pil_kwargs=quickly)
+    figure.set_dpi(STORED)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()  # savefig would lay the figure out twice, and pack what is unpacked at once
     plt.close(figure)  # or the notebook shows it a second time
-    with Image.open(drawn) as image:
-        few = image.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+    drawn = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    few = drawn.quantize(COLOURS, dither=Image.Dither.NONE)
+    small = BytesIO()
     # Print asks the file how large it is, and gets the size that the figure was drawn for.
     few.save(small, "PNG", optimize=True, dpi=(STORED, STORED))
     return small.getvalue()

@@ -22,6 +22,7 @@
 # Those two functions are yours to write, so we compute the same in other ways. What takes minutes to train was recorded by a script.
 
 # %%
+import functools
 import math
 
 import torch
@@ -206,6 +207,7 @@ assert any(alive) and not all(alive)  # control: "outside" and "no gradient" are
 ratios = torch.linspace(0.4, 1.8, 71)
 
 
+@functools.cache  # each curve is drawn at many stops
 def along(A, epsilon):  # (71, 4)
     return torch.tensor([one_sample(ratio, A, epsilon) for ratio in ratios.tolist()])
 

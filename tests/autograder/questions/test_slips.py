@@ -281,6 +281,13 @@ def test_a_mark_depends_on_the_text_of_the_slips_and_of_what_they_edit(check):
     assert all(f'"{mistake.name}"' in text for mistake in check.misconceptions)
 
 
+# What one question's slip makes is the other's code, and the search names it once.
+ALSO = {
+    ("reinforce_1", "immediate reward only"): "reinforce_2",
+    ("reinforce_2", "sums the returns again"): "reinforce_1",
+}
+
+
 def test_what_a_slip_makes_is_found_in_a_bundle(root):
     private = secrets(root, CHECKS)
     for check in SLIPPED:
@@ -288,8 +295,8 @@ def test_what_a_slip_makes_is_found_in_a_bundle(root):
             tree = ast.parse(mistake.source.replace("advantages", "merits"))
             tree.body[0].name = "innocent"
             planted = {"course_lib/innocent.py": ast.unparse(tree).encode()}
-            # Not always as this check's: a slip in reinforce_1 may be reinforce_2.
+            owner = ALSO.get((check.name, mistake.name), check.name)
             assert any(
-                leak.startswith("course_lib/innocent.py holds ")
+                leak.startswith(f"course_lib/innocent.py holds {owner} of ")
                 for leak in find_leaks(planted, private)
             ), mistake.name
