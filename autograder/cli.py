@@ -37,7 +37,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-new = typer.Typer(help="Begin a question or a lecture.", no_args_is_help=True)
+new = typer.Typer(help="Begin a question or a homework, or a lecture.", no_args_is_help=True)
 app.add_typer(new, name="new")
 app.command("check")(check_command.check_notebook)
 app.command("train")(train_command.train_agent)
@@ -251,7 +251,10 @@ def new_question(
     homework: Annotated[str, typer.Argument(help="hw1, hw2, ..., or a new one.")],
     name: Annotated[str, typer.Argument(help="The function that students write.")],
 ) -> None:
-    """Write the skeleton of a question: its answer, its check, its cells in the homework."""
+    """Write the skeleton of a question: its answer, its check, its cells in the homework.
+
+    A homework that is not there yet is begun with it.
+    """
     from autograder.handouts import skeletons
 
     _say_written(skeletons.new_question(homework, name))

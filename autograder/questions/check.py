@@ -110,8 +110,11 @@ def compile_exam(check: Check, rng: np.random.Generator | None = None) -> Exam:
     drawn = public + (check.hidden_cases(rng) if rng is not None else [])
     cases = tuple(wire.decode(wire.encode(case)) for case in drawn)
     expected = observe(check, check.reference, cases)
-    if not all(np.isfinite(array).all() for table in expected for array in table.values()):
-        raise ValueError(f"the reference of {check.name} answers nan or inf: change its cases")
+    for number, table in enumerate(expected, start=1):
+        if not all(np.isfinite(array).all() for array in table.values()):
+            raise ValueError(
+                f"the reference of {check.name} answers nan or inf in case {number}: change it"
+            )
     return Exam(
         check=check.name,
         title=check.title,
