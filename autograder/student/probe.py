@@ -34,11 +34,12 @@ class TimeLimit(BaseException):
 
 
 def load_recipe(source: str) -> Callable[[Any, wire.Arrays], dict[str, Any]]:
-    """The function `recipe` from its source text, with `torch` and `np` at hand."""
+    """The function `recipe` from its source text, with what `recipe` may use at hand."""
     import numpy as np
     import torch
 
     namespace: dict[str, Any] = {"torch": torch, "np": np}
+    namespace |= {"frozen": wire.frozen, "same_numbers": wire.same_numbers}
     exec(compile(source, "<recipe>", "exec"), namespace)
     recipe: Callable[[Any, wire.Arrays], dict[str, Any]] = namespace["recipe"]
     return recipe

@@ -51,6 +51,18 @@ def to_array(value: Any) -> Array:
     return array
 
 
+def frozen(value: Any) -> Array:
+    """The numbers of an observation as they are now, whatever happens to its memory later."""
+    return to_array(value).copy()
+
+
+def same_numbers(one: Array, other: Array) -> bool:
+    """Whether a function that was called again gave the same again."""
+    return one.shape == other.shape and np.allclose(
+        one, other, rtol=1e-6, atol=1e-8, equal_nan=True
+    )
+
+
 def encode(values: Mapping[str, Any]) -> dict[str, Any]:
     """Named values as JSON-ready data: {name: {dtype, shape, data}}."""
     if len(values) > MAX_NAMES:

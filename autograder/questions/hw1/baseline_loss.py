@@ -11,7 +11,7 @@ from torch import Tensor
 
 from autograder.questions.check import Case, Check, Function
 from autograder.questions.slips import slip_of
-from autograder.student.wire import Arrays
+from autograder.student.wire import Arrays, frozen, same_numbers
 from course_lib.reference.answers.baseline_loss import baseline_loss
 
 
@@ -32,6 +32,9 @@ def recipe(function: Function, case: Arrays) -> dict[str, Any]:
         "gradient_of_log_probs": gradients[0],
         "gradient_of_values": gradients[1],
         "inputs_unchanged": kept,
+        "second_call_agrees": same_numbers(
+            frozen(function(*inputs.values(), float(case["gamma"]))), frozen(loss)
+        ),
     }
 
 
@@ -41,6 +44,7 @@ def public_cases() -> list[Case]:
         ([-0.5, -1.0], [3.0, 4.0], [1.0, 2.0], 0.5),
         ([-0.2, -1.7, -0.9, -2.5], [2.0, -1.0, 0.5, 3.0], [1.5, 0.3, -0.8, 1.0], 0.9),
         ([-0.6, -0.1, -1.2], [-1.0, -0.4, 2.2], [0.0, -2.0, 0.7], 1.0),
+        ([-0.8], [1.6], [0.9], 0.7),
     ]
     return [dict(zip(names, map(np.array, row), strict=True)) for row in rows]
 
@@ -48,7 +52,7 @@ def public_cases() -> list[Case]:
 def hidden_cases(rng: np.random.Generator) -> list[Case]:
     return [
         {
-            "log_probs": -rng.exponential(size=length),
+            "log_probs": -rng.uniform(0.05, 3, size=length),
             "returns": 2 * rng.normal(size=length),
             "values": rng.normal(size=length),
             "gamma": float(rng.uniform(0.6, 0.98)),

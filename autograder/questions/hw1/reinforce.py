@@ -11,7 +11,7 @@ from torch import Tensor
 
 from autograder.questions.check import Case, Check, Function
 from autograder.questions.slips import slip_of
-from autograder.student.wire import Arrays
+from autograder.student.wire import Arrays, frozen, same_numbers
 from course_lib.reference.answers.reinforce import reinforce
 
 
@@ -25,15 +25,28 @@ def recipe(function: Function, case: Arrays) -> dict[str, Any]:
 
     # Not a policy gradient: any smooth map will do, and this one is exact. Each episode pulls
     # theta to a place of its own that depends on the theta it was sampled from.
-    def sample_episodes(current: torch.Tensor) -> list[Any]:
-        now = current.detach().clone().double()
+    def sample_episodes(current: Any) -> list[Any]:
+        now = torch.as_tensor(current).detach().clone().double()
         return [SimpleNamespace(place=place + 0.5 * torch.sin(2 * now)) for place in places]
 
-    def estimate_gradient(current: torch.Tensor, episode: Any) -> torch.Tensor:
-        return episode.place - torch.tanh(current.double()) - 0.3 * current.double()
+    def estimate_gradient(current: Any, episode: Any) -> torch.Tensor:
+        if isinstance(episode, (list, tuple)):
+            raise TypeError("estimate_gradient was given a list of episodes: call it for each")
+        if not isinstance(episode, SimpleNamespace):
+            raise TypeError(
+                "estimate_gradient was given no episode second, but a "
+                f"{type(episode).__name__}: it takes theta and one episode"
+            )
+        now = torch.as_tensor(current).double()
+        return episode.place - torch.tanh(now) - 0.3 * now
 
-    last = function(theta, sample_episodes, estimate_gradient, learning_rate, iterations)
-    seen = {"theta": last, "input_unchanged": np.array_equal(theta.detach(), case["theta"])}
+    inputs = theta, sample_episodes, estimate_gradient, learning_rate, iterations
+    last = frozen(function(*inputs))
+    seen = {
+        "theta": last,
+        "input_unchanged": np.array_equal(theta.detach(), case["theta"]),
+        "second_call_agrees": same_numbers(frozen(function(*inputs)), last),
+    }
 
     if "chain_theta" not in case:
         return seen
@@ -41,14 +54,15 @@ def recipe(function: Function, case: Arrays) -> dict[str, Any]:
     # The chain, with its exact gradient split into episodes of different weight (1 in the mean).
     chain = three_state_chain()
 
-    def split_gradient(current: torch.Tensor) -> list[Any]:
-        exact = chain.policy_gradient(current.detach().double())
+    def split_gradient(current: Any) -> list[Any]:
+        exact = chain.policy_gradient(torch.as_tensor(current).detach().double())
         return [SimpleNamespace(part=weight * exact) for weight in weights]
 
     start, weights = torch.tensor(case["chain_theta"]), torch.tensor(case["weights"])
-    trained = function(start, split_gradient, lambda _, episode: episode.part, 0.3, 6)
-    if isinstance(trained, torch.Tensor) and trained.shape == start.shape:
-        policy = torch.softmax(trained.detach().double(), dim=-1)
+    parts = function(start, split_gradient, lambda _, episode: episode.part, 0.3, 6)
+    trained = torch.from_numpy(frozen(parts)).double()
+    if trained.shape == start.shape:
+        policy = torch.softmax(trained, dim=-1)
         if policy.isfinite().all():
             seen["return_on_the_chain"] = chain.expected_return(policy)
     return seen

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from autograder.questions.check import Case, Check, Function
 from autograder.questions.slips import slip_of
-from autograder.student.wire import Arrays
+from autograder.student.wire import Arrays, frozen, same_numbers
 from course_lib.reference.answers.reinforce_1 import reinforce_1
 
 
@@ -19,12 +19,14 @@ def recipe(function: Function, case: Arrays) -> dict[str, Any]:
     theta = torch.tensor(case["theta"])
     states, actions = torch.tensor(case["states"]), torch.tensor(case["actions"])
     rewards = torch.tensor(case["rewards"])
-    gradient = function(theta, states, actions, rewards, float(case["gamma"]))
+    inputs = theta, states, actions, rewards, float(case["gamma"])
+    gradient = frozen(function(*inputs))
     kept = all(
         np.array_equal(tensor.detach().numpy(), case[name])
         for name, tensor in (("theta", theta), ("rewards", rewards))
     )
-    return {"gradient": gradient, "inputs_unchanged": kept}
+    again = same_numbers(frozen(function(*inputs)), gradient)
+    return {"gradient": gradient, "inputs_unchanged": kept, "second_call_agrees": again}
 
 
 def public_cases() -> list[Case]:
@@ -39,6 +41,7 @@ def public_cases() -> list[Case]:
             0.9,
         ),
         ([[0.3, -0.3], [1.2, 0.4]], [1, 1, 0], [1, 1, 1], [-1.0, 0.5, -2.0], 1.0),
+        ([[0.6, -0.4, 0.1], [0.2, 0.9, -0.5]], [1], [2], [1.5], 0.8),
     ]
     return [dict(zip(names, map(np.array, row), strict=True)) for row in rows]
 
@@ -49,7 +52,7 @@ def hidden_cases(rng: np.random.Generator) -> list[Case]:
         states, actions = (int(n) for n in rng.integers(2, 6, size=2))
         cases.append(
             {
-                "theta": rng.normal(size=(states, actions)),
+                "theta": rng.uniform(-2, 2, size=(states, actions)),
                 "states": rng.integers(states, size=length),
                 "actions": rng.integers(actions, size=length),
                 "rewards": rng.normal(size=length),
@@ -75,7 +78,7 @@ def by_counting(*given: Any) -> Tensor:
 
 def by_backward(*given: Any) -> Any:
     theta, states, actions, rewards, gamma = given
-    theta.requires_grad_()
+    theta = theta.clone().requires_grad_()
     distribution = torch.distributions.Categorical(logits=theta[states])
     discounts = torch.tensor([gamma**t for t in range(len(rewards))])  # single precision
     loss = -(discounts * rewards).sum() * distribution.log_prob(actions).sum()
@@ -231,6 +234,17 @@ CHECK = Check(
                 scores = episode_return * (1.0 - torch.softmax(theta, dim=-1)[states, actions])
                 gradient = torch.zeros_like(theta)
                 gradient.index_put_((states, actions), scores, accumulate=True)
+            """,
+        ),
+        slip(
+            "gradients pile up in the caller's theta",
+            "The first answer is right, and a second call with the same theta gives the sum of "
+            "both: backward() adds to the .grad of the theta that came in. Work on a copy of it, "
+            "or use torch.autograd.grad.",
+            theta="theta.requires_grad_()",
+            gradient="""
+                (episode_return * log_probs).sum().backward()
+                gradient = theta.grad
             """,
         ),
     ),

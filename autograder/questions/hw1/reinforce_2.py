@@ -11,7 +11,7 @@ from torch import Tensor
 
 from autograder.questions.check import Case, Check, Function
 from autograder.questions.slips import slip_of
-from autograder.student.wire import Arrays
+from autograder.student.wire import Arrays, frozen, same_numbers
 from course_lib.reference.answers.reinforce_2 import reinforce_2
 
 
@@ -19,12 +19,14 @@ def recipe(function: Function, case: Arrays) -> dict[str, Any]:
     theta = torch.tensor(case["theta"])
     states, actions = torch.tensor(case["states"]), torch.tensor(case["actions"])
     returns = torch.tensor(case["returns"])
-    gradient = function(theta, states, actions, returns, float(case["gamma"]))
+    inputs = theta, states, actions, returns, float(case["gamma"])
+    gradient = frozen(function(*inputs))
     kept = all(
         np.array_equal(tensor.detach().numpy(), case[name])
         for name, tensor in (("theta", theta), ("returns", returns))
     )
-    return {"gradient": gradient, "inputs_unchanged": kept}
+    again = same_numbers(frozen(function(*inputs)), gradient)
+    return {"gradient": gradient, "inputs_unchanged": kept, "second_call_agrees": again}
 
 
 def public_cases() -> list[Case]:
@@ -39,6 +41,7 @@ def public_cases() -> list[Case]:
             0.9,
         ),
         ([[0.3, -0.3], [1.2, 0.4]], [1, 1, 0], [1, 1, 1], [-1.0, 0.5, -2.0], 0.7),
+        ([[0.6, -0.4, 0.1], [0.2, 0.9, -0.5]], [1], [2], [1.5], 0.8),
     ]
     return [dict(zip(names, map(np.array, row), strict=True)) for row in rows]
 
@@ -49,7 +52,7 @@ def hidden_cases(rng: np.random.Generator) -> list[Case]:
         states, actions = (int(n) for n in rng.integers(2, 6, size=2))
         cases.append(
             {
-                "theta": rng.normal(size=(states, actions)),
+                "theta": rng.uniform(-2, 2, size=(states, actions)),
                 "states": rng.integers(states, size=length),
                 "actions": rng.integers(actions, size=length),
                 "returns": 2 * rng.normal(size=length),
@@ -84,7 +87,7 @@ def in_numpy(*given: Any) -> Any:
 
 def with_cross_entropy(*given: Any) -> Any:
     theta, states, actions, returns, gamma = given
-    theta.requires_grad_()
+    theta = theta.clone().requires_grad_()
     discounts = gamma ** torch.arange(len(returns))  # single precision
     loss = torch.nn.functional.cross_entropy(theta[states], actions, reduction="none")
     (loss * discounts * returns).sum().backward()
@@ -235,6 +238,17 @@ CHECK = Check(
             "The gradient is right, but the discount was multiplied into the caller's returns: "
             "whoever uses them next gets other numbers. Write the product to a tensor of its own.",
             weights="returns.mul_(discounts)",
+        ),
+        slip(
+            "gradients pile up in the caller's theta",
+            "The first answer is right, and a second call with the same theta gives the sum of "
+            "both: backward() adds to the .grad of the theta that came in. Work on a copy of it, "
+            "or use torch.autograd.grad.",
+            theta="theta.requires_grad_()",
+            gradient="""
+                (weights * log_probs).sum().backward()
+                gradient = theta.grad
+            """,
         ),
     ),
     accepted=(step_by_step, in_numpy, with_cross_entropy),

@@ -11,15 +11,17 @@ from torch import Tensor
 
 from autograder.questions.check import Case, Check, Function
 from autograder.questions.slips import slip_of
-from autograder.student.wire import Arrays
+from autograder.student.wire import Arrays, frozen, same_numbers
 from course_lib.reference.answers.returns_to_go import returns_to_go
 
 
 def recipe(function: Function, case: Arrays) -> dict[str, Any]:
     rewards = torch.tensor(case["rewards"])
-    returns = function(rewards, float(case["gamma"]))
+    gamma = float(case["gamma"])
+    returns = frozen(function(rewards, gamma))
     kept = np.array_equal(rewards.detach().numpy(), case["rewards"])
-    return {"returns": returns, "rewards_unchanged": kept}
+    again = same_numbers(frozen(function(rewards, gamma)), returns)
+    return {"returns": returns, "rewards_unchanged": kept, "second_call_agrees": again}
 
 
 def public_cases() -> list[Case]:
@@ -27,6 +29,7 @@ def public_cases() -> list[Case]:
         {"rewards": np.array([1.0, 0.0, 2.0]), "gamma": 0.5},
         {"rewards": np.array([1.0, -2.0, 0.5, 3.0, -1.0]), "gamma": 0.9},
         {"rewards": np.array([2.0, 1.0, -1.0, 4.0]), "gamma": 1.0},
+        {"rewards": np.array([0.5, -1.5, 3.0]), "gamma": 0.0},
         {"rewards": np.array([-0.7]), "gamma": 0.9},
     ]
 

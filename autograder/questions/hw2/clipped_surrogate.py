@@ -11,7 +11,7 @@ from torch import Tensor
 
 from autograder.questions.check import Case, Check, Function
 from autograder.questions.slips import slip_of
-from autograder.student.wire import Arrays
+from autograder.student.wire import Arrays, frozen, same_numbers
 from course_lib.reference.answers.clipped_surrogate import clipped_surrogate
 
 
@@ -27,7 +27,13 @@ def recipe(function: Function, case: Arrays) -> dict[str, Any]:
     kept = all(
         np.array_equal(x.detach(), case[name]) for name, x in zip(names, inputs, strict=True)
     )
-    return {"value": value, "gradient": gradient, "inputs_unchanged": kept}
+    again = same_numbers(frozen(function(*inputs, float(case["epsilon"]))), frozen(value))
+    return {
+        "value": value,
+        "gradient": gradient,
+        "inputs_unchanged": kept,
+        "second_call_agrees": again,
+    }
 
 
 def _case(ratios: Any, advantages: Any, epsilon: float, old: Any) -> Case:
@@ -51,6 +57,7 @@ def public_cases() -> list[Case]:
         ),
         _case([0.89, 0.91, 1.09, 1.11], [-1.0, -2.0, 1.5, 0.8], 0.1, [-0.3, -1.2, -0.7, -0.5]),
         _case([2.5, 0.2, 1.0], [-1.0, 1.2, 0.6], 0.3, [-1.4, -0.6, -0.2]),
+        _case([4.0, 12.0, 0.05], [-1.0, -0.5, -0.8], 0.2, [-2.0, -3.0, -0.5]),  # far apart
     ]
 
 
@@ -68,12 +75,14 @@ def hidden_cases(rng: np.random.Generator) -> list[Case]:
                 1 - edges[0],
                 1 + edges[1],
                 rng.uniform(0.3, 2.0, size=extra),
+                rng.uniform(4.0, 14.0, size=1),  # far away, and nothing holds it where A < 0
             ]
         )
         signs = np.where(np.arange(len(ratios)) % 2 == 0, 1.0, -1.0)
+        signs[-1] = -1.0
         advantages = signs * rng.uniform(0.3, 2.0, size=len(ratios))
         order = rng.permutation(len(ratios))
-        old = -rng.exponential(size=len(ratios)) - 0.7
+        old = -rng.uniform(0.7, 3, size=len(ratios))
         cases.append(_case(ratios[order], advantages[order], epsilon, old))
     return cases
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from autograder.questions.check import Case, Check, Function
 from autograder.questions.slips import slip_of
-from autograder.student.wire import Arrays
+from autograder.student.wire import Arrays, frozen, same_numbers
 from course_lib.reference.answers.fisher_vector_product import fisher_vector_product
 
 
@@ -22,15 +22,24 @@ def recipe(function: Function, case: Arrays) -> dict[str, Any]:
 
     # A smooth function that is no KL: its gradient is not zero, so that shortcuts show.
     def smooth(point: torch.Tensor) -> torch.Tensor:
-        point = point.double()
+        point = torch.as_tensor(point).double()
         return torch.logaddexp(features @ point, torch.zeros(len(features))).mean() + (
             0.05 * (point**4).sum()
         )
 
-    product = function(smooth, theta, vector, float(case["damping"]))
+    inputs = smooth, theta, vector, float(case["damping"])
+    product = function(*inputs)
+    graph = isinstance(product, torch.Tensor) and product.grad_fn is not None
+    product = frozen(product)
     kept = np.array_equal(theta.detach(), case["theta"])
     kept = kept and np.array_equal(vector.detach(), case["vector"])
-    return {"product": product, "inputs_unchanged": kept}
+    again = same_numbers(frozen(function(*inputs)), product)
+    return {
+        "product": product,
+        "without_a_graph": not graph,
+        "inputs_unchanged": kept,
+        "second_call_agrees": again,
+    }
 
 
 def public_cases() -> list[Case]:
@@ -44,6 +53,12 @@ def public_cases() -> list[Case]:
             "theta": -theta,
             "vector": np.array([0.2, 0.7, 0.0]),
             "damping": 0.1,
+        },
+        {
+            "features": np.array([[0.7], [-1.3]]),
+            "theta": np.array([0.6]),
+            "vector": np.array([-1.5]),
+            "damping": 0.2,
         },
     ]
 
@@ -204,6 +219,12 @@ CHECK = Check(
             "around the policy that is held now.",
             see="06_trpo#C57",
             theta="torch.zeros_like(theta).requires_grad_()",
+        ),
+        slip(
+            "keeps its graph",
+            "The numbers are right, but the answer still hangs on a graph. The second derivative "
+            "is the last one: only the first needs create_graph.",
+            product="torch.autograd.grad(gradient @ vector, theta, create_graph=True)[0]",
         ),
     ),
     accepted=(with_the_whole_matrix, by_backward, by_central_differences, forward_over_reverse),

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from autograder.questions.check import Case, Check, Function
 from autograder.questions.slips import slip_of
-from autograder.student.wire import Arrays
+from autograder.student.wire import Arrays, frozen, same_numbers
 from course_lib.reference.answers.kl import kl
 
 
@@ -27,7 +27,13 @@ def recipe(function: Function, case: Arrays) -> dict[str, Any]:
     kept = np.array_equal(old_logits, case["old_logits"]) and np.array_equal(
         logits.detach(), case["logits"]
     )
-    return {"value": value, "gradient": gradient, "inputs_unchanged": kept}
+    again = same_numbers(frozen(function(old_logits, logits)), frozen(value))
+    return {
+        "value": value,
+        "gradient": gradient,
+        "inputs_unchanged": kept,
+        "second_call_agrees": again,
+    }
 
 
 def public_cases() -> list[Case]:
@@ -48,7 +54,8 @@ def hidden_cases(rng: np.random.Generator) -> list[Case]:
     cases: list[Case] = []
     for states in rng.choice(np.arange(1, 8), size=3, replace=False):
         shape = (int(states), int(rng.integers(2, 6)))
-        cases.append({"old_logits": rng.normal(size=shape), "logits": rng.normal(size=shape)})
+        old_logits, logits = rng.uniform(-2, 2, size=(2, *shape))
+        cases.append({"old_logits": old_logits, "logits": logits})
     return cases
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from autograder.questions.check import Case, Check, Function
 from autograder.questions.slips import slip_of
-from autograder.student.wire import Arrays
+from autograder.student.wire import Arrays, frozen, same_numbers
 from course_lib.reference.answers.line_search import line_search
 
 
@@ -23,25 +23,19 @@ def recipe(function: Function, case: Arrays) -> dict[str, Any]:
 
     # Smooth stand-ins, exact and cheap; the height of the gain is arbitrary, as it is in theory.
     def gain(point: torch.Tensor) -> torch.Tensor:
-        moved = point.double() - start
+        moved = torch.as_tensor(point).double() - start
         return float(case["height"]) + slope @ moved - bend * (moved @ moved)
 
     def divergence(point: torch.Tensor) -> torch.Tensor:
-        moved = point.double() - start
+        moved = torch.as_tensor(point).double() - start
         return stiffness * (moved @ moved)
 
-    last = function(
-        gain,
-        divergence,
-        theta,
-        step,
-        float(case["delta"]),
-        float(case["shrink"]),
-        int(case["tries"]),
-    )
+    settings = float(case["delta"]), float(case["shrink"]), int(case["tries"])
+    last = frozen(function(gain, divergence, theta, step, *settings))
     kept = np.array_equal(theta.detach(), case["theta"])
     kept = kept and np.array_equal(step.detach(), case["step"])
-    return {"theta": last, "inputs_unchanged": kept}
+    again = same_numbers(frozen(function(gain, divergence, theta, step, *settings)), last)
+    return {"theta": last, "inputs_unchanged": kept, "second_call_agrees": again}
 
 
 def _case(**changes: Any) -> Case:
@@ -71,6 +65,10 @@ def public_cases() -> list[Case]:
         _case(delta=0.02, tries=3),  # safe only from i = 3 on
         _case(delta=0.02, tries=4),  # the last try is the one
         _case(theta=np.array([-0.3, 0.2]), delta=0.02),  # the same from elsewhere: i = 3
+        _case(slope=np.zeros(2)),  # as good everywhere, better nowhere
+        _case(
+            theta=np.array([0.4]), step=np.array([-1.0]), slope=np.array([-1.0]), delta=0.03
+        ),  # one number: i = 1
     ]
 
 

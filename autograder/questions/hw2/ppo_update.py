@@ -11,25 +11,40 @@ from torch import Tensor
 
 from autograder.questions.check import Case, Check, Function
 from autograder.questions.slips import slip_of
-from autograder.student.wire import Arrays
+from autograder.student.wire import Arrays, frozen, same_numbers
 from course_lib.reference.answers.ppo_update import ppo_update
 
 
 def recipe(function: Function, case: Arrays) -> dict[str, Any]:
     names = ("theta", "states", "actions", "advantages", "minibatches")
-    inputs = [torch.tensor(case[name]) for name in names]
+    inputs: list[Any] = [torch.tensor(case[name]) for name in names]
 
     # Not PPO's objective: any smooth one will do, and this one tells apart what goes in.
-    def objective(log_probs: Any, old_log_probs: Any, advantages: Any) -> torch.Tensor:
+    def objective(*given: Any) -> torch.Tensor:
+        if len(given) != 3:
+            raise TypeError(
+                f"objective was given {len(given)} arguments: it takes log_probs, old_log_probs "
+                "and advantages of one minibatch"
+            )
+        log_probs, old_log_probs, advantages = given
         moved = log_probs - old_log_probs
         terms = advantages * torch.sin(moved) - 0.4 * moved**2 + 0.2 * old_log_probs * log_probs
         return terms.double().mean()
 
-    last = function(*inputs, objective, float(case["learning_rate"]))
+    inputs += [objective, float(case["learning_rate"])]
+    last = function(*inputs)
+    graph = isinstance(last, torch.Tensor) and last.grad_fn is not None
+    last = frozen(last)
     kept = all(
-        np.array_equal(x.detach(), case[name]) for name, x in zip(names, inputs, strict=True)
+        np.array_equal(x.detach(), case[name]) for name, x in zip(names, inputs, strict=False)
     )
-    return {"theta": last, "inputs_unchanged": kept}
+    again = same_numbers(frozen(function(*inputs)), last)
+    return {
+        "theta": last,
+        "without_a_graph": not graph,
+        "inputs_unchanged": kept,
+        "second_call_agrees": again,
+    }
 
 
 def public_cases() -> list[Case]:
@@ -62,7 +77,7 @@ def hidden_cases(rng: np.random.Generator) -> list[Case]:
         epochs = [rng.permutation(size * parts).reshape(parts, size) for _ in range(2)]
         cases.append(
             {
-                "theta": rng.normal(size=(states, actions)),
+                "theta": rng.uniform(-2, 2, size=(states, actions)),
                 "states": rng.integers(states, size=size * parts),
                 "actions": rng.integers(actions, size=size * parts),
                 "advantages": 1.5 * rng.normal(size=size * parts),
@@ -254,6 +269,12 @@ CHECK = Check(
             "in? It should start from where the last one arrived.",
             see="07_ppo#C65",
             rows="minibatches[-1:]",
+        ),
+        slip(
+            "keeps its graph",
+            "The numbers are right, but the answer still hangs on the graph of all steps, which "
+            "grows with every batch. A gradient that is not differentiated again needs none.",
+            gradient="torch.autograd.grad(gain, leaf, create_graph=True)[0]",
         ),
     ),
     accepted=(with_an_optimiser, in_place_on_a_copy, in_single_precision),

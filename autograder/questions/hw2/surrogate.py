@@ -11,7 +11,7 @@ from torch import Tensor
 
 from autograder.questions.check import Case, Check, Function
 from autograder.questions.slips import slip_of
-from autograder.student.wire import Arrays
+from autograder.student.wire import Arrays, frozen, same_numbers
 from course_lib.reference.answers.surrogate import surrogate
 
 
@@ -29,7 +29,8 @@ def recipe(function: Function, case: Arrays) -> dict[str, Any]:
         np.array_equal(x.detach().numpy(), case[name])
         for name, x in zip(names, inputs, strict=True)
     )
-    return {"value": value, **seen, "inputs_unchanged": kept}
+    again = same_numbers(frozen(function(*inputs)), frozen(value))
+    return {"value": value, **seen, "inputs_unchanged": kept, "second_call_agrees": again}
 
 
 def public_cases() -> list[Case]:
@@ -49,16 +50,28 @@ def public_cases() -> list[Case]:
             "old_log_probs": np.array([0.2, -0.6, -0.9]),
             "advantages": np.array([-1.0, 2.5, 0.4]),
         },
+        {  # far apart: the ratios are 12 and 0.05
+            "log_probs": np.log([0.72, 0.045]),
+            "old_log_probs": np.log([0.06, 0.9]),
+            "advantages": np.array([0.5, -0.8]),
+        },
+        {
+            "log_probs": np.array([-0.9]),
+            "old_log_probs": np.array([-1.3]),
+            "advantages": np.array([1.4]),
+        },
     ]
 
 
 def hidden_cases(rng: np.random.Generator) -> list[Case]:
     cases: list[Case] = []
     for size in (1, *rng.choice(np.arange(2, 16), size=3, replace=False)):
-        old = -rng.exponential(size=size) - 0.1
+        old = -rng.uniform(0.1, 3, size=size)
+        moves = rng.uniform(-0.8, 0.8, size=size)
+        moves[size // 2 :][:1] *= 3.0  # one further away
         cases.append(
             {
-                "log_probs": old + 0.5 * rng.normal(size=size),
+                "log_probs": old + moves,
                 "old_log_probs": old,
                 "advantages": 1.5 * rng.normal(size=size),
             }

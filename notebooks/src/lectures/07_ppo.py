@@ -29,8 +29,7 @@ import torch
 from torch.autograd.functional import jacobian
 
 from course_lib.episodes import sample_episodes
-from course_lib.figures import grid as grids, ppo as pictures
-from course_lib.figures.agents import plot_pendulum
+from course_lib.figures import agents, grid as grids, ppo as pictures
 from course_lib.figures.style import blank_panel, small_panels, two_panels
 from course_lib.many_mdps import random_mdps, random_policies
 from course_lib.mdp import TabularMDP, aliased_twins, cliff_walk
@@ -211,7 +210,7 @@ ratios = torch.linspace(0.4, 1.8, 71)
 def along(A, epsilon):  # (71, 4)
     return torch.tensor([one_sample(ratio, A, epsilon) for ratio in ratios.tolist()])
 
-
+# %%
 def clip_at(ratio, epsilon):
     figure, panels = two_panels()
     for ax, A in zip(panels, (1.0, -1.0)):
@@ -660,7 +659,7 @@ def pendulums(seconds):
     for ax, (name, seen) in zip(panels, agent.items()):
         row = round(20 * seconds)  # 20 steps are a second
         across, up, _ = seen["observations"][row]
-        plot_pendulum(ax, math.atan2(up, across), seen["actions"][row][0])
+        agents.plot_pendulum(ax, math.atan2(up, across), seen["actions"][row][0])
         ax.set_title(f"{name}: return {seen['return']:.0f}", fontsize="medium")
     return figure
 

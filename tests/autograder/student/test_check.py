@@ -56,7 +56,7 @@ def answers(homework, **changes):
 def test_a_right_function_prints_one_line_and_nothing_else(capfd):
     check(RIGHT["returns_to_go"])
     out, err = capfd.readouterr()
-    assert out == "returns_to_go: right on 4 examples\n"
+    assert out == "returns_to_go: right on 5 examples\n"
     assert err == ""
 
 
@@ -113,9 +113,9 @@ def test_known_mistakes_and_unwritten_functions_need_no_call():
 
 def test_numbers_that_look_alike_get_more_digits():
     def kl(old_logits, logits):
-        return RIGHT["kl"](old_logits, logits) - 2e-5
+        return RIGHT["kl"](old_logits, logits) - 8e-5
 
-    with pytest.raises(CheckFailed, match=r"should be 0.22314355 and came out as 0.22312355"):
+    with pytest.raises(CheckFailed, match=r"should be 0.22314355 and came out as 0.22306355"):
         check(kl)
 
 

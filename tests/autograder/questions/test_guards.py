@@ -1,0 +1,144 @@
+"""What is right but for a usual guard is right, whatever the hidden cases are."""
+
+import numpy as np
+import pytest
+import torch
+
+from autograder.questions.check import compile_exam
+from tests.autograder.questions.test_checks import CHECKS, sit
+
+GUARD = 1e-8
+SEEDS = 40
+BY_NAME = {check.name: check for check in CHECKS}
+
+
+def exam_of(name, seed):
+    return compile_exam(BY_NAME[name], None if seed is None else np.random.default_rng(seed))
+
+
+def score_with_guard(theta, states, actions, weights):
+    leaf = theta.clone().requires_grad_()
+    log_probs = torch.log(torch.softmax(leaf, -1)[states, actions] + GUARD)
+    return torch.autograd.grad((weights * log_probs).sum(), leaf)[0]
+
+
+def reinforce_1(theta, states, actions, rewards, gamma):
+    discounts = torch.tensor([gamma**t for t in range(len(rewards))])
+    return score_with_guard(theta, states, actions, (discounts * rewards).sum())
+
+
+def reinforce_2(theta, states, actions, returns, gamma):
+    discounts = torch.tensor([gamma**t for t in range(len(returns))])
+    return score_with_guard(theta, states, actions, discounts * returns)
+
+
+def surrogate(log_probs, old_log_probs, advantages):
+    ratio = log_probs.exp() / (old_log_probs.detach().exp() + GUARD)
+    return (ratio * advantages.detach()).mean()
+
+
+def clipped_surrogate(log_probs, old_log_probs, advantages, epsilon):
+    ratio = log_probs.exp() / (old_log_probs.exp() + GUARD)
+    clipped = ratio.clamp(1 - epsilon, 1 + epsilon)
+    return torch.minimum(ratio * advantages, clipped * advantages).mean()
+
+
+def kl(old_logits, logits):
+    old, new = torch.softmax(old_logits, -1), torch.softmax(logits, -1)
+    return (old * (torch.log(old + GUARD) - torch.log(new + GUARD))).sum(-1).mean()
+
+
+def conjugate_gradient(multiply, b, iterations, tolerance=1e-10):
+    x, r, p = torch.zeros_like(b), b.clone(), b.clone()
+    for _ in range(iterations):
+        squared = r @ r
+        if squared <= tolerance:
+            break
+        product = multiply(p)
+        step = squared / (p @ product + GUARD)
+        x, r = x + step * p, r - step * product
+        p = r + (r @ r) / (squared + GUARD) * p
+    return x
+
+
+def fisher_vector_product(mean_kl, theta, vector, damping):
+    def gradient(point):
+        point = point.clone().requires_grad_()
+        return torch.autograd.grad(mean_kl(point), point)[0]
+
+    h = 1e-4 / (vector.norm() + GUARD)
+    ahead, behind = gradient(theta + h * vector), gradient(theta - h * vector)
+    return (ahead - behind) / (2 * h) + damping * vector
+
+
+GUARDED = [
+    reinforce_1,
+    reinforce_2,
+    surrogate,
+    clipped_surrogate,
+    kl,
+    conjugate_gradient,
+    fisher_vector_product,
+]
+
+
+@pytest.mark.parametrize("function", GUARDED, ids=lambda function: function.__name__)
+def test_a_guard_costs_nothing(function):
+    for seed in range(SEEDS):
+        assert sit(exam_of(function.__name__, seed), function).outcome == "right", seed
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
+def test_probabilities_have_no_unlimited_tail(check):
+    for seed in range(SEEDS):
+        for case in compile_exam(check, np.random.default_rng(seed)).cases:
+            for name in ("log_probs", "old_log_probs"):
+                if name in case and check.name != "ppo_update":
+                    assert case[name].min() > -6.0
+            for name in ("logits", "old_logits"):
+                if name in case:
+                    assert np.abs(case[name]).max() <= 2.0
+
+
+def test_what_stays_behind_in_an_argument_is_seen():
+    def piling_up(theta, states, actions, rewards, gamma):
+        theta.requires_grad_()
+        weights = torch.tensor([gamma**t for t in range(len(rewards))])
+        log_probs = torch.log_softmax(theta, -1)[states, actions]
+        ((weights * rewards).sum() * log_probs.sum()).backward()
+        return theta.grad
+
+    verdict = sit(exam_of("reinforce_1", 0), piling_up)
+    assert verdict.mistake == "gradients pile up in the caller's theta"
+
+    calls = []
+
+    def counts(rewards, gamma):
+        calls.append(1)
+        return BY_NAME["returns_to_go"].reference(rewards, gamma) + 0.1 * (len(calls) % 2 == 0)
+
+    verdict = sit(exam_of("returns_to_go", None), counts)
+    assert verdict.outcome == "wrong"
+    assert "when it is called again with the same arguments" in verdict.sentence
+
+
+def test_a_list_of_episodes_is_said_by_the_name_of_the_callback():
+    def all_at_once(theta, sample_episodes, estimate_gradient, learning_rate, iterations):
+        for _ in range(iterations):
+            theta = theta + learning_rate * estimate_gradient(theta, sample_episodes(theta))
+        return theta
+
+    verdict = sit(exam_of("reinforce", None), all_at_once)
+    assert "estimate_gradient was given a list of episodes: call it for each" in verdict.sentence
+
+
+def test_theta_may_be_an_array_or_a_list():
+    def in_numpy(theta, sample_episodes, estimate_gradient, learning_rate, iterations):
+        values = theta.numpy().copy()
+        for _ in range(iterations):
+            gradients = [np.asarray(estimate_gradient(values, e)) for e in sample_episodes(values)]
+            values = values + learning_rate * np.mean(gradients, axis=0)
+        return values.tolist()
+
+    for seed in range(5):
+        assert sit(exam_of("reinforce", seed), in_numpy).outcome == "right"
