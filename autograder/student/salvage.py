@@ -23,11 +23,13 @@ def go_on(shell: Any, source: str, instead: str | None = None) -> list[dict[str,
     first = shell.error
     if first is None:
         return []
-    if _out_of_time(first) or (instead is None and first["ename"] not in IMPORT_ERRORS):
+    if instead is None and first["ename"] not in IMPORT_ERRORS:
         return [first]
     errors = [first]
-    left = statements_after(shell.transform_cell(source), shell.error_line)[:MAX_STATEMENTS]
-    for piece in [instead, *left] if instead is not None else left:
+    left = [] if instead is None else [instead]
+    if not _out_of_time(first):
+        left += statements_after(shell.transform_cell(source), shell.error_line)[:MAX_STATEMENTS]
+    for piece in left:
         shell.error = None
         shell.run_cell(piece, store_history=False)
         error = shell.error

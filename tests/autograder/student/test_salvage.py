@@ -56,6 +56,7 @@ def test_the_imports_cell_has_the_homeworks_own_whatever_stopped_it():
     assert names == ["a", "b", "c", "d"]
     assert kinds == ["ZeroDivisionError"]
     assert run("a = 1\nb = (", "c = 3")[:2] == [["c"], ["SyntaxError"]]
+    assert run("while True: pass", "c = 3")[:2] == [["c"], ["TimeLimit"]]
     assert run("a = 1", "c = 3")[:2] == [["a"], []]  # and is not needed where nothing stopped
 
 
