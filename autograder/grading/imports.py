@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import copy
 import re
 
@@ -46,17 +47,24 @@ def find_imports(
 
 
 def names_brought(source: str) -> set[str]:
-    """Names that the top-level imports of a cell bring; none if it is not Python."""
+    """Names that the top-level imports of a cell bring; of its lines alone, if it is not Python."""
     try:
-        body = ast.parse(TransformerManager().transform_cell(source)).body
+        body = _statements(TransformerManager().transform_cell(source))
     except (SyntaxError, ValueError, RecursionError):
-        return set()
+        body = []
+        for line in source.splitlines():
+            with contextlib.suppress(SyntaxError, ValueError, RecursionError):
+                body += _statements(line)
     return {
         (alias.asname or alias.name).partition(".")[0]
         for node in body
         if isinstance(node, ast.Import | ast.ImportFrom)
         for alias in node.names
     }
+
+
+def _statements(python: str) -> list[ast.stmt]:
+    return ast.parse(python).body
 
 
 def mended(examination: Examination, imports: int | None) -> tuple[str, ...]:

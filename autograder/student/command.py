@@ -115,7 +115,8 @@ class _Line:
 
     def __init__(self, folder: Path) -> None:
         home = str(Path(__file__).resolve().parents[2])
-        search = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))
+        given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+        search = os.pathsep.join([home, *(os.path.abspath(path) for path in given if path)])
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-m", "autograder.student.probe"],  # -P: ours before the folder
             stdin=subprocess.PIPE,

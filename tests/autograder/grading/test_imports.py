@@ -30,7 +30,7 @@ RELEASE = new_notebook(cells=[new_markdown_cell("# Title"), new_code_cell(OWN), 
 def test_names_are_those_that_imports_bring():
     assert names_brought("import a.b, c as d\nfrom e import f as g, h\nx = 1") == set("adgh")
     assert names_brought("%matplotlib inline\nimport a") == {"a"}
-    assert names_brought("import (") == set()
+    assert names_brought("import a\nfrom b import c\nimport (") == set("ac")
 
 
 def test_a_homework_without_imports_has_no_imports_cell():
@@ -144,6 +144,9 @@ def records(tmp_path_factory, root, sandbox):
         draft = make_draft("hw1", kind.__name__, copy.deepcopy(release))
         folder = course / "submitted" / kind.__name__ / "hw1"
         make_submission("right", draft, folder)
+        plain = [c for c in draft.cells if c["cell_type"] == "code" and not c["metadata"]]
+        for cell in plain[1:]:  # what shows off the answers takes seconds
+            draft.cells.remove(cell)
         for cell in draft.cells:  # the names that answers need come from the imports cell
             if cell["metadata"].get("nbgrader", {}).get("solution"):
                 cell["source"] = "\n".join(
