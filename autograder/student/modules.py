@@ -16,8 +16,9 @@ MAX_OWN = 50  # files of a student's own package that are looked into
 OURS = ("course_lib", "autograder")
 COMPANIONS = ("mpl_toolkits", "pylab")  # what matplotlib brings
 
-# "import a.b as c, d" and "from a.b import c", wherever they stand in a line.
-_IMPORT = re.compile(r"\b(?:from|import)[ \t]+([\w.]+(?:[ \t]+as[ \t]+\w+)?(?:,[ \t]*[\w. \t]+)*)")
+# "import a.b as c, d" and "from a.b import c", whatever stands before: in JSON that may be "\\n".
+_IMPORT = re.compile(r"import[ \t]+([\w.]+(?:[ \t]+as[ \t]+\w+)?(?:,[ \t]*[\w. \t]+)*)")
+_OTHER_IMPORTS = re.compile(r"from[ \t]+(\w+)"), re.compile(r"import_(?:module)?_?\(\\?[\"'](\w+)")
 
 
 def in_words(modules: Collection[str] = MODULES) -> str:
@@ -103,7 +104,8 @@ def mentioned(text: str) -> Iterator[str]:
     for match in _IMPORT.finditer(text):
         for part in match.group(1).split(","):
             yield part.strip().partition(" ")[0].partition(".")[0]
-    yield from re.findall(r"\b(?:import_module|__import__)\(\\?[\"'](\w+)", text)
+    for pattern in _OTHER_IMPORTS:
+        yield from pattern.findall(text)
 
 
 def why_not(stopped: str) -> str:

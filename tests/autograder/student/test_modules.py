@@ -1,6 +1,7 @@
 """Which modules homework may use: one list, and everything that speaks of it."""
 
 import importlib.metadata
+import json
 import re
 
 import nbformat
@@ -66,6 +67,8 @@ def test_imports_are_found_wherever_they_stand():
     assert imported("import (") == set()
     raw = '"import a.b as c, d\\n",\n"from e.f import g\\n", "x = import_module(\\"h\\")"'
     assert {"a", "d", "e", "h"} <= set(mentioned(raw))
+    one_line = json.dumps({"source": "import a\nimport b.c\r\n\tfrom d import e\nx = 'import'"})
+    assert {"a", "b", "d"} <= set(mentioned(one_line)) <= {"a", "b", "d", "e"}
 
 
 @pytest.mark.parametrize(
