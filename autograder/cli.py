@@ -148,7 +148,7 @@ def print_records(homework: str, records: Sequence[Record]) -> None:
             escape(visible(in_short(record))),
         )
     console.print(table)
-    for words, students in by_import(records).items():
+    for words, students in list(by_import(records).items())[:8]:
         noun = "submission" if len(students) == 1 else "submissions"
         why = f" ({why_not(words)})" if why_not(words) else ""
         said = f"{len(students)} {noun} stopped at `{visible(words)}`{why}"

@@ -74,8 +74,8 @@ def mended(examination: Examination, imports: int | None) -> tuple[str, ...]:
     name, message = _errors(examination, imports)[0]
     what = stopped_at(name, message) or f"{name}: {message}".splitlines()[0][:200]
     return (
-        f"The imports cell stopped ({what}): the homework's own was run as well, and of the "
-        "student's each statement that was left, by itself.",
+        f"The imports cell stopped ({what}): the homework's own was run as well, then each "
+        "statement that was left, by itself.",
     )
 
 
