@@ -20,7 +20,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from autograder.grading.record import Record
+from autograder.grading.record import Record, by_import
 from autograder.project import ROOT, Progress
 from autograder.student import command as check_command
 from course_lib.reference.agents import command as train_command
@@ -130,8 +130,12 @@ def _bar(disable: bool = False) -> rich.progress.Progress:
 
 
 def print_records(homework: str, records: Sequence[Record]) -> None:
-    """The class in a table: who, how many points, what was wrong in a few words."""
+    """The class in a table: who, how many points, what was wrong in a few words.
+
+    Below it, where the eye is once a long class has scrolled by, what takes points from many.
+    """
     from autograder.report.pages import visible
+    from autograder.student.modules import why_not
 
     table = Table(title=f"{homework}: {len(records)} submissions", title_justify="left")
     table.add_column("student", no_wrap=True)
@@ -144,6 +148,11 @@ def print_records(homework: str, records: Sequence[Record]) -> None:
             escape(visible(in_short(record))),
         )
     console.print(table)
+    for words, students in list(by_import(records).items())[:8]:
+        noun = "submission" if len(students) == 1 else "submissions"
+        why = f" ({why_not(words)})" if why_not(words) else ""
+        said = f"{len(students)} {noun} stopped at `{visible(words)}`{why}"
+        console.print(f"[bold]{escape(said)}[/]", soft_wrap=True, highlight=False)
 
 
 def in_short(record: Record) -> str:

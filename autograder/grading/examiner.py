@@ -102,32 +102,44 @@ def examine(
     limits: Limits,
     files: Mapping[str, str] | None = None,
     tests: Collection[int] = (),
+    imports: tuple[int, str] | None = None,
 ) -> Examination:
     """Run a notebook's code cells and examine its functions.
 
     cells: sources, in order. files: what lies beside the notebook, base64 by name. tests: cells
-    with the homework's own checks; that they raise is what a verdict says better.
+    with the homework's own checks; that they raise is what a verdict says better. imports: the
+    imports cell, and the homework's own one, which runs if that stops.
     """
     started = time.monotonic()
     deadline = started + limits.submission_seconds
     examination = Examination()
     answers: dict[str, list[Answer]] = {}
+    went_down: set[int] = set()
+
+    def keep(cell: int, outputs: list[dict[str, Any]]) -> None:
+        if cell not in went_down:
+            examination.keep(cell, outputs)
 
     def run(todo: Sequence[str | None], pending: Sequence[Exam]) -> Crash | None:
-        order = {
+        order: dict[str, Any] = {
             "cells": list(todo),
             "cell_seconds": limits.cell_seconds,
             "cells_seconds": limits.cells_seconds,
             "answer_seconds": limits.answer_seconds,
             "files": dict(files or {}),
         }
+        if imports and todo[imports[0]] is None:  # it took the process down before
+            order["cells"][imports[0]] = imports[1]
+        elif imports:
+            order["imports"] = imports
         with sandbox.job(limits) as channel:
             line = _Line(channel, deadline)
-            return run_once(line, order, pending, examination.keep, answers, SILENT_SECONDS)
+            return run_once(line, order, pending, keep, answers, SILENT_SECONDS)
 
     for crash in run_past_crashes(cells, exams, answers, run):
         where, words = crash.where, crash.words
         if isinstance(where, int):
+            went_down.add(where)
             _note(examination, crash.state, f"code cell {where + 1} {words}")
             examination.keep(where, [_stopped(f"This cell {words}.")])
         else:

@@ -6,7 +6,7 @@ import copy
 import hashlib
 import inspect
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -17,8 +17,10 @@ from nbformat import NotebookNode
 from nbgrader.utils import is_locked
 from sqlalchemy.exc import OperationalError
 
+from autograder.grading.environment import environment, installed, programs_in
 from autograder.grading.examiner import Examination, course_secret, examine, hidden_exams
 from autograder.grading.gradebook import GradebookWriter
+from autograder.grading.imports import imports_of, mended, stopped_imports
 from autograder.grading.record import Record, load, record_path, save
 from autograder.grading.sandbox import Limits, Sandbox, SandboxError
 from autograder.grading.submissions import (
@@ -34,6 +36,7 @@ from autograder.project import Progress, unseen
 from autograder.questions import checks_of
 from autograder.questions.check import Check
 from autograder.student.exam import Failure, judge
+from autograder.student.modules import require_installed
 
 
 @dataclass(frozen=True)
@@ -58,8 +61,10 @@ def grade(plan: Plan, sandbox: Sandbox, progress: Progress = unseen) -> list[Rec
     Whatever a submission holds, it ends as a record, a row in the gradebook and an autograded
     notebook. What an earlier run finished with the same file, checks and release is not done again.
     Raises ValueError for a homework or folder that does not exist or that another run is grading,
-    OSError if the gradebook or a file cannot be written, SandboxError without a sandbox.
+    or if a module that students may use is not installed; OSError if the gradebook or a file cannot
+    be written, SandboxError without a sandbox.
     """
+    require_installed()
     checks = checks_of(plan.homework, plan.root)
     submissions = find_submissions(plan.course, plan.homework)
     if not submissions:
@@ -85,13 +90,14 @@ def grade(plan: Plan, sandbox: Sandbox, progress: Progress = unseen) -> list[Rec
 
 @dataclass(frozen=True)
 class _Work:
-    """A plan with all that every submission is graded by."""
+    """A plan with all that every submission is graded by. packages: installed, by module."""
 
     plan: Plan
     sandbox: Sandbox
     checks: Sequence[Check]
     release: NotebookNode
     secret: bytes
+    packages: Mapping[str, list[str]]
 
 
 def _grade_class(
@@ -105,7 +111,7 @@ def _grade_class(
     release = nbformat.read(
         plan.course / "release" / plan.homework / f"{plan.homework}.ipynb", as_version=4
     )
-    work = _Work(plan, sandbox, checks, release, course_secret(plan.course))
+    work = _Work(plan, sandbox, checks, release, course_secret(plan.course), installed())
     prints = {submission.student: _fingerprint(work, submission) for submission in submissions}
     records = [] if plan.again else _finished(plan, prints)
     finished = {record.student for record in records}
@@ -202,6 +208,8 @@ def _run(work: _Work, submission: Submission) -> tuple[NotebookNode, Record]:
     exams = hidden_exams(work.checks, work.secret, submission.student)
     intake = take_in(submission, work.release, [check.name for check in work.checks])
     cells = [cell for cell in intake.notebook.cells if cell.cell_type == "code"]
+    original = imports_of(work.release)
+    imports = next((k for k, cell in enumerate(cells) if cell is intake.imports), None)
     examination = examine(
         work.sandbox,
         [cell.source for cell in cells],
@@ -210,12 +218,16 @@ def _run(work: _Work, submission: Submission) -> tuple[NotebookNode, Record]:
         files=intake.files,
         # One that fails is a verdict, not an accident: only the student's own cells count.
         tests={index for index, cell in enumerate(cells) if is_locked(cell)},
+        imports=None if imports is None or original is None else (imports, original.source),
     )
     for index, cell in enumerate(cells):
         outputs = examination.outputs.get(index, [])
         cell.outputs = [nbformat.from_dict(output) for output in outputs]
         cell.execution_count = index + 1 if index in examination.outputs else None
     for_student, for_staff = _sentences(examination)
+    imports_mended = mended(examination, imports)
+    if imports_mended:
+        for_student += " What needs no more than the homework's own imports was graded as usual."
     return intake.notebook, Record(
         homework=submission.homework,
         student=submission.student,
@@ -223,9 +235,10 @@ def _run(work: _Work, submission: Submission) -> tuple[NotebookNode, Record]:
         for_student=for_student,
         for_staff=for_staff,
         verdicts=tuple(examination.verdicts),
-        repairs=intake.repairs,
+        repairs=(*imports_mended, *intake.repairs),
         notices=(*intake.notices, *suspicions(intake.notebook)),
         failed_cells=tuple(index + 1 for index in examination.failed),
+        stopped_at=stopped_imports(examination),
         seconds=round(examination.seconds, 3),
     )
 
@@ -260,8 +273,13 @@ def _blank(release: NotebookNode) -> NotebookNode:
 
 
 def _fingerprint(work: _Work, submission: Submission) -> str:
-    """Everything a mark depends on: the files, the checks, the release, the secret, the limits."""
+    """Everything a mark depends on.
+
+    The files, the packages that they import, the checks, the release, the secret, the limits.
+    """
     digest = hashlib.sha256(fingerprint(submission).encode())
+    texts = [*programs_in(submission.folder), nbformat.writes(work.release)]
+    digest.update(json.dumps(environment(texts, work.packages)).encode())
     for check in work.checks:
         digest.update(_check_source(check).encode())
     digest.update(nbformat.writes(work.release).encode())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,10 @@ class Record:
     even if the rest was graded afterwards. for_student, for_staff: a sentence each, or "".
     verdicts: one a check, in the homework's order. repairs: what was put back before running
     (locked cells, kernel name). notices: what a person should look at (tampering, escapes).
-    failed_cells: numbers (from 1) of code cells that raised. seconds: from start to verdicts.
-    fingerprint: of the submitted file, the checks and the release; equal means nothing to do again.
+    failed_cells: numbers (from 1) of code cells that raised. stopped_at: imports that cells or
+    functions stopped at, such as "import seaborn". seconds: from start to verdicts. fingerprint: of
+    the submitted files, what they import, the checks and the release; equal means nothing to do
+    again.
     """
 
     homework: str
@@ -35,6 +37,7 @@ class Record:
     repairs: tuple[str, ...] = ()
     notices: tuple[str, ...] = ()
     failed_cells: tuple[int, ...] = ()
+    stopped_at: tuple[str, ...] = ()
     seconds: float = 0.0
     fingerprint: str = ""
 
@@ -66,8 +69,8 @@ def load(path: Path) -> Record:
     try:
         data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         data["verdicts"] = tuple(Verdict(**verdict) for verdict in data["verdicts"])
-        for name in ("repairs", "notices", "failed_cells"):
-            data[name] = tuple(data[name])
+        for name in ("repairs", "notices", "failed_cells", "stopped_at"):
+            data[name] = tuple(data.get(name, ()))
         return Record(**data)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path.name} is not a run record ({error}): grade it again") from None
@@ -77,3 +80,12 @@ def load_all(course: Path, homework: str) -> Iterator[Record]:
     """Every record of a homework, by student."""
     for path in sorted((course / ".course" / "records" / homework).glob("*.json")):
         yield load(path)
+
+
+def by_import(records: Iterable[Record]) -> dict[str, list[str]]:
+    """Students by the import that something of theirs stopped at, the most frequent first."""
+    found: dict[str, list[str]] = {}
+    for record in records:
+        for words in record.stopped_at:
+            found.setdefault(words, []).append(record.student)
+    return dict(sorted(found.items(), key=lambda item: (-len(item[1]), item[0])))

@@ -6,7 +6,6 @@ of the release exactly once, with the release's metadata, or a reason why there 
 
 from __future__ import annotations
 
-import base64
 import copy
 import hashlib
 import os
@@ -19,10 +18,10 @@ from pathlib import Path
 from nbformat import NotebookNode
 from nbgrader.utils import compute_checksum
 
+from autograder.grading.beside import files_in, take_along
+from autograder.grading.imports import find_imports
 from autograder.student.notebook_file import MAX_BYTES, Unreadable, grade_id_of, read_notebook
 
-MAX_FILE_BYTES = 1_000_000
-MAX_FILES = 20
 MAX_SENTENCES = 20
 
 
@@ -40,13 +39,15 @@ class Intake:
     """A submission that can be graded.
 
     notebook: repaired, nbformat 4, outputs cleared. repairs: sentences on what was put back.
-    notices: sentences for staff on what looks like tampering. files: what lay beside it, base64.
+    notices: sentences for staff on what looks like tampering. files: what lay beside it, base64, by
+    name from the folder. imports: the cell of the notebook that imports what the homework uses.
     """
 
     notebook: NotebookNode
     repairs: tuple[str, ...]
     notices: tuple[str, ...]
     files: dict[str, str]
+    imports: NotebookNode | None = None
 
 
 def find_submissions(course: Path, homework: str) -> list[Submission]:
@@ -83,8 +84,11 @@ def fingerprint(submission: Submission) -> str:
     digest = hashlib.sha256()
     folder = submission.folder
     linked = [path for path in (folder.parent, folder) if path.is_symlink()]
-    for path in linked or sorted(folder.glob("*")):
-        digest.update(os.fsencode(path.name) + b"\0")
+    named = [(path.name, path) for path in linked or sorted(folder.glob("*"))]
+    if not linked:
+        named += [(name, path) for name, path in files_in(folder) if "/" in name]
+    for name, path in named:
+        digest.update(os.fsencode(name) + b"\0")
         try:
             if path.is_symlink():
                 digest.update(os.fsencode(os.readlink(path)))
@@ -109,7 +113,10 @@ def take_in(submission: Submission, release: NotebookNode, functions: Sequence[s
         notebook = read_notebook(path)
         _refuse_other_homework(notebook, release, functions, submission.homework)
         repairs, notices = repair(notebook, release)
-        return Intake(notebook, (*renamed, *repairs), notices, _other_files(submission.folder))
+        imports, put_back = find_imports(notebook, release)
+        files, left_out = take_along(submission.folder)
+        repairs = (*renamed, *put_back, *repairs, *left_out)
+        return Intake(notebook, repairs, notices, files, imports)
     except Unreadable:
         raise
     except Exception as error:  # whatever else a file can hold: a row with a reason, never a stop
@@ -274,17 +281,6 @@ def _is_as_handed_out(cell: NotebookNode) -> bool:
         return bool(cell.metadata.nbgrader.get("checksum") == compute_checksum(cell))
     except (AttributeError, KeyError, TypeError, ValueError):
         return False
-
-
-def _other_files(folder: Path) -> dict[str, str]:
-    """Small regular files beside the notebook (a helper module, data), base64 by name."""
-    files: dict[str, str] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix == ".ipynb" or path.name == "timestamp.txt" or path.is_symlink():
-            continue
-        if path.is_file() and path.stat().st_size <= MAX_FILE_BYTES and len(files) < MAX_FILES:
-            files[path.name] = base64.b64encode(path.read_bytes()).decode()
-    return files
 
 
 SUSPICIOUS = (

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from autograder.project import LITTER, ROOT, replace
+from autograder.student.modules import in_words
 
 NAME = "policy-gradient-course"
 # What students may have, by folder: the trust boundary.
@@ -47,6 +48,10 @@ hand it in:
 | `.venv/bin/course check notebooks/homework/{first}` | \
 `.venv\\Scripts\\course check notebooks\\homework\\{first}` |
 
+Beside Python's own modules and the course's, homework may use {modules}: those are there when it is
+graded, others are not. A module or data of your own may lie beside the notebook, also in a folder,
+if you hand it in too.
+
 Hand in the notebook with its name unchanged. Leave the locked cells as they are: they are put back
 before grading, and your answers are tried on other numbers than the ones you see here.
 """
@@ -75,7 +80,9 @@ def bundle_files(root: Path = ROOT, built: Mapping[str, bytes] | None = None) ->
     files["pyproject.toml"] = student_project(project).encode()
     homeworks = sorted(n.rpartition("/")[2] for n in files if n.startswith("notebooks/homework/"))
     python = project["requires-python"].removeprefix(">=") + " or later"
-    files["README.md"] = README.format(python=python, first=[*homeworks, "hw1.ipynb"][0]).encode()
+    files["README.md"] = README.format(
+        python=python, first=[*homeworks, "hw1.ipynb"][0], modules=in_words()
+    ).encode()
     return {name: files[name].replace(b"\r\n", b"\n") for name in sorted(files) if is_allowed(name)}
 
 

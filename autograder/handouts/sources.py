@@ -25,6 +25,7 @@ from autograder.percent import HOMEWORK_KEYS, LECTURE_KEYS, TO_WRITE, Cell, read
 from autograder.project import HandoutError
 from autograder.questions.check import Check, Function
 from autograder.questions.edits import is_validation
+from autograder.student.modules import in_words
 
 METADATA = {
     "kernelspec": {
@@ -58,8 +59,9 @@ def homework_notebook(path: Path, checks: Sequence[Check]) -> NotebookNode:
     marks; `check="f" points=3` by the locked test `check(f)` with these points;
     `[markdown] written="name" points=3` holds a model answer and a mark scheme. The mark scheme
     goes into a locked cell above the answer, where nbgrader gives it back to whoever grades. A
-    line `{questions}` becomes the table of questions and points. Every check must be asked, after
-    its answer. Raises HandoutError if the source says otherwise.
+    line `{questions}` becomes the table of questions and points, `{modules}` in a line the modules
+    that may be used. Every check must be asked, after its answer. Raises HandoutError if the source
+    says otherwise.
     """
     homework = _Homework(checks)
     for cell in read_cells(path, HOMEWORK_KEYS):
@@ -67,7 +69,7 @@ def homework_notebook(path: Path, checks: Sequence[Check]) -> NotebookNode:
     homework.require_all(path)
     table = _question_table(homework.questions)
     return _notebook(
-        (cell, text.replace("{questions}", table) if cell.kind == "markdown" else text, metadata)
+        (cell, _filled(text, table) if cell.kind == "markdown" else text, metadata)
         for cell, text, metadata in homework.expanded
     )
 
@@ -162,6 +164,10 @@ class _Homework:
         flags = {"grade": False, "locked": False, "solution": False, "task": False}
         metadata = {"nbgrader": flags | {"schema_version": 3} | nbgrader}
         self.expanded.append((cell, source, _plain(cell) | metadata))
+
+
+def _filled(text: str, questions: str) -> str:
+    return text.replace("{questions}", questions).replace("{modules}", in_words())
 
 
 def _question_table(questions: Sequence[tuple[str, float]]) -> str:

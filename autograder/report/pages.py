@@ -25,6 +25,7 @@ from autograder.grading.examiner import STOPPED
 from autograder.project import Progress, replace, unseen
 from autograder.report import results
 from autograder.report.results import ClassResults, Mark, StudentResult, class_results, points
+from autograder.student.modules import why_not
 from autograder.student.notebook_file import grade_id_of, read_notebook
 
 MAX_TEXT = 600
@@ -111,7 +112,13 @@ def _templates() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"visible": visible, "points": points, "code": code, "where": where}
+    environment.filters |= {
+        "visible": visible,
+        "points": points,
+        "code": code,
+        "where": where,
+        "why_not": why_not,
+    }
     environment.globals |= {"OUTCOMES": OUTCOMES, "STATE_SYMBOLS": STATE_SYMBOLS, "BARS": BARS}
     return environment
 
@@ -228,6 +235,7 @@ def facts(group: ClassResults) -> dict[str, Any]:
             {"name": q.name, "title": q.title, "kind": q.kind, "max_points": q.max_points}
             for q in group.questions
         ],
+        "stopped_imports": group.stopped_imports(),
         "mistakes": [
             {
                 "check": m.check,
@@ -258,6 +266,7 @@ def _student_facts(group: ClassResults, one: StudentResult) -> dict[str, Any]:
         "notices": list(record.notices) if record else [],
         "repairs": list(record.repairs) if record else [],
         "failed_cells": list(record.failed_cells) if record else [],
+        "stopped_at": list(record.stopped_at) if record else [],
         "seconds": record.seconds if record else None,
         "remarks": list(one.remarks),
     }

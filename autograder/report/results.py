@@ -15,7 +15,7 @@ from typing import Any
 import nbformat
 
 from autograder.grading import record as records
-from autograder.grading.record import Record
+from autograder.grading.record import Record, by_import
 from autograder.handouts.assignments import gradebook_url, settings
 from autograder.student.exam import Verdict
 from autograder.student.notebook_file import grade_id_of
@@ -224,6 +224,10 @@ class ClassResults:
             for (check, name), who in found.items()
         ]
         return sorted(mistakes, key=lambda m: (-len(m.students), m.check, m.name))
+
+    def stopped_imports(self) -> dict[str, list[str]]:
+        """Students by the import that something of theirs stopped at."""
+        return by_import(one.record for one in self.students if one.record)
 
     def outcomes(self, question: Question) -> Counter[str]:
         """What came out of one question, over those that ran."""

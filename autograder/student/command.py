@@ -20,6 +20,7 @@ from nbformat import NotebookNode
 from autograder.student import wire
 from autograder.student.check import explain, public_exams
 from autograder.student.exam import Answer, Exam, Verdict, judge
+from autograder.student.modules import hides_a_module, in_words, modules_not_there
 from autograder.student.notebook_file import Unreadable, grade_id_of, read_notebook
 from autograder.student.run import (
     NOT_ASKED,
@@ -45,6 +46,9 @@ class Report:
 
     failed_cells: what stopped a code cell, by its number from 1. unwritten: names of written
     questions that still hold the handout's text. first_lines: of the code cells, in order.
+    not_there: code cells by the module that they import and grading does not have, a helper
+    file's counting as the cell's that imports it. hiding: names beside the notebook that would
+    stand before the course's own modules; grading leaves them out.
     """
 
     homework: str
@@ -52,6 +56,8 @@ class Report:
     failed_cells: dict[int, str] = field(default_factory=dict)
     unwritten: list[str] = field(default_factory=list)
     first_lines: list[str] = field(default_factory=list)
+    not_there: dict[str, list[int]] = field(default_factory=dict)
+    hiding: list[str] = field(default_factory=list)
 
     @property
     def points(self) -> int:
@@ -74,6 +80,8 @@ def examine_notebook(path: Path, cell_seconds: float = 60.0) -> Report:
     exams = public_exams()[homework]
     code = [cell for cell in cells if cell.cell_type == "code"]
     report = Report(homework, first_lines=[_first_line(cell.source) for cell in code])
+    report.not_there = modules_not_there([cell.source for cell in code], path.resolve().parent)
+    report.hiding = sorted(p.name for p in path.resolve().parent.iterdir() if _hides(p))
     for cell in cells:
         grade_id = grade_id_of(cell)
         if grade_id.startswith("written_") and "YOUR ANSWER HERE" in cell.source:
@@ -87,7 +95,7 @@ def examine_notebook(path: Path, cell_seconds: float = 60.0) -> Report:
         for output in outputs:
             if output["output_type"] == "error":
                 said = f"{output['ename']}: {output['evalue']}".removesuffix(": ")
-                report.failed_cells[cell + 1] = said.strip().splitlines()[0]
+                report.failed_cells.setdefault(cell + 1, said.strip().splitlines()[0])
 
     def run(cells: Sequence[str | None], pending: Sequence[Exam]) -> Crash | None:
         seconds = {"cell_seconds": cell_seconds, "answer_seconds": ANSWER_SECONDS}
@@ -107,9 +115,10 @@ class _Line:
 
     def __init__(self, folder: Path) -> None:
         home = str(Path(__file__).resolve().parents[2])
-        search = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))
+        given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+        search = os.pathsep.join([home, *(os.path.abspath(path) for path in given if path)])
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "autograder.student.probe"],
+            [sys.executable, "-P", "-m", "autograder.student.probe"],  # -P: ours before the folder
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -174,6 +183,12 @@ def _read_cells(path: Path) -> list[NotebookNode]:
         ) from None
 
 
+def _hides(path: Path) -> bool:
+    if path.is_dir():
+        return (path / "__init__.py").exists() and hides_a_module(f"{path.name}/__init__.py")
+    return hides_a_module(path.name)
+
+
 def _first_line(source: str, limit: int = 40) -> str:
     """By which a reader finds a cell again."""
     line = next((line.strip() for line in source.splitlines() if line.strip()), "")
@@ -223,6 +238,8 @@ def check_notebook(
             "checks": [asdict(verdict) for verdict in report.verdicts],
             "failed_cells": {str(number): said for number, said in report.failed_cells.items()},
             "unwritten": report.unwritten,
+            "not_there": report.not_there,
+            "hiding": report.hiding,
         }
         typer.echo(json.dumps(summary, indent=1))
     else:
@@ -256,6 +273,19 @@ def _print(notebook: Path, report: Report) -> None:
     for number, said in sorted(report.failed_cells.items()):
         line = report.first_lines[number - 1]
         console.print(f"Code cell {number} ({escape(line)}) stopped: {escape(said)}")
+    for module, cells in report.not_there.items():
+        noun = "code cell" if len(cells) == 1 else "code cells"
+        where = ", ".join(map(str, cells))
+        console.print(
+            f"[bold]Grading does not have {escape(module)}[/], which {noun} {where} import"
+            f"{'s' if len(cells) == 1 else ''}: what needs it is lost there. Use {in_words()}, "
+            "Python's own modules, or a file that you hand in too."
+        )
+    for name in report.hiding:
+        console.print(
+            f"[bold]{escape(name)}[/] beside your notebook has the name of a module of the course: "
+            "grading leaves it out. Give it another name."
+        )
     if report.unwritten:
         console.print(f"Still to be answered in words: {', '.join(report.unwritten)}")
 

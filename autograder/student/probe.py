@@ -10,6 +10,7 @@ import base64
 import builtins
 import contextlib
 import functools
+import importlib
 import io
 import math
 import os
@@ -20,6 +21,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
 from autograder.student import wire
+from autograder.student.salvage import go_on
 
 WALL = 6  # a block that waits instead of computing may take this many times longer
 LAST_SECONDS = 1.0  # what a cell gets when the cells before it have used up the time of all
@@ -164,8 +166,13 @@ def make_shell() -> Any:
         """Runs one cell at a time into nbformat outputs."""
 
         error: dict[str, Any] | None = None
+        error_line = 0  # of the cell, where it stopped
 
         def _showtraceback(self, etype: Any, evalue: Any, stb: Any) -> None:
+            frame = getattr(evalue, "__traceback__", None)
+            while frame is not None and frame.tb_frame.f_globals is not self.user_ns:
+                frame = frame.tb_next
+            self.error_line = 0 if frame is None else frame.tb_lineno
             self.error = {
                 "output_type": "error",
                 "ename": etype.__name__,
@@ -197,8 +204,13 @@ def make_shell() -> Any:
     return shell
 
 
-def run_cell(shell: Any, source: str, seconds: float, note: str = "") -> list[dict[str, Any]]:
-    """Run one code cell; its outputs in nbformat's form, text and PNG only."""
+def run_cell(
+    shell: Any, source: str, seconds: float, note: str = "", instead: str | None = None
+) -> list[dict[str, Any]]:
+    """Run one code cell; its outputs in nbformat's form, text and PNG only.
+
+    instead: for the imports cell, see `salvage.go_on`.
+    """
     publisher, results = shell.captured
     shell.error = None
     publisher.outputs.clear()
@@ -209,8 +221,9 @@ def run_cell(shell: Any, source: str, seconds: float, note: str = "") -> list[di
     try:
         with time_limit(seconds, note):
             shell.run_cell(source, store_history=False)
+            errors = go_on(shell, source, instead)
     except TimeLimit as error:  # arrived outside the cell's own code
-        shell.error = _time_error(error)
+        errors = [_time_error(error)]
     finally:
         sys.stdout, sys.stderr = old
     outputs: list[dict[str, Any]] = [
@@ -223,9 +236,7 @@ def run_cell(shell: Any, source: str, seconds: float, note: str = "") -> list[di
     for display in shown[:MAX_DISPLAYS]:
         if data := _safe_data(display.get("data") or {}):
             outputs.append({"output_type": "display_data", "data": data, "metadata": {}})
-    if shell.error is not None:
-        outputs.append(shell.error)
-    return outputs
+    return outputs + errors
 
 
 def _time_error(error: BaseException) -> dict[str, Any]:
@@ -267,9 +278,9 @@ def serve(reader: BinaryIO, writer: BinaryIO) -> None:
     """Run a notebook's cells, then answer questions until the other side closes.
 
     In: {"cells": [source or null...], "cell_seconds", "answer_seconds"}, maybe with "cells_seconds"
-    for all of them together and "files": {name: base64}; then any number of {"check", "recipe",
-    "cases"}. Out: {"cell": k} before a cell, {"cell": k, "outputs": [...]} after it,
-    {"ready": true}, then {"answers": [...]} a question.
+    for all of them together, "files": {name: base64} and "imports": [cell, source] to run if that
+    cell stops; then any number of {"check", "recipe", "cases"}. Out: {"cell": k} before a cell,
+    {"cell": k, "outputs": [...]} after it, {"ready": true}, then {"answers": [...]} a question.
     """
 
     def say(message: dict[str, Any]) -> None:
@@ -278,13 +289,16 @@ def serve(reader: BinaryIO, writer: BinaryIO) -> None:
 
     order = wire.loads(reader.readline())
     for name, content in order.get("files", {}).items():
+        os.makedirs(os.path.dirname(name) or ".", exist_ok=True)
         with open(name, "wb") as file:
             file.write(base64.b64decode(content))
-    sys.path.insert(0, os.getcwd())
     seed_everything()
+    importlib.import_module("course_lib")
+    sys.path.insert(0, os.getcwd())  # now, when nothing there can stand before torch or us
     shell, process = make_shell(), os.getpid()
     builtins.input = _no_input
     left = order.get("cells_seconds", math.inf)
+    imports, instead = order.get("imports", (None, None))
     for index, source in enumerate(order["cells"]):
         if source is None:
             continue
@@ -293,7 +307,7 @@ def serve(reader: BinaryIO, writer: BinaryIO) -> None:
         seconds = min(order["cell_seconds"], max(left, LAST_SECONDS))
         short = seconds < order["cell_seconds"]
         note = f": all cells together get {order['cells_seconds']:g} s" if short else ""
-        outputs = run_cell(shell, source, seconds, note)
+        outputs = run_cell(shell, source, seconds, note, instead if index == imports else None)
         left -= time.process_time() - used
         if os.getpid() != process:  # a fork that the cell left running: it has no say here
             os._exit(0)

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from autograder import cli
+from autograder.grading.record import Record
 
 
 @pytest.fixture
@@ -84,3 +85,12 @@ def test_without_a_sandbox_grading_fails_with_a_sentence(course, tmp_path, monke
     assert status == 1
     assert "--no-sandbox" in err
     assert "Traceback" not in err
+
+
+def test_imports_that_stopped_many_are_told_below_the_class(capsys):
+    missing = {"state": "cells failed", "stopped_at": ("import seaborn",)}
+    cli.print_records("hw1", [Record("hw1", name, **missing) for name in ("ada", "ben")])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1].startswith("2 submissions stopped at `import seaborn` (no module that")
+    cli.print_records("hw1", [Record("hw1", "ada", "graded")])
+    assert "stopped at" not in capsys.readouterr().out

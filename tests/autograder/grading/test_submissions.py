@@ -295,14 +295,14 @@ def test_of_a_cell_only_kind_text_and_question_are_kept(submission, release):
         deep = [deep]
     data = json.loads(nbformat.writes(release))
     data["metadata"] = {"kernelspec": None, "x": float("nan")}
-    data["cells"][0] |= {"source": ["a = '\ud800\0'\r\n", "b = 2"], "foo": deep}
+    data["cells"][0] |= {"source": ["import torch\r\n", "a = '\ud800\0'"], "foo": deep}
     data["cells"][0]["metadata"] = {"jupyter": {"source_hidden": True}, "deep": deep}
     data["cells"][1]["metadata"]["nan"] = float("nan")
     data["cells"].append(None)
     hand_in(submission, json.dumps(data))
     notebook = take(submission, release).notebook
     nbformat.validate(notebook)
-    assert notebook.cells[0].source == "a = '\ufffd\ufffd'\nb = 2"
+    assert notebook.cells[0].source == "import torch\na = '\ufffd\ufffd'"
     assert notebook.cells[0].metadata == {}
     assert set(notebook.cells[1].metadata) == {"nbgrader"}
     json.loads(nbformat.writes(notebook), parse_constant=pytest.fail)

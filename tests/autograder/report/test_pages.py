@@ -460,3 +460,26 @@ def test_writing_twice_changes_nothing(course: Path) -> None:
 )
 def test_visible_text_hides_nothing(raw: str, shown: str) -> None:
     assert pages.visible(raw) == shown
+
+
+def test_imports_that_stopped_many_stand_first_and_what_is_hostile_is_text(tmp_path: Path) -> None:
+    for number in range(3):
+        save(
+            tmp_path,
+            Record("hw1", f"s{number}", "cells failed", stopped_at=("import seaborn",)),
+        )
+    save(tmp_path, Record("hw1", "t", "cells failed", stopped_at=(f"import {HOSTILE}",)))
+    page = pages.write_all(tmp_path, "hw1").read_text()
+    text = " ".join(Tags(page).text.split())
+    assert "3 submissions stopped at import seaborn (no module that homework may use" in text
+    assert "s0, s1, s2" in text
+    assert "1 submission stopped at import <script>" in text
+    assert text.index("3 submissions stopped") < text.index("1 submission stopped")
+    assert page.index("stopped at") < page.index('class="tiles"')
+    assert "<script" not in page
+    data = json.loads((tmp_path / "report" / "hw1.json").read_text())
+    assert data["stopped_imports"]["import seaborn"] == ["s0", "s1", "s2"]
+
+
+def test_a_class_whose_imports_went_through_is_not_told_of_any(course: Path) -> None:
+    assert "stopped at" not in pages.write_all(course, "hw1").read_text()

@@ -323,6 +323,20 @@ def test_a_wrong_call_is_told_in_a_sentence(tmp_path, name, content, words):
         examine_notebook(path)
 
 
+def test_modules_that_grading_does_not_have_are_told_and_cost_nothing_by_themselves(tmp_path):
+    (tmp_path / "no_such_module.py").write_text("import yet_another\n")
+    path = notebook(tmp_path / "hw1.ipynb", "import no_such_module, nor_such\n" + answers("hw1"))
+    found = runner.invoke(command.app, ["check", str(path)])
+    assert found.exit_code == 0, found.output
+    shown = " ".join(found.stdout.split())
+    assert "Code cell 1 (import no_such_module, nor_such) stopped: ModuleNotFoundError" in shown
+    for name in ("nor_such", "yet_another"):
+        assert f"Grading does not have {name}, which code cell 1 imports: what needs" in shown
+    data = json.loads(runner.invoke(command.app, ["check", str(path), "--json"]).stdout)
+    assert data["not_there"] == {"nor_such": [1], "yet_another": [1]}
+    assert data["hiding"] == []
+
+
 def test_a_folder_is_no_notebook(tmp_path):
     result = runner.invoke(command.app, ["check", str(tmp_path)])
     assert result.exit_code == 2

@@ -1,0 +1,79 @@
+"""Files and folders beside a notebook (helper modules, data): which of them come along, and how."""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from autograder.project import LITTER
+from autograder.student.modules import hides_a_module
+
+MAX_FILES = 50
+MAX_FILE_BYTES = 1_000_000
+MAX_BYTES = 8_000_000  # of all of them
+MAX_DEPTH = 5
+MAX_LOOKED_AT = 2_000  # entries of a folder that somebody zipped whole
+MAX_NAMES = 5  # that a sentence lists
+
+
+def files_in(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Regular files in a folder and the folders in it, with their names from there, in order.
+
+    Never through a link, not into hidden folders, and of a large tree only the beginning.
+    """
+    todo, looked_at = [("", folder)], 0
+    while todo:
+        above, here = todo.pop()
+        try:
+            entries = sorted(os.scandir(here), key=lambda entry: entry.name, reverse=True)
+        except OSError:
+            continue
+        inner = []
+        for entry in reversed(entries):
+            looked_at += 1
+            if looked_at > MAX_LOOKED_AT:
+                return
+            name = f"{above}{entry.name}"
+            if entry.is_symlink() or entry.name in LITTER or entry.name.startswith("."):
+                continue
+            if entry.is_file(follow_symlinks=False):
+                yield name, Path(entry.path)
+            elif entry.is_dir(follow_symlinks=False) and name.count("/") + 1 < MAX_DEPTH:
+                inner.append((f"{name}/", Path(entry.path)))
+        todo += reversed(inner)
+
+
+def take_along(folder: Path) -> tuple[dict[str, str], tuple[str, ...]]:
+    """What comes along: (content in base64 by name from the folder, sentences on what does not).
+
+    No other notebooks, nothing that would stand before a module of the course, nothing large.
+    """
+    files: dict[str, str] = {}
+    hiding, large = [], []
+    size = 0
+    for name, path in files_in(folder):
+        if name.lower().endswith(".ipynb") or name == "timestamp.txt":
+            continue
+        bytes_ = path.stat().st_size
+        if hides_a_module(name):
+            hiding.append(name)
+        elif bytes_ > MAX_FILE_BYTES or size + bytes_ > MAX_BYTES or len(files) >= MAX_FILES:
+            large.append(name)
+        else:
+            files[name] = base64.b64encode(path.read_bytes()).decode()
+            size += bytes_
+    said = []
+    if hiding:
+        said.append(f"Left out, since they would stand before the course's own: {_few(hiding)}.")
+    if large:
+        said.append(
+            f"Left out, since files beside a notebook were too many or large: {_few(large)}."
+        )
+    return files, tuple(said)
+
+
+def _few(names: list[str]) -> str:
+    more = len(names) - MAX_NAMES
+    return ", ".join(names[:MAX_NAMES]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,45 @@
+"""The installed packages that a mark depends on: those that the hand-in or the homework imports."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Iterable, Mapping
+from importlib.metadata import packages_distributions, version
+from pathlib import Path
+
+from autograder.grading.beside import files_in
+from autograder.student.modules import OURS, mentioned
+from autograder.student.notebook_file import MAX_BYTES
+
+
+def installed() -> Mapping[str, list[str]]:
+    """What is installed here: distributions by the module that they bring."""
+    return packages_distributions()
+
+
+def environment(texts: Iterable[str], packages: Mapping[str, list[str]]) -> list[str]:
+    """Python and each installed package that one of the texts imports, with versions.
+
+    What is not installed is not listed: so it changes the list when it comes to be.
+    """
+    names = {name for text in texts for name in mentioned(text)}
+    wanted = {
+        distribution
+        for name in names - sys.stdlib_module_names - set(OURS)
+        for distribution in packages.get(name, ())
+    }
+    return [f"Python {platform.python_version()}", *(f"{d} {version(d)}" for d in sorted(wanted))]
+
+
+def programs_in(folder: Path) -> Iterable[str]:
+    """The text of every notebook and Python file of a submission, as it lies in the file."""
+    if folder.is_symlink() or folder.parent.is_symlink():
+        return
+    for name, path in files_in(folder):
+        try:
+            if name.lower().endswith((".py", ".ipynb")) and path.stat().st_size <= MAX_BYTES:
+                # An imported name is ASCII: of UTF-16 it is every other byte.
+                yield path.read_bytes().replace(b"\0", b"").decode("latin-1")
+        except OSError:
+            continue
