@@ -34,6 +34,7 @@ from autograder.project import Progress, unseen
 from autograder.questions import checks_of
 from autograder.questions.check import Check
 from autograder.student.exam import Failure, judge
+from autograder.student.notebook_file import check_cells
 
 
 @dataclass(frozen=True)
@@ -210,6 +211,7 @@ def _run(work: _Work, submission: Submission) -> tuple[NotebookNode, Record]:
         files=intake.files,
         # One that fails is a verdict, not an accident: only the student's own cells count.
         tests={index for index, cell in enumerate(cells) if is_locked(cell)},
+        checks=check_cells(cells, [check.name for check in work.checks]),
     )
     for index, cell in enumerate(cells):
         outputs = examination.outputs.get(index, [])
@@ -224,7 +226,7 @@ def _run(work: _Work, submission: Submission) -> tuple[NotebookNode, Record]:
         for_staff=for_staff,
         verdicts=tuple(examination.verdicts),
         repairs=intake.repairs,
-        notices=(*intake.notices, *suspicions(intake.notebook)),
+        notices=(*intake.notices, *examination.remarks, *suspicions(intake.notebook)),
         failed_cells=tuple(index + 1 for index in examination.failed),
         seconds=round(examination.seconds, 3),
     )
