@@ -245,7 +245,7 @@ def serve(reader: BinaryIO, writer: BinaryIO) -> None:
     for all of them together, "files": {name: base64} and "keep": [cell...], ahead of which all is
     to be kept as it is there; then any number of {"check", "recipe", "cases"}, maybe with the
     "cell" where it is asked. Out: {"cell": k} before a cell, {"cell": k, "outputs": [...]} after
-    it, {"ready": true, "kept": [cell...]}, then {"answers": [...]} a question, or {"ended": status}
+    it, {"ready": true, "kept": [cell...]}, then {"answers": [...]} a question, or {"down": status}
     if what was kept went down over it.
     """
 
@@ -297,7 +297,7 @@ def serve(reader: BinaryIO, writer: BinaryIO) -> None:
 def _asked(fork: Kept, line: bytes, patience: float) -> dict[str, Any]:
     reply, ended = fork.ask(line, patience)
     try:
-        return {"answers": wire.loads(reply)} if reply else {"ended": ended}
+        return {"answers": wire.loads(reply)} if reply else {"down": ended}
     except wire.WireError:
         return {"answers": None}
 

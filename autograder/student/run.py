@@ -152,8 +152,8 @@ def _answers(place: Place, message: dict[str, Any]) -> list[Answer]:
     """The answers in a message. What a fork made of it costs the fork; at the end, WireError."""
     if place.cell is None:
         return read_answers(message.get("answers"))
-    if "ended" in message:
-        code = message["ended"]
+    if "down" in message:
+        code = message["down"]
         over = how_it_ended(code if type(code) is int else None)
         return [_failure(over.state, over.words)]
     try:

@@ -189,7 +189,7 @@ def test_what_has_no_name_of_its_own_is_known_by_the_name_it_is_given(capsys):
         "def f(rewards, gamma: float):\n"
         "    powers = gamma ** torch.arange(rewards.shape[0], dtype=rewards.dtype)\n"
         "    sums = (rewards * powers).flip(0).cumsum(0).flip(0)\n"
-        "    return torch.where(powers > 0, sums / powers, rewards)"
+        "    return torch.where(powers > 0, sums / powers, rewards)\n"
     ).f
     for returns_to_go in (lambda *given: right(*given), functools.partial(right), scripted):
         check(returns_to_go)
