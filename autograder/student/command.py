@@ -20,10 +20,10 @@ from nbformat import NotebookNode
 from autograder.student import wire
 from autograder.student.check import explain, public_exams
 from autograder.student.exam import Verdict
+from autograder.student.kept import asked_in
 from autograder.student.limits import ANSWER_SECONDS, CELL_SECONDS, CELLS_SECONDS
 from autograder.student.notebook_file import (
     Unreadable,
-    asked_in,
     check_cells,
     grade_id_of,
     read_notebook,

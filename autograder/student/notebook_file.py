@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import warnings
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from autograder.student import wire
+from autograder.student.kept import asked_in
 
 MAX_BYTES = 50_000_000
 MAX_CELLS = 2_000
@@ -126,12 +126,6 @@ def grade_id_of(cell: NotebookNode) -> str:
     metadata = cell.metadata.get("nbgrader")
     name = metadata.get("grade_id") if isinstance(metadata, dict) else None
     return name if isinstance(name, str) else ""
-
-
-def asked_in(source: str) -> str:
-    """The name of the function that a cell's text gives to `check` and nothing else, or ""."""
-    match = re.fullmatch(r"\s*check\(\s*(\w+)\s*\)\s*", source)
-    return match[1] if match else ""
 
 
 def check_cells(cells: Sequence[NotebookNode], names: Collection[str]) -> dict[int, str]:

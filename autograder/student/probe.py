@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import Any, BinaryIO
 
 from autograder.student import wire
-from autograder.student.kept import Kept, keep
+from autograder.student.kept import Kept, Reply, keep, only_adds
 from autograder.student.limits import WALL, TimeLimit, time_limit, usual_settings
 
 LAST_SECONDS = 1.0  # what a cell gets when the cells before it have used up the time of all
@@ -263,18 +263,19 @@ def serve(reader: BinaryIO, writer: BinaryIO) -> None:
     builtins.input = _no_input
     seconds_to_answer = order["answer_seconds"]
     kept: dict[int, Kept] = {}
+    waiting: list[int] = []  # for a cell that may change what stands there
     left = order.get("cells_seconds", math.inf)
     for index, source in enumerate(order["cells"]):
         if index in order.get("keep", ()):
-            lines = [
-                reader.fileno(),
-                writer.fileno(),
-                *(one.line.fileno() for one in kept.values()),
-            ]
-            if fork := keep(lambda line: _reply(shell, line, seconds_to_answer), lines):
-                kept[index] = fork
+            waiting.append(index)
         if source is None:
             continue
+        if waiting and not only_adds(source, shell.user_ns):
+            lines = {one.line.fileno() for one in kept.values()}
+            lines |= {reader.fileno(), writer.fileno()}
+            if fork := keep(functools.partial(_through_a_fork, shell, seconds_to_answer), lines):
+                kept |= dict.fromkeys(waiting, fork)
+            waiting = []
         say({"cell": index})
         started, used = time.monotonic(), time.process_time()
         seconds = min(order["cell_seconds"], max(left, LAST_SECONDS))
@@ -288,18 +289,49 @@ def serve(reader: BinaryIO, writer: BinaryIO) -> None:
     say({"ready": True, "kept": list(kept)})
     while line := reader.readline():
         question = wire.loads(line)
-        if fork := kept.pop(question.get("cell"), None):
-            say(_asked(fork, line, len(question["cases"]) * WALL * seconds_to_answer + 2))
+        if fork := kept.get(question.get("cell")):
+            reply = fork.ask(line, _patience(question, seconds_to_answer) + 1)
+            writer.write(reply or wire.dumps({"down": fork.code}))
+            writer.flush()
         else:
             say({"answers": _answers(shell, question, seconds_to_answer)})
 
 
-def _asked(fork: Kept, line: bytes, patience: float) -> dict[str, Any]:
-    reply, ended = fork.ask(line, patience)
-    try:
-        return {"answers": wire.loads(reply)} if reply else {"down": ended}
-    except wire.WireError:
-        return {"answers": None}
+def _through_a_fork(shell: Any, seconds: float, own_line: int) -> Reply:
+    """What a fork replies: what a fork of it does, or that it went down and how."""
+    answering: list[Kept | None] = [None]
+
+    def reply(line: bytes) -> bytes:
+        question = wire.loads(line)
+        fork = answering[0] = answering[0] or keep(lambda _: _answering(shell, seconds), [own_line])
+        said = fork.ask(line, _patience(question, seconds)) if fork else b""
+        if fork and said:
+            try:
+                if wire.loads(said)["check"] == question["check"]:
+                    return said
+            except (wire.WireError, KeyError, TypeError):
+                pass
+            fork.end()  # what else it would say would be taken for its next answer
+        answering[0] = None
+        return wire.dumps({"answers": None} if said else {"down": fork.code if fork else None})
+
+    return reply
+
+
+def _answering(shell: Any, seconds: float) -> Reply:
+    import torch
+
+    def reply(line: bytes) -> bytes:
+        question = wire.loads(line)
+        answers = _answers(shell, question, seconds)
+        return wire.dumps({"check": question["check"], "answers": answers})
+
+    torch.set_num_threads(1)  # whatever the notebook had: those are not in a fork
+    return reply
+
+
+def _patience(question: dict[str, Any], seconds: float) -> float:
+    return len(question["cases"]) * WALL * seconds + 2
 
 
 def _answers(shell: Any, question: dict[str, Any], seconds: float) -> list[dict[str, Any]]:
@@ -307,14 +339,6 @@ def _answers(shell: Any, question: dict[str, Any], seconds: float) -> list[dict[
     cases = [wire.decode(case) for case in question["cases"]]
     function = shell.user_ns.get(question["check"])
     return answer(function, question["check"], question["recipe"], cases, seconds)
-
-
-def _reply(shell: Any, line: bytes, seconds: float) -> bytes:
-    """What a fork says: it has one thread, whatever the notebook had."""
-    import torch
-
-    torch.set_num_threads(1)
-    return wire.dumps(_answers(shell, wire.loads(line), seconds))
 
 
 def _no_input(prompt: object = "") -> str:

@@ -70,7 +70,7 @@ Keep = Callable[[int, list[dict[str, Any]]], None]
 def places_of(exams: Sequence[Exam], checks: Mapping[int, str]) -> list[Place]:
     """Where each exam is asked, in the order of asking. checks: code cells with what they check."""
     at_checks = [Place(check, cell) for cell, check in sorted(checks.items())]
-    return [*at_checks, *(Place(exam.check) for exam in exams)]
+    return [*(Place(exam.check) for exam in exams), *at_checks]
 
 
 def run_past_crashes(
@@ -106,10 +106,11 @@ def run_once(
     """Have the cells run and the questions asked in one process; None if all of it was done.
 
     order: as in `probe.serve`. keep(cell, outputs): called after each cell. answers: get those of
-    each place that could be kept. start_seconds: how long the process may be silent when no cell
-    runs. see(where): called before each cell and question.
+    each place that could be kept; what is right at the end is not asked for at a check that went
+    through. start_seconds: how long the process may be silent when no cell runs. see(where): called
+    before each cell and question.
     """
-    cells, by_name = order["cells"], {exam.check: exam for exam in exams}
+    cells, by_name, failed = order["cells"], {exam.check: exam for exam in exams}, set()
     where: int | Place | None = None
     try:
         channel.say({**order, "keep": [place.cell for place in places if place.cell is not None]})
@@ -123,7 +124,10 @@ def run_once(
                 raise wire.WireError("a cell that does not exist")
             where, patience = cell, WALL * order["cell_seconds"] + SLACK
             if "outputs" in message:
-                keep(cell, clean_outputs(message["outputs"]))
+                outputs = clean_outputs(message["outputs"])
+                keep(cell, outputs)
+                if any(output["output_type"] == "error" for output in outputs):
+                    failed.add(cell)
                 where, patience = None, start_seconds
             else:
                 see(cell)
@@ -131,11 +135,15 @@ def run_once(
             raise wire.WireError("more than there are cells")
         kept = message.get("kept")
         for place in places:
-            if place.cell is not None and (not isinstance(kept, list) or place.cell not in kept):
-                continue
+            exam = by_name[place.check]
+            if place.cell is not None:
+                if not isinstance(kept, list) or place.cell not in kept:
+                    continue
+                at_end = answers.get(Place(place.check), [NOT_ASKED])
+                if place.cell not in failed and judge(exam, at_end).outcome == "right":
+                    continue
             where = place
             see(place)
-            exam = by_name[place.check]
             cases = [wire.encode(case) for case in exam.cases]
             question = {"check": exam.check, "recipe": exam.recipe, "cases": cases}
             channel.say({**question, "cell": place.cell})
@@ -178,6 +186,7 @@ def better(exam: Exam, places: Sequence[Place], answers: Answers) -> tuple[Verdi
     written below its check is no remark.
     """
     asked = [place for place in places if place.check == exam.check and place in answers]
+    asked.sort(key=lambda place: place.cell is None)
     found = {place: judge(exam, answers[place]) for place in asked}
     if not found:
         return judge(exam, [NOT_ASKED]), ""

@@ -7,8 +7,10 @@ from test_examiner import EXAMS, LIMITS, RIGHT, RIGHT_DOUBLE, _running
 
 from autograder.grading.examiner import examine
 from autograder.grading.sandbox import Sandbox
+from autograder.student.kept import only_adds
 
 CHECK = "pass  # where check(running_sum) stands"
+FAILED_CHECK = "1 / 0  # where it stands and says that something is wrong"
 SUMS = """
 import torch
 
@@ -24,8 +26,8 @@ RECURSIVE = "import os\ndef running_sum(numbers):\n    {}\n    return numbers.cu
 
 
 def asked(sandbox, *cells):
-    """Examine a notebook in which CHECK is where running_sum is checked."""
-    checks = {index: "running_sum" for index, cell in enumerate(cells) if cell == CHECK}
+    """Examine a notebook in which running_sum is checked by one of the cells above."""
+    checks = {i: "running_sum" for i, cell in enumerate(cells) if cell in (CHECK, FAILED_CHECK)}
     return examine(sandbox, [*cells, RIGHT_DOUBLE], EXAMS, LIMITS, checks=checks)
 
 
@@ -83,7 +85,7 @@ def test_torch_is_asked_in_its_usual_settings(sandbox, setting):
 
 def test_a_function_mended_below_its_check_counts_and_is_remarked(sandbox):
     wrong = "def running_sum(numbers):\n    return numbers.cumsum(0) - numbers"
-    examination = asked(sandbox, wrong, CHECK, RIGHT)
+    examination = asked(sandbox, wrong, FAILED_CHECK, RIGHT)
     assert outcomes(examination) == ["right", "right"]
     assert examination.remarks == [
         "running_sum counts as it stood at the end. As it stood at its check, code cell 2: "
@@ -93,7 +95,7 @@ def test_a_function_mended_below_its_check_counts_and_is_remarked(sandbox):
 
 def test_a_function_below_its_check_or_without_one_counts_as_at_the_end(sandbox):
     stub = "def running_sum(x):\n    raise NotImplementedError('running_sum: your code here')"
-    for cells in ((CHECK, SUMS), (stub, CHECK, SUMS), (SUMS,)):
+    for cells in ((FAILED_CHECK, SUMS), (stub, FAILED_CHECK, SUMS), (SUMS,)):
         examination = asked(sandbox, *cells)
         assert outcomes(examination) == ["right", "right"]
         assert examination.remarks == []
@@ -124,7 +126,7 @@ try:
 except BlockingIOError:
     print(calls, os.path.exists("seen"), shared.read(10) == bytes(10))
 """
-    examination = asked(sandbox, counts, CHECK, looks)
+    examination = asked(sandbox, counts, FAILED_CHECK, looks)
     assert outcomes(examination) == ["right", "right"]
     assert printed(examination, 2) == "[] False True\n"
 
@@ -140,7 +142,7 @@ except BlockingIOError:
     ],
 )
 def test_a_function_that_goes_down_at_its_check_costs_itself_alone(sandbox, line, words):
-    cells = [RECURSIVE.format(line), CHECK, "print('went on')", RIGHT]
+    cells = [RECURSIVE.format(line), FAILED_CHECK, "print('went on')", RIGHT]
     examination = asked(sandbox, *cells)
     assert outcomes(examination) == ["right", "right"]
     assert examination.deaths == []
@@ -154,18 +156,46 @@ def test_what_a_function_writes_to_the_grader_changes_its_own_answers_alone(sand
         "        try: os.write(fd, b'{\"answers\": 3}\\n[[[\\n')\n"
         "        except OSError: pass"
     )
-    assert outcomes(asked(sandbox, floods, CHECK, RIGHT)) == ["right", "right"]
-    assert outcomes(asked(sandbox, floods, CHECK)) == ["ended", "right"]
+    assert outcomes(asked(sandbox, floods, FAILED_CHECK, RIGHT)) == ["right", "right"]
+    assert outcomes(asked(sandbox, floods, FAILED_CHECK, "1")) == ["ended", "right"]
 
 
 @pytest.mark.parametrize("stays", ["pass", "import time; time.sleep(60)"])
 def test_a_fork_that_a_function_leaves_running_has_no_say(sandbox, stays):
     forks = RECURSIVE.format(f"if os.fork() == 0:\n        {stays}\n        numbers = -numbers")
     started = time.monotonic()
-    examination = asked(sandbox, forks, CHECK)
+    examination = asked(sandbox, forks, FAILED_CHECK, "1")
     assert outcomes(examination) == ["right", "right"]
     assert (examination.deaths, examination.remarks) == ([], [])
     assert time.monotonic() - started < 10
+
+
+def test_one_fork_answers_for_all_functions_above_and_survives_each(sandbox):
+    cells = [RECURSIVE.format("os._exit(3)"), FAILED_CHECK, RIGHT_DOUBLE, "double = None"]
+    checks = {1: "running_sum", 3: "double"}
+    examination = examine(sandbox, cells, EXAMS, LIMITS, checks=checks)
+    assert outcomes(examination) == ["ended", "right"]
+
+
+@pytest.mark.parametrize(
+    ("cell", "adds"),
+    [
+        ("import math\nfrom os import path as p\ndef new(x: int = 1) -> int:\n    return x", True),
+        ("check(kl)", True),
+        ("'words'", True),
+        ("def old():\n    pass", False),
+        ("import math as old", False),
+        ("from math import *", False),
+        ("def sum(x):\n    return x", False),
+        ("def new(x=print()):\n    pass", False),
+        ("@print\ndef new():\n    pass", False),
+        ("new = 1", False),
+        ("print(1)", False),
+        ("%matplotlib inline", False),
+    ],
+)
+def test_a_fork_is_made_unless_a_cell_can_change_nothing_above(cell, adds):
+    assert only_adds(cell, {"old"}) is adds
 
 
 def test_without_namespaces_nothing_is_left_behind(root):
@@ -180,7 +210,7 @@ def test_without_namespaces_nothing_is_left_behind(root):
 
 def test_a_notebook_that_kills_what_was_kept_counts_as_at_the_end(sandbox):
     kills = "import os, signal\nos.kill(-1, signal.SIGKILL)"
-    examination = asked(sandbox, SUMS, CHECK, kills)
+    examination = asked(sandbox, SUMS, FAILED_CHECK, kills)
     assert outcomes(examination) == ["right", "right"]
     assert "running_sum was killed" in examination.remarks[0]
 
