@@ -23,6 +23,7 @@ from rich.table import Table
 from autograder.grading.record import Record, by_import
 from autograder.project import ROOT, Progress
 from autograder.student import command as check_command
+from autograder.student.limits import CELL_SECONDS
 from course_lib.reference.agents import command as train_command
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def grade(
     or 1,
     cell_seconds: Annotated[
         float, typer.Option(min=0.1, help="Processor time of one cell.")
-    ] = 10.0,
+    ] = CELL_SECONDS,
     again: Annotated[bool, typer.Option(help="Also what is graded and unchanged.")] = False,
     no_sandbox: Annotated[
         bool,

@@ -22,12 +22,15 @@ from autograder.grading.sandbox import Limits, Sandbox
 from autograder.grading.warm_parent import OUT_OF_MEMORY_EXIT
 from autograder.questions.check import Check, compile_exam
 from autograder.student import wire
-from autograder.student.exam import Answer, Exam, Verdict, judge
+from autograder.student.exam import Exam, Verdict
 from autograder.student.run import (
-    NOT_ASKED,
+    Answers,
     Crash,
     Over,
+    Place,
+    better,
     how_it_ended,
+    places_of,
     read_message,
     run_once,
     run_past_crashes,
@@ -67,12 +70,14 @@ def hidden_exams(checks: Sequence[Check], secret: bytes, student: str) -> list[E
 class Examination:
     """What came of one notebook.
 
-    verdicts: one an exam. outputs: nbformat outputs by cell. state: a word of record.STATES.
-    deaths: a sentence for each time the process had to be stopped or went down. failed: cells
-    that ended in an error.
+    verdicts: one an exam. remarks: a sentence for each function that its check cell and the end of
+    the notebook give different points. outputs: nbformat outputs by cell. state: a word of
+    record.STATES. deaths: a sentence for each time the process had to be stopped or went down.
+    failed: cells that ended in an error.
     """
 
     verdicts: list[Verdict] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
     outputs: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
     state: str = "graded"
     deaths: list[str] = field(default_factory=list)
@@ -103,24 +108,27 @@ def examine(
     files: Mapping[str, str] | None = None,
     tests: Collection[int] = (),
     imports: tuple[int, str] | None = None,
+    checks: Mapping[int, str] | None = None,
 ) -> Examination:
-    """Run a notebook's code cells and examine its functions.
+    """Run a notebook's code cells and examine its functions: at their checks and at the end.
 
     cells: sources, in order. files: what lies beside the notebook, base64 by name. tests: cells
     with the homework's own checks; that they raise is what a verdict says better. imports: the
-    imports cell, and the homework's own one, which runs if that stops.
+    imports cell, and the homework's own one, which runs if that stops. checks: cells ahead of which
+    a function is taken as it stands there, with its name.
     """
     started = time.monotonic()
     deadline = started + limits.submission_seconds
     examination = Examination()
-    answers: dict[str, list[Answer]] = {}
+    answers: Answers = {}
+    places = places_of(exams, checks or {})
     went_down: set[int] = set()
 
     def keep(cell: int, outputs: list[dict[str, Any]]) -> None:
         if cell not in went_down:
             examination.keep(cell, outputs)
 
-    def run(todo: Sequence[str | None], pending: Sequence[Exam]) -> Crash | None:
+    def run(todo: Sequence[str | None], pending: Sequence[Place]) -> Crash | None:
         order: dict[str, Any] = {
             "cells": list(todo),
             "cell_seconds": limits.cell_seconds,
@@ -134,20 +142,23 @@ def examine(
             order["imports"] = imports
         with sandbox.job(limits) as channel:
             line = _Line(channel, deadline)
-            return run_once(line, order, pending, keep, answers, SILENT_SECONDS)
+            return run_once(line, order, exams, pending, keep, answers, SILENT_SECONDS)
 
-    for crash in run_past_crashes(cells, exams, answers, run):
+    for crash in run_past_crashes(cells, places, answers, run):
         where, words = crash.where, crash.words
         if isinstance(where, int):
             went_down.add(where)
             _note(examination, crash.state, f"code cell {where + 1} {words}")
             examination.keep(where, [_stopped(f"This cell {words}.")])
         else:
-            _note(examination, crash.state, f"{where or 'the process'} {words}")
+            _note(examination, crash.state, f"{where.check if where else 'the process'} {words}")
         if time.monotonic() >= deadline:
             _note(examination, "timed out", f"stopped after {limits.submission_seconds:g} s in all")
             break
-    examination.verdicts = [judge(exam, answers.get(exam.check, [NOT_ASKED])) for exam in exams]
+    for exam in exams:
+        verdict, remark = better(exam, places, answers)
+        examination.verdicts.append(verdict)
+        examination.remarks += [remark] if remark else []
     examination.failed = sorted(
         cell
         for cell, outputs in examination.outputs.items()

@@ -37,6 +37,7 @@ from autograder.questions import checks_of
 from autograder.questions.check import Check
 from autograder.student.exam import Failure, judge
 from autograder.student.modules import require_installed
+from autograder.student.notebook_file import check_cells
 
 
 @dataclass(frozen=True)
@@ -219,6 +220,7 @@ def _run(work: _Work, submission: Submission) -> tuple[NotebookNode, Record]:
         # One that fails is a verdict, not an accident: only the student's own cells count.
         tests={index for index, cell in enumerate(cells) if is_locked(cell)},
         imports=None if imports is None or original is None else (imports, original.source),
+        checks=check_cells(cells, [check.name for check in work.checks]),
     )
     for index, cell in enumerate(cells):
         outputs = examination.outputs.get(index, [])
@@ -236,7 +238,7 @@ def _run(work: _Work, submission: Submission) -> tuple[NotebookNode, Record]:
         for_staff=for_staff,
         verdicts=tuple(examination.verdicts),
         repairs=(*imports_mended, *intake.repairs),
-        notices=(*intake.notices, *suspicions(intake.notebook)),
+        notices=(*intake.notices, *examination.remarks, *suspicions(intake.notebook)),
         failed_cells=tuple(index + 1 for index in examination.failed),
         stopped_at=stopped_imports(examination),
         seconds=round(examination.seconds, 3),

@@ -24,6 +24,7 @@ from pathlib import Path
 
 from autograder.handouts.bundle import copy_packages
 from autograder.project import read, replace
+from autograder.student.limits import ANSWER_SECONDS, CELL_SECONDS, CELLS_SECONDS
 
 INSIDE = "/course"  # where the student bundle's packages stand inside the sandbox
 VENV = "/venv"  # and where Python's environment does
@@ -36,7 +37,7 @@ FOLDER = "course-grading-"
 class Limits:
     """What one submission may use.
 
-    cell_seconds: processor time of a cell before it is interrupted (by clock: `probe.WALL` times).
+    cell_seconds: processor time of a cell before it is interrupted (by clock: `limits.WALL` times).
     cells_seconds: the same for all cells together; later cells get a second each, enough for a
     definition. answer_seconds: for one case of a check. submission_seconds: everything, by the
     clock. cpu_seconds: processor time of one process. memory_bytes: address space of one process,
@@ -44,9 +45,9 @@ class Limits:
     one file. processes: at a time.
     """
 
-    cell_seconds: float = 10.0
-    cells_seconds: float = 60.0
-    answer_seconds: float = 5.0
+    cell_seconds: float = CELL_SECONDS
+    cells_seconds: float = CELLS_SECONDS
+    answer_seconds: float = ANSWER_SECONDS
     submission_seconds: float = 300.0
     cpu_seconds: int = 180
     memory_bytes: int = 2 << 30

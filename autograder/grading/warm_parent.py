@@ -20,6 +20,7 @@ import json
 import os
 import pkgutil
 import platform
+import re
 import resource
 import select
 import signal
@@ -190,10 +191,20 @@ def takes_more_than(most: int) -> bool:
     """Whether all processes of this namespace but init have more than so many bytes in memory.
 
     What processes share is counted once (proportional set size); that is slow to read, so first it
-    is seen whether they can have so much at all.
+    is seen whether they can have so much at all: forks have all that they share, but for files.
     """
     pids = [name for name in os.listdir("/proc") if name.isdigit() and name != "1"]
-    return sum(map(resident, pids)) > most and sum(map(proportional, pids)) > most
+    return sum(map(without_files, pids)) > most and sum(map(proportional, pids)) > most
+
+
+def without_files(pid: str) -> int:
+    """Bytes that a process has in memory, but for files read into it; 0 if it is gone."""
+    try:
+        with open(f"/proc/{pid}/status") as file:
+            found = re.findall(r"^Rss(?:Anon|Shmem):\s+(\d+) kB$", file.read(), re.M)
+    except OSError:
+        return 0
+    return sum(int(part) << 10 for part in found) if found else resident(pid)
 
 
 def resident(pid: str) -> int:

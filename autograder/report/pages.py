@@ -38,6 +38,7 @@ OUTCOMES = {
     "wrong": ("\u2717", "wrong", "wrong"),
     "unwritten": ("\u25cb", "not written", "open"),
     "missing": ("?", "not found", "open"),
+    "part unwritten": ("!", "called what is not written", "wrong"),
     "raised": ("!", "stopped with an error", "wrong"),
     "not numbers": ("!", "no usable answer", "wrong"),
     "timed out": ("!", "out of time", "wrong"),
@@ -55,7 +56,11 @@ STATE_SYMBOLS = {
 BARS = (
     ("right", "right", ("right",)),
     ("known", "known mistake", ("known mistake",)),
-    ("wrong", "wrong", ("wrong", "raised", "not numbers", "timed out", "ended")),
+    (
+        "wrong",
+        "wrong",
+        ("wrong", "part unwritten", "raised", "not numbers", "timed out", "ended"),
+    ),
     ("open", "not there", ("unwritten", "missing", "")),
 )
 FOR_STUDENT = {

@@ -1,7 +1,7 @@
 """`check(function)`, as the check cells of a homework call it: one function, the public examples.
 
 The examples lie beside this file as plain numbers. Grading asks the same questions on other numbers
-too.
+too, of whatever the question's name stands for.
 """
 
 from __future__ import annotations
@@ -9,12 +9,14 @@ from __future__ import annotations
 import functools
 import inspect
 import json
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Collection, Mapping
 from importlib import resources
 from typing import Any
 
 from autograder.student import probe, wire
 from autograder.student.exam import Exam, Verdict, first_wrong, judge
+from autograder.student.limits import ANSWER_SECONDS
 from autograder.student.run import read_answers
 
 MAX_CALL = 1000  # characters of an example that is shown
@@ -32,20 +34,17 @@ def check(function: Callable[..., Any]) -> None:
 
     Raises CheckFailed with a sentence on what is wrong, and where the lectures clear it up.
     """
-    name = getattr(function, "__name__", "")
     exams = {exam.check: exam for homework in public_exams().values() for exam in homework}
     if isinstance(function, str) or not callable(function):
         raise CheckFailed(
             f"check() was given a {type(function).__name__}: give it the function itself, without "
             "calling it, such as check(returns_to_go)."
         )
-    if name not in exams:
-        raise CheckFailed(
-            f"No question asks for a function named {name or repr(function)!s}. There are: "
-            f"{', '.join(exams)}."
-        )
-    exam = exams[name]
-    answers = read_answers(probe.answer(function, name, exam.recipe, _cases(exam)))
+    caller = sys._getframe(1)
+    exam = exams[_question(function, exams, {**caller.f_globals, **caller.f_locals})]
+    name, seconds = exam.check, ANSWER_SECONDS
+    given = probe.answer(function, name, exam.recipe, _cases(exam), seconds, last_resort=False)
+    answers = read_answers(given)
     verdict = judge(exam, answers)
     if verdict.outcome in ("wrong", "raised", "not numbers"):
         raise CheckFailed(explain(verdict) + _example(exam, function, first_wrong(exam, answers)))
@@ -53,6 +52,30 @@ def check(function: Callable[..., Any]) -> None:
         raise CheckFailed(explain(verdict))
     examples = "1 example" if len(exam.cases) == 1 else f"{len(exam.cases)} examples"
     print(f"{name}: right on {examples}")
+
+
+def _question(
+    function: Callable[..., Any], names: Collection[str], variables: Mapping[str, Any]
+) -> str:
+    """The question that a function answers: the name it is bound to, else the one it was given.
+
+    Lambdas, partials and scripted functions have none of their own. Raises CheckFailed.
+    """
+    own = str(getattr(function, "__name__", ""))
+    bound = [name for name in names if variables.get(name) is function]
+    if own in names and (own in bound or not bound):
+        return own
+    if len(bound) == 1:
+        return bound[0]
+    if bound or not own.isidentifier():
+        raise CheckFailed(
+            f"check() cannot tell which question this {own.strip('<>') or type(function).__name__} "
+            "answers: give it that question's name and no other, as in returns_to_go = ..., and "
+            "call check(returns_to_go)."
+        )
+    raise CheckFailed(
+        f"No question asks for a function named {own}. There are: {', '.join(names)}."
+    )
 
 
 def explain(verdict: Verdict) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
+import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,20 +19,29 @@ from nbformat import NotebookNode
 
 from autograder.student import wire
 from autograder.student.check import explain, public_exams
-from autograder.student.exam import Answer, Exam, Verdict, judge
+from autograder.student.exam import Verdict
+from autograder.student.kept import asked_in
+from autograder.student.limits import ANSWER_SECONDS, CELL_SECONDS, CELLS_SECONDS
 from autograder.student.modules import hides_a_module, in_words, modules_not_there
-from autograder.student.notebook_file import Unreadable, grade_id_of, read_notebook
+from autograder.student.notebook_file import (
+    Unreadable,
+    check_cells,
+    grade_id_of,
+    read_notebook,
+)
 from autograder.student.run import (
-    NOT_ASKED,
+    Answers,
     Crash,
     Over,
+    Place,
+    better,
     how_it_ended,
+    places_of,
     read_message,
     run_once,
     run_past_crashes,
 )
 
-ANSWER_SECONDS = 10.0
 START_SECONDS = 120.0  # for a Python that has torch to import from a slow disk
 
 
@@ -70,9 +79,13 @@ class Report:
         return sum(verdict.max_points for verdict in self.verdicts)
 
 
-def examine_notebook(path: Path, cell_seconds: float = 60.0) -> Report:
+def examine_notebook(
+    path: Path, cell_seconds: float = CELL_SECONDS, tell: Callable[[str], None] = lambda _: None
+) -> Report:
     """Run a notebook's code cells in a process of its own and ask all public examples.
 
+    As in grading, a function counts as it stood at its check or at the end, whichever is better.
+    tell(words): called with what is being done.
     Raises CannotCheck if there is no such notebook, or it is not one of the homeworks.
     """
     cells = _read_cells(path)
@@ -86,10 +99,10 @@ def examine_notebook(path: Path, cell_seconds: float = 60.0) -> Report:
         grade_id = grade_id_of(cell)
         if grade_id.startswith("written_") and "YOUR ANSWER HERE" in cell.source:
             report.unwritten.append(grade_id.removeprefix("written_"))
-    # The locked cells only ask what is asked below anyway.
-    asked = re.compile(rf"\s*check\(\s*({'|'.join(exam.check for exam in exams)})\s*\)\s*")
-    todo = [None if asked.fullmatch(cell.source) else cell.source for cell in code]
-    answers: dict[str, list[Answer]] = {}
+    names = [exam.check for exam in exams]
+    # The locked cells only ask what is asked anyway.
+    todo = [None if asked_in(cell.source) in names else cell.source for cell in code]
+    places, answers = places_of(exams, check_cells(code, names)), Answers()
 
     def keep(cell: int, outputs: Sequence[dict[str, Any]]) -> None:
         for output in outputs:
@@ -97,16 +110,27 @@ def examine_notebook(path: Path, cell_seconds: float = 60.0) -> Report:
                 said = f"{output['ename']}: {output['evalue']}".removesuffix(": ")
                 report.failed_cells.setdefault(cell + 1, said.strip().splitlines()[0])
 
-    def run(cells: Sequence[str | None], pending: Sequence[Exam]) -> Crash | None:
-        seconds = {"cell_seconds": cell_seconds, "answer_seconds": ANSWER_SECONDS}
-        order = {"cells": list(cells), **seconds}
-        with contextlib.closing(_Line(path.resolve().parent)) as line:
-            return run_once(line, order, pending, keep, answers, START_SECONDS)
+    def see(where: int | Place) -> None:
+        if isinstance(where, int):
+            tell(f"Code cell {where + 1} of {len(code)}: {report.first_lines[where]}")
+        else:
+            tell(f"Asking {where.check}")
 
-    for crash in run_past_crashes(todo, exams, answers, run):
+    def run(cells: Sequence[str | None], pending: Sequence[Place]) -> Crash | None:
+        order = {
+            "cells": list(cells),
+            "cell_seconds": cell_seconds,
+            "cells_seconds": max(cell_seconds, CELLS_SECONDS),
+            "answer_seconds": ANSWER_SECONDS,
+        }
+        with contextlib.closing(_Line(path.resolve().parent)) as line:
+            return run_once(line, order, exams, pending, keep, answers, START_SECONDS, see)
+
+    tell("Starting Python")
+    for crash in run_past_crashes(todo, places, answers, run):
         if isinstance(crash.where, int):
             report.failed_cells[crash.where + 1] = f"it {crash.words}"
-    report.verdicts = [judge(exam, answers.get(exam.check, [NOT_ASKED])) for exam in exams]
+    report.verdicts = [better(exam, places, answers)[0] for exam in exams]
     return report
 
 
@@ -123,7 +147,14 @@ class _Line:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             cwd=folder,
-            env={**os.environ, "PYTHONPATH": search, "MPLBACKEND": "Agg"},
+            # As in grading, no GPU: a fork could not use it.
+            env={
+                **os.environ,
+                "PYTHONPATH": search,
+                "MPLBACKEND": "Agg",
+                "CUDA_VISIBLE_DEVICES": "",
+            },
+            start_new_session=True,
         )
         self.started = self.late = False
 
@@ -149,12 +180,19 @@ class _Line:
         return read_message(line)
 
     def close(self) -> None:
-        self.process.kill()
+        self._kill()
         self.process.communicate()
+
+    def _kill(self) -> None:
+        """With all that a notebook left running, where the system tells what that is."""
+        if hasattr(os, "killpg"):
+            with contextlib.suppress(OSError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.kill()
 
     def _give_up(self) -> None:
         self.late = True
-        self.process.kill()
+        self._kill()
 
     def _over(self) -> Exception:
         if not self.started:
@@ -219,14 +257,20 @@ def check_notebook(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     cell_seconds: Annotated[
         float, typer.Option(min=0.1, help="Processor time of one cell.")
-    ] = 60.0,
+    ] = CELL_SECONDS,
 ) -> None:
     """Run a notebook from the top and check every answer on the public examples.
 
     Exit status 0: all right. 1: something is wrong. 2: there is nothing to check.
     """
+    from rich.console import Console
+    from rich.markup import escape
+
     try:
-        report = examine_notebook(notebook, cell_seconds)
+        with Console(stderr=True).status("") as status:  # seen on a terminal alone
+            report = examine_notebook(
+                notebook, cell_seconds, lambda words: status.update(escape(words))
+            )
     except CannotCheck as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None

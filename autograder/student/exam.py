@@ -120,9 +120,10 @@ def _tables(items: Sequence[Any]) -> tuple[Arrays, ...]:
 class Failure:
     """Instead of observations: why a case has none (`kind`), and the words that go with it.
 
-    kind: "missing" (no such function), "unwritten" (still the stub), "raised", "not numbers",
-    "timed out", "ended" (the process died; what the function did, as in "gae ..."), "unreadable"
-    (no notebook to look at). line: in the student's cell, if known.
+    kind: "missing" (no such function), "unwritten" (still the stub), "part unwritten" (it came to
+    the stub of another, `message`), "raised", "not numbers", "timed out", "ended" (the process
+    died; what the function did, as in "gae ..."), "unreadable" (no notebook to look at). line: in
+    the student's cell, if known.
     """
 
     kind: str
@@ -202,6 +203,8 @@ def _failure_sentence(name: str, failure: Failure) -> str:
         return f"{name} could not be looked at, since the notebook could not be read."
     if failure.kind == "unwritten":
         return f"{name} is not written yet."
+    if failure.kind == "part unwritten":
+        return f"{name} called {failure.message}, which is not written yet."
     if failure.kind == "raised":
         return f"{name} stopped with {failure.message.rstrip('.')}{where}."
     if failure.kind == "not numbers":

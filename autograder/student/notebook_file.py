@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from autograder.student import wire
+from autograder.student.kept import asked_in
 
 MAX_BYTES = 50_000_000
 MAX_CELLS = 2_000
@@ -124,3 +126,13 @@ def grade_id_of(cell: NotebookNode) -> str:
     metadata = cell.metadata.get("nbgrader")
     name = metadata.get("grade_id") if isinstance(metadata, dict) else None
     return name if isinstance(name, str) else ""
+
+
+def check_cells(cells: Sequence[NotebookNode], names: Collection[str]) -> dict[int, str]:
+    """The cells at which functions of these names are checked: the homework's, by their grade ids.
+
+    And the last of those that have just such a text, in case a homework's cell was lost or moved.
+    """
+    marked = {grade_id_of(cell): index for index, cell in enumerate(cells)}
+    copied = {asked_in(cell.source): index for index, cell in enumerate(cells)}
+    return {found[name]: name for found in (marked, copied) for name in names if name in found}

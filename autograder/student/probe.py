@@ -8,31 +8,27 @@ from __future__ import annotations
 
 import base64
 import builtins
-import contextlib
 import functools
 import importlib
 import io
 import math
 import os
-import signal
+import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, BinaryIO
 
 from autograder.student import wire
+from autograder.student.kept import Kept, Reply, keep, only_adds
+from autograder.student.limits import WALL, TimeLimit, time_limit, usual_settings
 from autograder.student.salvage import go_on
 
-WALL = 6  # a block that waits instead of computing may take this many times longer
 LAST_SECONDS = 1.0  # what a cell gets when the cells before it have used up the time of all
 MAX_TEXT = 20_000
 MAX_MESSAGE = 300
 MAX_DISPLAYS = 20
 MAX_PNG = 1_000_000
-
-
-class TimeLimit(BaseException):
-    """A cell or an answer took too long. Not an Exception, so `except Exception` lets it pass."""
 
 
 def load_recipe(source: str) -> Callable[[Any, wire.Arrays], dict[str, Any]]:
@@ -47,68 +43,48 @@ def load_recipe(source: str) -> Callable[[Any, wire.Arrays], dict[str, Any]]:
     return recipe
 
 
-@contextlib.contextmanager
-def time_limit(seconds: float, note: str = "") -> Iterator[None]:
-    """Raise TimeLimit in the block after `seconds` of processor time, or WALL times that by clock.
-
-    Processor time, so that a busy machine does not change a mark. A block that shrugs it off is
-    told again every second; two seconds later the kernel ends the process. Where the system has no
-    interval timer (Windows) there is no limit.
-    """
-    if not seconds or not hasattr(signal, "setitimer"):
-        yield
-        return
-    import resource
-
-    def stop(*_: Any) -> None:
-        raise TimeLimit(f"the time limit of {seconds:.3g} s was reached{note}")
-
-    def kill_at(used: float) -> None:
-        _, hard = resource.getrlimit(resource.RLIMIT_CPU)
-        resource.setrlimit(
-            resource.RLIMIT_CPU, (hard if used < 0 else min(int(used) + 1, hard), hard)
-        )
-
-    signal.signal(signal.SIGPROF, stop)
-    signal.signal(signal.SIGALRM, stop)
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    kill_at(usage.ru_utime + usage.ru_stime + seconds + 2)
-    signal.setitimer(signal.ITIMER_PROF, seconds, 1.0)
-    signal.setitimer(signal.ITIMER_REAL, WALL * seconds, 1.0)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        kill_at(-1)
-
-
 def answer(
-    function: Any, name: str, recipe_source: str, cases: list[wire.Arrays], seconds: float = 0
+    function: Any,
+    name: str,
+    recipe_source: str,
+    cases: list[wire.Arrays],
+    seconds: float = 0,
+    last_resort: bool = True,
 ) -> list[dict[str, Any]]:
     """Run a recipe on every case: {"observations": ...} or {"failure": {kind, message, line}}.
 
-    Stops at the first failure, since one costs the question.
+    Stops at the first failure, since one costs the question. last_resort: as in `time_limit`.
     """
     if not callable(function):
         return [_failure("missing", "")]
-    recipe = load_recipe(recipe_source)
+    recipe, process = load_recipe(recipe_source), os.getpid()
     answers: list[dict[str, Any]] = []
     for case in cases:
         try:
-            with time_limit(seconds):
+            with usual_settings(), time_limit(seconds, last_resort=last_resort):
                 answers.append({"observations": wire.encode(recipe(function, case))})
         except wire.WireError as error:
             return [*answers, _failure("not numbers", str(error))]
         except TimeLimit as error:
             return [*answers, _failure("timed out", str(error))]
         except BaseException as error:
-            said = _said(error)
-            if isinstance(error, NotImplementedError) and "your code here" in said:
-                return [*answers, _failure("unwritten", "")]
-            message = f"{type(error).__name__}: {said}" if said else type(error).__name__
-            return [*answers, _failure("raised", message, _line(function, error))]
+            return [*answers, _raised(function, name, error)]
+        finally:
+            if os.getpid() != process:  # a fork that the function left running: it has no say here
+                os._exit(0)
     return answers
+
+
+def _raised(function: Any, name: str, error: BaseException) -> dict[str, Any]:
+    """What a function ended in: its own stub, another function's, or an error of any kind."""
+    said = _said(error)
+    if isinstance(error, NotImplementedError) and "your code here" in said:
+        stub = re.match(r"(\w+): your code here", said)
+        if stub and stub[1] != name:
+            return _failure("part unwritten", stub[1])
+        return _failure("unwritten", "")
+    message = f"{type(error).__name__}: {said}" if said else type(error).__name__
+    return _failure("raised", message, _line(function, error))
 
 
 def _failure(kind: str, message: str, line: int | None = None) -> dict[str, Any]:
@@ -278,9 +254,11 @@ def serve(reader: BinaryIO, writer: BinaryIO) -> None:
     """Run a notebook's cells, then answer questions until the other side closes.
 
     In: {"cells": [source or null...], "cell_seconds", "answer_seconds"}, maybe with "cells_seconds"
-    for all of them together, "files": {name: base64} and "imports": [cell, source] to run if that
-    cell stops; then any number of {"check", "recipe", "cases"}. Out: {"cell": k} before a cell,
-    {"cell": k, "outputs": [...]} after it, {"ready": true}, then {"answers": [...]} a question.
+    for all of them together, "files": {name: base64}, "imports": [cell, source] to run if that cell
+    stops, and "keep": [cell...], ahead of which all is to be kept as it is there; then any number
+    of {"check", "recipe", "cases"}, maybe with the "cell" where it is asked. Out: {"cell": k}
+    before a cell, {"cell": k, "outputs": [...]} after it, {"ready": true, "kept": [cell...]}, then
+    {"answers": [...]} a question, or {"down": status} if what was kept went down over it.
     """
 
     def say(message: dict[str, Any]) -> None:
@@ -297,11 +275,22 @@ def serve(reader: BinaryIO, writer: BinaryIO) -> None:
     sys.path.insert(0, os.getcwd())  # now, when nothing there can stand before torch or us
     shell, process = make_shell(), os.getpid()
     builtins.input = _no_input
+    seconds_to_answer = order["answer_seconds"]
+    kept: dict[int, Kept] = {}
+    waiting: list[int] = []  # for a cell that may change what stands there
     left = order.get("cells_seconds", math.inf)
     imports, instead = order.get("imports", (None, None))
     for index, source in enumerate(order["cells"]):
+        if index in order.get("keep", ()):
+            waiting.append(index)
         if source is None:
             continue
+        if waiting and not only_adds(source, shell.user_ns):
+            lines = {one.line.fileno() for one in kept.values()}
+            lines |= {reader.fileno(), writer.fileno()}
+            if fork := keep(functools.partial(_through_a_fork, shell, seconds_to_answer), lines):
+                kept |= dict.fromkeys(waiting, fork)
+            waiting = []
         say({"cell": index})
         started, used = time.monotonic(), time.process_time()
         seconds = min(order["cell_seconds"], max(left, LAST_SECONDS))
@@ -312,21 +301,59 @@ def serve(reader: BinaryIO, writer: BinaryIO) -> None:
         if os.getpid() != process:  # a fork that the cell left running: it has no say here
             os._exit(0)
         say({"cell": index, "outputs": outputs, "seconds": time.monotonic() - started})
-    say({"ready": True})
+    say({"ready": True, "kept": list(kept)})
     while line := reader.readline():
         question = wire.loads(line)
-        seed_everything()
-        say(
-            {
-                "answers": answer(
-                    shell.user_ns.get(question["check"]),
-                    question["check"],
-                    question["recipe"],
-                    [wire.decode(case) for case in question["cases"]],
-                    order["answer_seconds"],
-                )
-            }
-        )
+        if fork := kept.get(question.get("cell")):
+            reply = fork.ask(line, _patience(question, seconds_to_answer) + 1)
+            writer.write(reply or wire.dumps({"down": fork.code}))
+            writer.flush()
+        else:
+            say({"answers": _answers(shell, question, seconds_to_answer)})
+
+
+def _through_a_fork(shell: Any, seconds: float, own_line: int) -> Reply:
+    """What a fork replies: what a fork of it does, or that it went down and how."""
+    answering: list[Kept | None] = [None]
+
+    def reply(line: bytes) -> bytes:
+        question = wire.loads(line)
+        fork = answering[0] = answering[0] or keep(lambda _: _answering(shell, seconds), [own_line])
+        said = fork.ask(line, _patience(question, seconds)) if fork else b""
+        if fork and said:
+            try:
+                if wire.loads(said)["check"] == question["check"]:
+                    return said
+            except (wire.WireError, KeyError, TypeError):
+                pass
+            fork.end()  # what else it would say would be taken for its next answer
+        answering[0] = None
+        return wire.dumps({"answers": None} if said else {"down": fork.code if fork else None})
+
+    return reply
+
+
+def _answering(shell: Any, seconds: float) -> Reply:
+    import torch
+
+    def reply(line: bytes) -> bytes:
+        question = wire.loads(line)
+        answers = _answers(shell, question, seconds)
+        return wire.dumps({"check": question["check"], "answers": answers})
+
+    torch.set_num_threads(1)  # whatever the notebook had: those are not in a fork
+    return reply
+
+
+def _patience(question: dict[str, Any], seconds: float) -> float:
+    return len(question["cases"]) * WALL * seconds + 2
+
+
+def _answers(shell: Any, question: dict[str, Any], seconds: float) -> list[dict[str, Any]]:
+    seed_everything()
+    cases = [wire.decode(case) for case in question["cases"]]
+    function = shell.user_ns.get(question["check"])
+    return answer(function, question["check"], question["recipe"], cases, seconds)
 
 
 def _no_input(prompt: object = "") -> str:

@@ -9,15 +9,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from autograder.student import wire
-from autograder.student.exam import Answer, Exam, Failure
-from autograder.student.probe import MAX_PNG, WALL
+from autograder.student.exam import Answer, Exam, Failure, Verdict, judge
+from autograder.student.limits import WALL
+from autograder.student.probe import MAX_PNG
 
 MAX_RUNS = 6
 SIGXCPU_EXIT, SIGKILL_EXIT, SIGSEGV_EXIT, SIGABRT_EXIT = 152, 137, 139, 134
 NOT_ASKED = Failure("ended", "could not be asked: its notebook went down before")
+NOT_THERE = ("missing", "unwritten")  # outcomes of a function that was written further down
 SLACK = 5.0  # seconds of patience beyond the time limits that the probe keeps by itself
 
 
@@ -42,39 +44,52 @@ class Channel(Protocol):
         """The next message, if it comes within so many seconds. May raise wire.WireError."""
 
 
+class Place(NamedTuple):
+    """Where a question is asked: as things stand ahead of a code cell, or at the end (None)."""
+
+    check: str
+    cell: int | None = None
+
+
+Answers = dict[Place, list[Answer]]
+
+
 @dataclass(frozen=True)
 class Crash:
-    """Where a run went down and how: at a code cell, at a check, or between them ("")."""
+    """Where a run went down and how: at a code cell, at a question, or between them (None)."""
 
-    where: int | str
+    where: int | Place | None
     state: str
     words: str
 
 
-Run = Callable[[Sequence[str | None], Sequence[Exam]], Crash | None]
+Run = Callable[[Sequence[str | None], Sequence[Place]], Crash | None]
 Keep = Callable[[int, list[dict[str, Any]]], None]
 
 
-def run_past_crashes(
-    cells: Sequence[str | None], exams: Sequence[Exam], answers: dict[str, list[Answer]], run: Run
-) -> Iterator[Crash]:
-    """Run a notebook until every exam has its answers, each time without what went wrong before.
+def places_of(exams: Sequence[Exam], checks: Mapping[int, str]) -> list[Place]:
+    """Where each exam is asked, in the order of asking. checks: code cells with what they check."""
+    at_checks = [Place(check, cell) for cell, check in sorted(checks.items())]
+    return [*(Place(exam.check) for exam in exams), *at_checks]
 
-    run(cells, exams): one run, of the cells that are not None and of what was not asked yet; fills
+
+def run_past_crashes(
+    cells: Sequence[str | None], places: Sequence[Place], answers: Answers, run: Run
+) -> Iterator[Crash]:
+    """Run a notebook until every question has its answers, each time without what went wrong.
+
+    run(cells, places): one run, of the cells that are not None and of what was not asked yet; fills
     `answers`. Yields what went wrong, at most MAX_RUNS times.
     """
     todo = list(cells)
     for _ in range(MAX_RUNS):
-        crash = run(todo, [exam for exam in exams if exam.check not in answers])
+        crash = run(todo, [place for place in places if place not in answers])
         if crash is None:
             return
         if isinstance(crash.where, int):
             todo[crash.where] = None
         elif crash.where:
-            late = crash.state == "timed out"
-            answers[crash.where] = [
-                Failure("timed out", f"it {crash.words}") if late else Failure("ended", crash.words)
-            ]
+            answers[crash.where] = [_failure(crash.state, crash.words)]
         yield crash
 
 
@@ -82,19 +97,23 @@ def run_once(
     channel: Channel,
     order: Mapping[str, Any],
     exams: Sequence[Exam],
+    places: Sequence[Place],
     keep: Keep,
-    answers: dict[str, list[Answer]],
+    answers: Answers,
     start_seconds: float,
+    see: Callable[[int | Place], None] = lambda _: None,
 ) -> Crash | None:
-    """Have the cells run and the exams asked in one process; None if all of it was done.
+    """Have the cells run and the questions asked in one process; None if all of it was done.
 
     order: as in `probe.serve`. keep(cell, outputs): called after each cell. answers: get those of
-    each exam. start_seconds: how long the process may be silent when no cell runs.
+    each place that could be kept; what is right at the end is not asked for at a check that went
+    through. start_seconds: how long the process may be silent when no cell runs. see(where): called
+    before each cell and question.
     """
-    cells = order["cells"]
-    where: int | str = ""
+    cells, by_name, failed = order["cells"], {exam.check: exam for exam in exams}, set()
+    where: int | Place | None = None
     try:
-        channel.say(order)
+        channel.say({**order, "keep": [place.cell for place in places if place.cell is not None]})
         patience = start_seconds
         for _ in range(2 * len(cells) + 1):
             message = channel.hear(patience)
@@ -105,22 +124,90 @@ def run_once(
                 raise wire.WireError("a cell that does not exist")
             where, patience = cell, WALL * order["cell_seconds"] + SLACK
             if "outputs" in message:
-                keep(cell, clean_outputs(message["outputs"]))
-                where, patience = "", start_seconds
+                outputs = clean_outputs(message["outputs"])
+                keep(cell, outputs)
+                if any(output["output_type"] == "error" for output in outputs):
+                    failed.add(cell)
+                where, patience = None, start_seconds
+            else:
+                see(cell)
         else:
             raise wire.WireError("more than there are cells")
-        for exam in exams:
-            where = exam.check
+        kept = message.get("kept")
+        for place in places:
+            exam = by_name[place.check]
+            if place.cell is not None:
+                if not isinstance(kept, list) or place.cell not in kept:
+                    continue
+                at_end = answers.get(Place(place.check), [NOT_ASKED])
+                if place.cell not in failed and judge(exam, at_end).outcome == "right":
+                    continue
+            where = place
+            see(place)
             cases = [wire.encode(case) for case in exam.cases]
-            channel.say({"check": exam.check, "recipe": exam.recipe, "cases": cases})
+            question = {"check": exam.check, "recipe": exam.recipe, "cases": cases}
+            channel.say({**question, "cell": place.cell})
             message = channel.hear(len(cases) * WALL * order["answer_seconds"] + SLACK)
-            answers[exam.check] = read_answers(message.get("answers"))
+            answers[place] = _answers(place, message)
     except Over as over:
         return Crash(where, over.state, over.words)
     except wire.WireError as error:
-        words = f"wrote something unreadable to the grader ({str(error)[:200]})"
-        return Crash(where, "killed", words)
+        return Crash(where, "killed", _unreadable(error))
     return None
+
+
+def _answers(place: Place, message: dict[str, Any]) -> list[Answer]:
+    """The answers in a message. What a fork made of it costs the fork; at the end, WireError."""
+    if place.cell is None:
+        return read_answers(message.get("answers"))
+    if "down" in message:
+        code = message["down"]
+        over = how_it_ended(code if type(code) is int else None)
+        return [_failure(over.state, over.words)]
+    try:
+        return read_answers(message.get("answers"))
+    except wire.WireError as error:
+        return [_failure("killed", _unreadable(error))]
+
+
+def _failure(state: str, words: str) -> Failure:
+    late = state == "timed out"
+    return Failure("timed out", f"it {words}") if late else Failure("ended", words)
+
+
+def _unreadable(error: wire.WireError) -> str:
+    return f"wrote something unreadable to the grader ({str(error)[:200]})"
+
+
+def better(exam: Exam, places: Sequence[Place], answers: Answers) -> tuple[Verdict, str]:
+    """The best of an exam's verdicts, and a remark if another place would have given fewer points.
+
+    At equal points the first place has the word, if there was a function to speak of. That one was
+    written below its check is no remark.
+    """
+    asked = [place for place in places if place.check == exam.check and place in answers]
+    asked.sort(key=lambda place: place.cell is None)
+    found = {place: judge(exam, answers[place]) for place in asked}
+    if not found:
+        return judge(exam, [NOT_ASKED]), ""
+
+    def rank(place: Place) -> tuple[int, bool]:
+        return found[place].points, found[place].outcome not in (*NOT_THERE, "ended")
+
+    best = max(asked, key=rank)
+    worse = [place for place in asked if found[place].points < found[best].points]
+    worse = [p for p in worse if p.cell is None or found[p].outcome not in NOT_THERE]
+    remark = ""
+    if worse:
+        remark = (
+            f"{exam.check} counts as it stood {_words(best)}. As it stood {_words(worse[-1])}: "
+            f"{found[worse[-1]].sentence}"
+        )
+    return found[best], remark
+
+
+def _words(place: Place) -> str:
+    return "at the end" if place.cell is None else f"at its check, code cell {place.cell + 1}"
 
 
 def how_it_ended(code: int | None) -> Over:
@@ -160,7 +247,14 @@ def read_answers(data: Any) -> list[Answer]:
         line = failure.get("line")
         line = line if type(line) is int and 0 < line < 1_000_000 else None
         kind = str(failure.get("kind"))
-        if kind not in ("missing", "unwritten", "raised", "not numbers", "timed out"):
+        if kind not in (
+            "missing",
+            "unwritten",
+            "part unwritten",
+            "raised",
+            "not numbers",
+            "timed out",
+        ):
             kind = "raised"
         answers.append(Failure(kind, _text(failure.get("message"), 300), line))
     return answers

@@ -1,8 +1,13 @@
 """What students see: `check(f)` in a notebook, `course check` outside, the data behind both."""
 
+import contextlib
+import functools
 import json
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -15,6 +20,7 @@ from autograder.questions import homeworks
 from autograder.student import command
 from autograder.student.check import CheckFailed, check, public_exams
 from autograder.student.command import CannotCheck, examine_notebook
+from autograder.student.limits import TimeLimit, time_limit
 
 HOMEWORKS = homeworks()
 
@@ -167,13 +173,70 @@ def test_an_error_that_cannot_be_told_is_named_all_the_same():
     ("given", "words"),
     [
         (3.0, "given a float: give it the function itself"),
-        (lambda x: x, r"No question asks for a function named <lambda>. There are: returns_to_go"),
-        (len, "named len"),
+        (lambda x: x, r"cannot tell which question this lambda answers: give it that question's"),
+        (functools.partial(max, 1), "cannot tell which question this partial answers"),
+        (len, r"No question asks for a function named len. There are: returns_to_go"),
     ],
 )
 def test_what_is_no_homework_function_is_told_so(given, words):
     with pytest.raises(CheckFailed, match=words):
         check(given)
+
+
+def test_what_has_no_name_of_its_own_is_known_by_the_name_it_is_given(capsys):
+    right = RIGHT["returns_to_go"]
+    scripted = torch.jit.CompilationUnit(
+        "def f(rewards, gamma: float):\n"
+        "    powers = gamma ** torch.arange(rewards.shape[0], dtype=rewards.dtype)\n"
+        "    sums = (rewards * powers).flip(0).cumsum(0).flip(0)\n"
+        "    return torch.where(powers > 0, sums / powers, rewards)\n"
+    ).f
+    for returns_to_go in (lambda *given: right(*given), functools.partial(right), scripted):
+        check(returns_to_go)
+        assert capsys.readouterr().out == "returns_to_go: right on 5 examples\n"
+
+
+def test_a_name_that_was_given_wins_over_another_questions(capsys):
+    baseline_loss = named("returns_to_go", RIGHT["baseline_loss"])
+    check(baseline_loss)
+    assert capsys.readouterr().out.startswith("baseline_loss: right on")
+    returns_to_go = kl = lambda rewards, gamma: rewards
+    with pytest.raises(CheckFailed, match="that question's name and no other"):
+        check(returns_to_go or kl)
+
+
+def test_an_endless_function_is_given_up_and_torch_is_left_as_it_was(monkeypatch):
+    monkeypatch.setattr("autograder.student.check.ANSWER_SECONDS", 0.2)
+
+    def returns_to_go(rewards, gamma):
+        while torch.is_grad_enabled():
+            pass
+
+    with torch.no_grad():
+        with pytest.raises(CheckFailed, match=r"the time limit of 0\.2 s was"):
+            check(returns_to_go)
+        assert not torch.is_grad_enabled()
+    assert signal.getsignal(signal.SIGPROF) == signal.SIG_DFL
+
+
+def loop(seconds, *inner):
+    """Loop under a limit, after loops under limits inside it."""
+    with time_limit(seconds, last_resort=False):
+        for each in inner:
+            with contextlib.suppress(TimeLimit):
+                loop(each)
+        while True:
+            pass
+
+
+def test_a_limit_inside_a_limit_takes_nothing_from_it():
+    started = time.process_time()
+    with pytest.raises(TimeLimit, match=r"limit of 0\.4 s was reached"):
+        loop(0.4, 0.1)
+    assert time.process_time() - started < 2
+    with pytest.raises(TimeLimit, match=r"limit of 0\.2 s was reached"):
+        loop(0.2, 9)
+    assert time.process_time() - started < 4
 
 
 def test_notebooks_show_the_sentence_without_a_traceback(capsys):
@@ -281,6 +344,42 @@ def test_a_cell_that_ends_the_process_or_never_stops_costs_only_itself(tmp_path)
         3: "TimeLimit: the time limit of 1 s was reached",
         5: "it did not stop at its time limit",
     }
+
+
+def test_a_name_used_again_below_its_check_counts_as_it_stood_there(tmp_path):
+    path = notebook(
+        tmp_path / "hw1.ipynb",
+        answers("hw1"),
+        "check(returns_to_go)",
+        "returns_to_go = returns_to_go(torch.tensor([1.0, 2.0]), 0.9)\nprint(returns_to_go)",
+    )
+    linux = sys.platform == "linux"  # elsewhere functions are asked at the end alone
+    assert examine_notebook(path).points == (15 if linux else 13)
+
+
+def test_what_is_being_done_is_told(tmp_path):
+    path = notebook(tmp_path / "hw1.ipynb", "import torch", "\n# Mine\nx = 1", "check(reinforce)")
+    told = []
+    examine_notebook(path, tell=told.append)
+    assert told[:3] == [
+        "Starting Python",
+        "Code cell 1 of 3: import torch",
+        "Code cell 2 of 3: # Mine",
+    ]
+    assert told[-1] == "Asking reinforce"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_nothing_that_a_notebook_starts_is_left_behind(tmp_path):
+    leaves = "def reinforce(*a):\n    import os\n    os.fork() or os.execvp('sleep', {!r})"
+    path = notebook(
+        tmp_path / "hw1.ipynb",
+        answers("hw1", reinforce=leaves.format(["sleep", "65432"])),
+        "check(reinforce)",
+    )
+    assert examine_notebook(path).points > 0
+    lines = [entry.read_bytes() for entry in Path("/proc").glob("[0-9]*/cmdline")]
+    assert not [line for line in lines if line == b"sleep\00065432\0"]
 
 
 def test_the_homework_is_told_by_its_cells_before_its_name(tmp_path):
