@@ -6,14 +6,19 @@ the examiner (hidden cases, made for one submission and never leaving the grader
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from autograder.student import wire
+from autograder.student import relations, wire
+from autograder.student.pairs import Pair, is_bland, matching
 from autograder.student.wire import Arrays
+
+CHANGED = " It also changes an argument on the way: work on a copy of it."
+MAX_TRIALS = 8  # of pairs whose fingerprint fits; each costs as much as a known mistake does
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,9 @@ class Exam:
     check: the name of the check, and of the function that is asked for.
     recipe: source text of `recipe(function, case)`, which runs in the student's process.
     cases, expected: one entry a case; the first `public` of them stand in the handout.
+    pairs: what two known mistakes answer together on the public cases, as fingerprints.
+    try_pair: what the pair answers on all cases, where the mistakes are at hand; else a
+    fingerprint has to do.
     """
 
     check: str
@@ -69,6 +77,8 @@ class Exam:
     known_wrong: Iterable[KnownWrong]
     tolerance: Close
     public: int
+    pairs: Iterable[Pair] = ()
+    try_pair: Callable[[int, int], tuple[Arrays, ...] | None] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for the handout."""
@@ -88,6 +98,7 @@ class Exam:
                 }
                 for wrong in self.known_wrong
             ],
+            "pairs": [pair.to_json() for pair in self.pairs],
             "tolerance": asdict(self.tolerance),
             "public": self.public,
         }
@@ -108,6 +119,7 @@ class Exam:
             ),
             tolerance=Close(**data["tolerance"]),
             public=data["public"],
+            pairs=tuple(Pair(*pair) for pair in data.get("pairs", [])),
         )
 
 
@@ -169,18 +181,37 @@ def judge(exam: Exam, answers: Sequence[Answer]) -> Verdict:
     agreed = [agree(exam, want, got) for want, got in zip(exam.expected, tables, strict=True)]
     if all(agreed):
         return verdict("right", f"{exam.check} is right.")
+    known = []
     for wrong in exam.known_wrong:
-        if all(agree(exam, w, got) for w, got in zip(wrong.observations, tables, strict=True)):
+        known.append(wrong)
+        if alike(exam, wrong.observations, tables):
             return verdict("known mistake", wrong.hint, mistake=wrong.name, see=wrong.see)
-    return verdict("wrong", _difference_sentence(exam, tables, agreed.index(False)))
+    calm = unchanged(exam, tables)
+    changed = CHANGED if not alike(exam, calm, tables) else ""
+    if found := _known(exam, known, calm):
+        names = " + ".join(wrong.name for wrong in found)
+        return verdict("known mistake", _hints(found) + changed, names, found[0].see)
+    if relation := _relation(exam, calm):
+        return verdict("wrong", f"{exam.check}: {relation}{changed}")
+    return verdict("wrong", _difference_sentence(exam, tables, telling_case(exam, tables) or 0))
 
 
-def first_wrong(exam: Exam, answers: Sequence[Answer]) -> int | None:
-    """The first case without an answer, or with one that differs; None if all agree."""
+def telling_case(exam: Exam, answers: Sequence[Answer]) -> int | None:
+    """The case to show: the one without an answer, or a small one that differs; None if all agree.
+
+    Public cases come before hidden ones, and those of several steps, with no argument that is all
+    zeros, before others.
+    """
+    differ = []
     for index, (want, answer) in enumerate(zip(exam.expected, answers, strict=False)):
-        if isinstance(answer, Failure) or not agree(exam, want, answer):
+        if isinstance(answer, Failure):
             return index
-    return None
+        if not agree(exam, want, answer):
+            arrays = [array for array in exam.cases[index].values() if array.ndim]
+            plain = any(not a.any() for a in arrays) or relations.is_one_step(exam.cases[index])
+            size = sum(array.size for array in arrays)
+            differ.append((index >= exam.public, plain, size, index))
+    return min(differ)[-1] if differ else None
 
 
 def agree(exam: Exam, want: Arrays, got: Arrays) -> bool:
@@ -188,6 +219,120 @@ def agree(exam: Exam, want: Arrays, got: Arrays) -> bool:
     return want.keys() == got.keys() and all(
         exam.tolerance.agrees(want[name], got[name]) for name in want
     )
+
+
+def _known(exam: Exam, known: Sequence[KnownWrong], tables: Sequence[Arrays]) -> list[KnownWrong]:
+    """The known mistakes that explain what came: one, or two or three together; else none.
+
+    One explains it also where it would stop at 0/0, or has a single step, and what came is right,
+    zero or nan there: that is how people guard a mistake. Relations of one word come before two
+    mistakes; what is the same number throughout is explained by nothing.
+    """
+    if is_bland(tables):
+        return []
+    for wrong in known:
+        if alike(exam, wrong.observations, tables) or _guarded(exam, wrong, tables):
+            return [wrong]
+    what = relations.seen(exam.cases, exam.expected, tables, exam.tolerance.agrees)
+    if what is None or relations.short_relation(what):
+        return []
+    scales = [
+        (wrong, scale)
+        for wrong in known
+        if (scale := relations.scale(exam.expected, wrong.observations, exam.tolerance.agrees))
+    ]
+    for scaling, scale in scales:  # one mistake, and another that makes a factor of it
+        for wrong in known:
+            if wrong is not scaling and alike(exam, _times(wrong.observations, scale), tables):
+                return sorted((wrong, scaling), key=known.index)
+    for scaled in [None, *scales]:
+        factor = scaled[1] if scaled else [1.0] * len(tables)
+        for pair in _pairs(exam, tables, factor):
+            both = [known[pair.first], known[pair.second]]
+            if scaled and scaled[0] not in both:
+                return sorted((*both, scaled[0]), key=known.index)
+            if not scaled:
+                return both
+    return []
+
+
+def _pairs(exam: Exam, tables: Sequence[Arrays], scale: Sequence[float]) -> Iterator[Pair]:
+    """The pairs that answer what came, divided by a number for each case.
+
+    At most MAX_TRIALS of them are tried, where that can be done.
+    """
+    single = any(array.dtype == np.float32 for table in tables for array in table.values())
+    rtol = max(exam.tolerance.rtol, exam.tolerance.single_rtol if single else 0.0)
+    undone = _times(tables, [1 / factor for factor in scale])[: exam.public]
+    fitting = matching(exam.pairs, undone, rtol, exam.tolerance.atol)
+    for pair in itertools.islice(fitting, MAX_TRIALS):
+        if exam.try_pair is None:
+            yield pair
+            continue
+        made = exam.try_pair(pair.first, pair.second)
+        if made is not None and alike(exam, _times(unchanged(exam, made), scale), tables):
+            yield pair
+
+
+def _times(tables: Sequence[Arrays], scale: Sequence[float]) -> list[Arrays]:
+    return [
+        {name: a if a.dtype == bool else a * factor for name, a in table.items()}
+        for table, factor in zip(tables, scale, strict=True)
+    ]
+
+
+def _guarded(exam: Exam, wrong: KnownWrong, tables: Sequence[Arrays]) -> bool:
+    """Whether a mistake explains what came but where there is a guard against 0/0."""
+    telling = 0
+    for case, want, mistaken, got in zip(
+        exam.cases, exam.expected, wrong.observations, tables, strict=True
+    ):
+        if agree(exam, mistaken, got):
+            telling += not agree(exam, want, mistaken)
+            continue
+        stops = any(not np.isfinite(array).all() for array in mistaken.values())
+        if want.keys() != got.keys() or not (stops or relations.is_one_step(case)):
+            return False
+        for name, array in want.items():
+            given = got[name]
+            if given.shape != array.shape:
+                return False
+            nothing = given.dtype.kind == "f" and not (np.isfinite(given) & (given != 0)).any()
+            if not (nothing or exam.tolerance.agrees(array, given)):
+                return False
+    return telling >= relations.ENOUGH
+
+
+def _hints(found: Sequence[KnownWrong]) -> str:
+    if len(found) == 1:
+        return found[0].hint
+    several = {2: "Two", 3: "Three"}[len(found)]
+    each = " ".join(f"({number}) {wrong.hint}" for number, wrong in enumerate(found, start=1))
+    return f"{several} things at once, each told as if it were alone. {each}"
+
+
+def _relation(exam: Exam, tables: Sequence[Arrays]) -> str:
+    """What relates what came to what is right, in words; "" if nothing does."""
+    what = relations.seen(exam.cases, exam.expected, tables, exam.tolerance.agrees)
+    if what is None:
+        return ""
+    if is_bland(tables):
+        return relations.zero(what)
+    return relations.short_relation(what) or relations.long_relation(what)
+
+
+def alike(exam: Exam, wanted: Sequence[Arrays], came: Sequence[Arrays]) -> bool:
+    """Whether the observations of all cases are those that were wanted."""
+    return all(agree(exam, want, got) for want, got in zip(wanted, came, strict=True))
+
+
+def unchanged(exam: Exam, tables: Sequence[Arrays]) -> list[Arrays]:
+    """What came, as if no argument had been changed on the way: with the flags that are wanted."""
+    flags = {name for want in exam.expected for name, array in want.items() if array.dtype == bool}
+    return [
+        {name: want.get(name, array) if name in flags else array for name, array in got.items()}
+        for want, got in zip(exam.expected, tables, strict=True)
+    ]
 
 
 def _failure_sentence(name: str, failure: Failure) -> str:
@@ -251,13 +396,16 @@ def _difference_sentence(exam: Exam, tables: Sequence[Arrays], index: int) -> st
     )
 
 
-def show(array: wire.Array, digits: int = 4, limit: int = 8) -> str:
-    """An array in a few characters, for a sentence."""
-    flat = array.reshape(-1)
-    numbers = ", ".join(
-        str(x.item()) if array.dtype.kind in "bi" else f"{x + 0.0:.{digits}g}"  # + 0.0: no -0
-        for x in flat[:limit]
-    )
+def show(array: wire.Array, digits: int = 4, limit: int = 12) -> str:
+    """An array in a few characters, for a sentence: a row in brackets, a matrix row by row."""
     if array.ndim == 0:
-        return numbers
-    return f"[{numbers}{', ...' if flat.size > limit else ''}]"
+        x = array.item()
+        return str(x) if array.dtype.kind in "bi" else f"{x + 0.0:.{digits}g}"  # + 0.0: no -0
+    left = limit
+    shown: list[str] = []
+    for part in array:
+        if left < min(part.size, 1) or (shown and part.ndim and left < part.size):
+            return f"[{', '.join([*shown, '...'])}]"
+        shown.append(show(part, digits, left))
+        left -= part.size
+    return f"[{', '.join(shown)}]"

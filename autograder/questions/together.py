@@ -1,0 +1,68 @@
+"""Known mistakes made together: which pairs there are, and what they answer."""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache, partial
+
+from autograder.questions.check import Check, compile_exam, observe
+from autograder.questions.slips import compose
+from autograder.student.check import public_exams
+from autograder.student.exam import Exam, alike, unchanged
+from autograder.student.pairs import Pair, is_bland, matching, pair_of
+from autograder.student.wire import Arrays
+
+
+def with_pairs(check: Check, exam: Exam) -> Exam:
+    """The exam, with the pairs that were handed out and a way to try one on all of its cases.
+
+    Nothing is composed unless a fingerprint fits, and then what `exam.MAX_TRIALS` allows.
+    """
+    handed_out = next(
+        (e for es in public_exams().values() for e in es if e.check == check.name), None
+    )
+    names = [mistake.name for mistake in check.misconceptions]
+    if handed_out is None or [wrong.name for wrong in handed_out.known_wrong] != names:
+        return exam
+    return replace(exam, pairs=handed_out.pairs, try_pair=partial(_together, check, exam.cases))
+
+
+@cache
+def pairs_of(check: Check) -> tuple[Pair, ...]:
+    """The pairs that public cases tell from what is right, from one mistake and from each other.
+
+    Whether an argument was changed on the way is no difference. Of two pairs that answer alike, the
+    first is kept. Each of the n (n - 1) / 2 pairs of n known mistakes is composed and run once.
+    """
+    exam = compile_exam(check)
+    tolerance = exam.tolerance
+    wrong = (unchanged(exam, mistake.observations) for mistake in exam.known_wrong)
+    alone = [exam.expected, *wrong]
+    found: list[Pair] = []
+    for first, second in itertools.combinations(range(len(check.misconceptions)), 2):
+        made = _together(check, exam.cases, first, second)
+        if made is None:
+            continue
+        calm = unchanged(exam, made)
+        if is_bland(calm) or any(alike(exam, each, calm) for each in alone):
+            continue
+        if not any(matching(found, calm, tolerance.rtol, tolerance.atol)):
+            found.append(pair_of(first, second, calm))
+    return tuple(found)
+
+
+def _together(
+    check: Check, cases: Sequence[Arrays], first: int, second: int
+) -> tuple[Arrays, ...] | None:
+    """What two known mistakes answer together; None if they cannot be made at once, or stop."""
+    both = [check.misconceptions[first], check.misconceptions[second]]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            mistake = compose(check.reference, both)
+            return observe(check, mistake.function, cases) if mistake else None
+        except Exception:  # what two edits make may stop with anything
+            return None
