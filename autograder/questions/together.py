@@ -11,8 +11,9 @@ from functools import cache, partial
 from autograder.questions.check import Check, compile_exam, observe
 from autograder.questions.slips import compose
 from autograder.student.check import public_exams
-from autograder.student.exam import Exam, alike, unchanged
+from autograder.student.exam import Exam, alike, times, unchanged
 from autograder.student.pairs import Pair, is_bland, matching, pair_of
+from autograder.student.relations import scale
 from autograder.student.wire import Arrays
 
 
@@ -35,11 +36,13 @@ def pairs_of(check: Check) -> tuple[Pair, ...]:
     """The pairs that public cases tell from what is right, from one mistake and from each other.
 
     Whether an argument was changed on the way is no difference. Of two pairs that answer alike, the
-    first is kept. Each of the n (n - 1) / 2 pairs of n known mistakes is composed and run once.
+    first is kept. A pair of which one only multiplies what the other answers is found without being
+    listed. Each of the n (n - 1) / 2 pairs of n known mistakes is composed and run once.
     """
     exam = compile_exam(check)
     tolerance = exam.tolerance
-    wrong = (unchanged(exam, mistake.observations) for mistake in exam.known_wrong)
+    wrong = [unchanged(exam, mistake.observations) for mistake in exam.known_wrong]
+    scales = [scale(exam.expected, one, tolerance.agrees) for one in wrong]
     alone = [exam.expected, *wrong]
     found: list[Pair] = []
     for first, second in itertools.combinations(range(len(check.misconceptions)), 2):
@@ -47,7 +50,9 @@ def pairs_of(check: Check) -> tuple[Pair, ...]:
         if made is None:
             continue
         calm = unchanged(exam, made)
-        if is_bland(calm) or any(alike(exam, each, calm) for each in alone):
+        one, other = wrong[first], wrong[second]
+        scaled = [times(a, by) for a, by in ((one, scales[second]), (other, scales[first])) if by]
+        if is_bland(calm) or any(alike(exam, each, calm) for each in [*alone, *scaled]):
             continue
         if not any(matching(found, calm, tolerance.rtol, tolerance.atol)):
             found.append(pair_of(first, second, calm))

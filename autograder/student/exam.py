@@ -243,7 +243,7 @@ def _known(exam: Exam, known: Sequence[KnownWrong], tables: Sequence[Arrays]) ->
     ]
     for scaling, scale in scales:  # one mistake, and another that makes a factor of it
         for wrong in known:
-            if wrong is not scaling and alike(exam, _times(wrong.observations, scale), tables):
+            if wrong is not scaling and alike(exam, times(wrong.observations, scale), tables):
                 return sorted((wrong, scaling), key=known.index)
     for scaled in [None, *scales]:
         factor = scaled[1] if scaled else [1.0] * len(tables)
@@ -263,22 +263,15 @@ def _pairs(exam: Exam, tables: Sequence[Arrays], scale: Sequence[float]) -> Iter
     """
     single = any(array.dtype == np.float32 for table in tables for array in table.values())
     rtol = max(exam.tolerance.rtol, exam.tolerance.single_rtol if single else 0.0)
-    undone = _times(tables, [1 / factor for factor in scale])[: exam.public]
+    undone = times(tables, [1 / factor for factor in scale])[: exam.public]
     fitting = matching(exam.pairs, undone, rtol, exam.tolerance.atol)
     for pair in itertools.islice(fitting, MAX_TRIALS):
         if exam.try_pair is None:
             yield pair
             continue
         made = exam.try_pair(pair.first, pair.second)
-        if made is not None and alike(exam, _times(unchanged(exam, made), scale), tables):
+        if made is not None and alike(exam, times(unchanged(exam, made), scale), tables):
             yield pair
-
-
-def _times(tables: Sequence[Arrays], scale: Sequence[float]) -> list[Arrays]:
-    return [
-        {name: a if a.dtype == bool else a * factor for name, a in table.items()}
-        for table, factor in zip(tables, scale, strict=True)
-    ]
 
 
 def _guarded(exam: Exam, wrong: KnownWrong, tables: Sequence[Arrays]) -> bool:
@@ -332,6 +325,14 @@ def unchanged(exam: Exam, tables: Sequence[Arrays]) -> list[Arrays]:
     return [
         {name: want.get(name, array) if name in flags else array for name, array in got.items()}
         for want, got in zip(exam.expected, tables, strict=True)
+    ]
+
+
+def times(tables: Sequence[Arrays], scale: Sequence[float]) -> list[Arrays]:
+    """All numbers, but no flags, multiplied by a number for each case."""
+    return [
+        {name: a if a.dtype == bool else a * factor for name, a in table.items()}
+        for table, factor in zip(tables, scale, strict=True)
     ]
 
 

@@ -286,6 +286,40 @@ CHECK = Check(
             "this is a search for a large value, no descent on a loss.",
             candidate="theta - shrink**i * step",
         ),
+        slip(
+            "shrink times i instead of a power",
+            "Try i goes shrink * i of the way, so the tries begin at theta and get longer. They "
+            "begin with the whole step and shrink: the power, not the product.",
+            candidate="theta + shrink * i * step",
+        ),
+        slip(
+            "compares with the last try",
+            "Each try is held against the one before. What counts is a gain over the surrogate at "
+            "theta.",
+            good="""
+                new_surrogate = surrogate(candidate)
+                good = safe and new_surrogate > old_surrogate
+                old_surrogate = new_surrogate
+            """,
+        ),
+        slip(
+            "last good instead of first",
+            "The last try that is safe and better is taken, the smallest step of them. The search "
+            "stops at the first.",
+            before="last = theta",
+            good="""
+                if safe and surrogate(candidate) > old_surrogate:
+                    last = candidate
+                good = False
+            """,
+            answer_2="last",
+        ),
+        slip(
+            "returns the fraction",
+            "What comes back is the power of shrink. Asked for are the new parameters.",
+            answer_1="torch.tensor(shrink**i)",
+            answer_2="torch.tensor(0.0)",
+        ),
     ),
     accepted=(with_while, all_at_once, in_numpy),
 )
