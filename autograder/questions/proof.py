@@ -12,7 +12,7 @@ from autograder.project import HandoutError
 from autograder.questions.check import Check, compile_exam, observe
 from autograder.questions.together import pairs_of
 from autograder.student import wire
-from autograder.student.exam import Exam, alike
+from autograder.student.exam import Exam
 from autograder.student.wire import Arrays
 
 SEEDS = (0, 1)  # of the hidden cases that are tried
@@ -39,7 +39,7 @@ def proven_exam(check: Check) -> Exam:
         for each in drawn:
             with _naming(check, what):
                 observed = observe(check, function, each.cases)
-            if not alike(each, each.expected, observed):
+            if not each.alike(each.expected, observed):
                 raise _refusal(check, f"{what} is not right by this check: mend the one or other")
     first, second = ([_text(case) for case in each.cases[each.public :]] for each in drawn)
     for number, case in enumerate(first, start=1):
@@ -52,7 +52,7 @@ def proven_exam(check: Check) -> Exam:
     told_apart = [("the right answer", exam.expected)]
     for wrong in exam.known_wrong:
         for name, observations in told_apart:
-            if alike(exam, observations, wrong.observations):
+            if exam.alike(observations, wrong.observations):
                 raise _refusal(
                     check,
                     f"no public case tells the mistake {wrong.name!r} from {name}: add a case in "

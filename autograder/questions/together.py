@@ -11,7 +11,8 @@ from functools import cache, partial
 from autograder.questions.check import Check, compile_exam, observe
 from autograder.questions.slips import compose
 from autograder.student.check import public_exams
-from autograder.student.exam import Exam, alike, times, unchanged
+from autograder.student.diagnosis import times
+from autograder.student.exam import Exam
 from autograder.student.pairs import Pair, is_bland, matching, pair_of
 from autograder.student.relations import scale
 from autograder.student.wire import Arrays
@@ -20,7 +21,8 @@ from autograder.student.wire import Arrays
 def with_pairs(check: Check, exam: Exam) -> Exam:
     """The exam, with the pairs that were handed out and a way to try one on all of its cases.
 
-    Nothing is composed unless a fingerprint fits, and then what `exam.MAX_TRIALS` allows.
+    Nothing is composed unless a fingerprint fits, and then at most `diagnosis.MAX_TRIALS` pairs for
+    each factor that a known mistake makes (two or three a question): a second at the very worst.
     """
     handed_out = next(
         (e for es in public_exams().values() for e in es if e.check == check.name), None
@@ -41,7 +43,7 @@ def pairs_of(check: Check) -> tuple[Pair, ...]:
     """
     exam = compile_exam(check)
     tolerance = exam.tolerance
-    wrong = [unchanged(exam, mistake.observations) for mistake in exam.known_wrong]
+    wrong = [exam.unchanged(mistake.observations) for mistake in exam.known_wrong]
     scales = [scale(exam.expected, one, tolerance.agrees) for one in wrong]
     alone = [exam.expected, *wrong]
     found: list[Pair] = []
@@ -49,10 +51,10 @@ def pairs_of(check: Check) -> tuple[Pair, ...]:
         made = _together(check, exam.cases, first, second)
         if made is None:
             continue
-        calm = unchanged(exam, made)
+        calm = exam.unchanged(made)
         one, other = wrong[first], wrong[second]
         scaled = [times(a, by) for a, by in ((one, scales[second]), (other, scales[first])) if by]
-        if is_bland(calm) or any(alike(exam, each, calm) for each in [*alone, *scaled]):
+        if is_bland(calm) or any(exam.alike(each, calm) for each in [*alone, *scaled]):
             continue
         if not any(matching(found, calm, tolerance.rtol, tolerance.atol)):
             found.append(pair_of(first, second, calm))

@@ -6,19 +6,28 @@ the examiner (hidden cases, made for one submission and never leaving the grader
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from autograder.student import relations, wire
-from autograder.student.pairs import Pair, is_bland, matching
+from autograder.student import diagnosis, relations, wire
+from autograder.student.pairs import Pair
 from autograder.student.wire import Arrays
 
+# Parts of what PyTorch says when a graph is not there, and what to think about.
+ERRORS = {
+    "does not require grad": "What it differentiates has no graph: was something detached, worked "
+    "out under no_grad or made anew from numbers, or is create_graph=True missing?",
+    "backward through the graph a second time": "Work it out anew before each gradient, or keep "
+    "its graph with retain_graph=True.",
+    "leaf Variable that requires grad": "Change a copy, or what lies outside the graph (no_grad).",
+    "modified by an inplace operation": "Something that the graph needs was changed in place: "
+    "write the result to a tensor of its own.",
+    "on Tensor that requires grad": "Detach it first.",
+}
 CHANGED = " It also changes an argument on the way: work on a copy of it."
-MAX_TRIALS = 8  # of pairs whose fingerprint fits; each costs as much as a known mistake does
 
 
 @dataclass(frozen=True)
@@ -79,6 +88,18 @@ class Exam:
     public: int
     pairs: Iterable[Pair] = ()
     try_pair: Callable[[int, int], tuple[Arrays, ...] | None] | None = None
+
+    def alike(self, wanted: Sequence[Arrays], came: Sequence[Arrays]) -> bool:
+        """Whether the observations of all cases are those that were wanted."""
+        return all(agree(self, want, got) for want, got in zip(wanted, came, strict=True))
+
+    def unchanged(self, tables: Sequence[Arrays]) -> list[Arrays]:
+        """What came, as if no argument had been changed on the way: all flags as wanted."""
+        flags = {n for want in self.expected for n, array in want.items() if array.dtype == bool}
+        return [
+            {name: want.get(name, array) if name in flags else array for name, array in got.items()}
+            for want, got in zip(self.expected, tables, strict=True)
+        ]
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for the handout."""
@@ -184,14 +205,14 @@ def judge(exam: Exam, answers: Sequence[Answer]) -> Verdict:
     known = []
     for wrong in exam.known_wrong:
         known.append(wrong)
-        if alike(exam, wrong.observations, tables):
+        if exam.alike(wrong.observations, tables):
             return verdict("known mistake", wrong.hint, mistake=wrong.name, see=wrong.see)
-    calm = unchanged(exam, tables)
-    changed = CHANGED if not alike(exam, calm, tables) else ""
-    if found := _known(exam, known, calm):
+    calm = exam.unchanged(tables)
+    changed = CHANGED if not exam.alike(calm, tables) else ""
+    if found := diagnosis.mistakes(exam, known, calm):
         names = " + ".join(wrong.name for wrong in found)
-        return verdict("known mistake", _hints(found) + changed, names, found[0].see)
-    if relation := _relation(exam, calm):
+        return verdict("known mistake", diagnosis.hints(found) + changed, names, found[0].see)
+    if relation := diagnosis.relation(exam, calm):
         return verdict("wrong", f"{exam.check}: {relation}{changed}")
     return verdict("wrong", _difference_sentence(exam, tables, telling_case(exam, tables) or 0))
 
@@ -221,121 +242,6 @@ def agree(exam: Exam, want: Arrays, got: Arrays) -> bool:
     )
 
 
-def _known(exam: Exam, known: Sequence[KnownWrong], tables: Sequence[Arrays]) -> list[KnownWrong]:
-    """The known mistakes that explain what came: one, or two or three together; else none.
-
-    One explains it also where it would stop at 0/0, or has a single step, and what came is right,
-    zero or nan there: that is how people guard a mistake. Relations of one word come before two
-    mistakes; what is the same number throughout is explained by nothing.
-    """
-    if is_bland(tables):
-        return []
-    for wrong in known:
-        if alike(exam, wrong.observations, tables) or _guarded(exam, wrong, tables):
-            return [wrong]
-    what = relations.seen(exam.cases, exam.expected, tables, exam.tolerance.agrees)
-    if what is None or relations.short_relation(what):
-        return []
-    scales = [
-        (wrong, scale)
-        for wrong in known
-        if (scale := relations.scale(exam.expected, wrong.observations, exam.tolerance.agrees))
-    ]
-    for scaling, scale in scales:  # one mistake, and another that makes a factor of it
-        for wrong in known:
-            if wrong is not scaling and alike(exam, times(wrong.observations, scale), tables):
-                return sorted((wrong, scaling), key=known.index)
-    for scaled in [None, *scales]:
-        factor = scaled[1] if scaled else [1.0] * len(tables)
-        for pair in _pairs(exam, tables, factor):
-            both = [known[pair.first], known[pair.second]]
-            if scaled and scaled[0] not in both:
-                return sorted((*both, scaled[0]), key=known.index)
-            if not scaled:
-                return both
-    return []
-
-
-def _pairs(exam: Exam, tables: Sequence[Arrays], scale: Sequence[float]) -> Iterator[Pair]:
-    """The pairs that answer what came, divided by a number for each case.
-
-    At most MAX_TRIALS of them are tried, where that can be done.
-    """
-    single = any(array.dtype == np.float32 for table in tables for array in table.values())
-    rtol = max(exam.tolerance.rtol, exam.tolerance.single_rtol if single else 0.0)
-    undone = times(tables, [1 / factor for factor in scale])[: exam.public]
-    fitting = matching(exam.pairs, undone, rtol, exam.tolerance.atol)
-    for pair in itertools.islice(fitting, MAX_TRIALS):
-        if exam.try_pair is None:
-            yield pair
-            continue
-        made = exam.try_pair(pair.first, pair.second)
-        if made is not None and alike(exam, times(unchanged(exam, made), scale), tables):
-            yield pair
-
-
-def _guarded(exam: Exam, wrong: KnownWrong, tables: Sequence[Arrays]) -> bool:
-    """Whether a mistake explains what came but where there is a guard against 0/0."""
-    telling = 0
-    for case, want, mistaken, got in zip(
-        exam.cases, exam.expected, wrong.observations, tables, strict=True
-    ):
-        if agree(exam, mistaken, got):
-            telling += not agree(exam, want, mistaken)
-            continue
-        stops = any(not np.isfinite(array).all() for array in mistaken.values())
-        if want.keys() != got.keys() or not (stops or relations.is_one_step(case)):
-            return False
-        for name, array in want.items():
-            given = got[name]
-            if given.shape != array.shape:
-                return False
-            nothing = given.dtype.kind == "f" and not (np.isfinite(given) & (given != 0)).any()
-            if not (nothing or exam.tolerance.agrees(array, given)):
-                return False
-    return telling >= relations.ENOUGH
-
-
-def _hints(found: Sequence[KnownWrong]) -> str:
-    if len(found) == 1:
-        return found[0].hint
-    several = {2: "Two", 3: "Three"}[len(found)]
-    each = " ".join(f"({number}) {wrong.hint}" for number, wrong in enumerate(found, start=1))
-    return f"{several} things at once, each told as if it were alone. {each}"
-
-
-def _relation(exam: Exam, tables: Sequence[Arrays]) -> str:
-    """What relates what came to what is right, in words; "" if nothing does."""
-    what = relations.seen(exam.cases, exam.expected, tables, exam.tolerance.agrees)
-    if what is None:
-        return ""
-    if is_bland(tables):
-        return relations.zero(what)
-    return relations.short_relation(what) or relations.long_relation(what)
-
-
-def alike(exam: Exam, wanted: Sequence[Arrays], came: Sequence[Arrays]) -> bool:
-    """Whether the observations of all cases are those that were wanted."""
-    return all(agree(exam, want, got) for want, got in zip(wanted, came, strict=True))
-
-
-def unchanged(exam: Exam, tables: Sequence[Arrays]) -> list[Arrays]:
-    """What came, as if no argument had been changed on the way: with the flags that are wanted."""
-    flags = {name for want in exam.expected for name, array in want.items() if array.dtype == bool}
-    return [
-        {name: want.get(name, array) if name in flags else array for name, array in got.items()}
-        for want, got in zip(exam.expected, tables, strict=True)
-    ]
-
-
-def times(tables: Sequence[Arrays], scale: Sequence[float]) -> list[Arrays]:
-    """All numbers, but no flags, multiplied by a number for each case."""
-    return [
-        {name: a if a.dtype == bool else a * factor for name, a in table.items()}
-        for table, factor in zip(tables, scale, strict=True)
-    ]
-
-
 def _failure_sentence(name: str, failure: Failure) -> str:
     where = f" (line {failure.line} of its cell)" if failure.line else ""
     if failure.kind == "missing":
@@ -348,7 +254,8 @@ def _failure_sentence(name: str, failure: Failure) -> str:
     if failure.kind == "unwritten":
         return f"{name} is not written yet."
     if failure.kind == "raised":
-        return f"{name} stopped with {failure.message.rstrip('.')}{where}."
+        more = next((f" {words}" for part, words in ERRORS.items() if part in failure.message), "")
+        return f"{name} stopped with {failure.message.rstrip('.')}{where}.{more}"
     if failure.kind == "not numbers":
         end = "" if failure.message.endswith((".", "?")) else "."
         return f"{name} was called and gave no usable answer: {failure.message}{end}"
@@ -391,9 +298,20 @@ def _difference_sentence(exam: Exam, tables: Sequence[Arrays], index: int) -> st
     # As many digits as it takes to see the difference.
     pairs = ((show(want[key], digits), show(got[key], digits)) for digits in (4, 8, 17))
     wanted, came = next((p for p in pairs if p[0] != p[1]), (show(want[key]), show(got[key])))
+    right = ", ".join(f"`{key}`" for key in want if _is_right(exam, tables, key))
     return (
         f"{name} differs on example {index + 1}: `{key}` should be {wanted} "
-        f"and came out as {came}" + (f" (also off: {others})." if others else ".")
+        f"and came out as {came}"
+        + (f" (also off: {others})." if others else ".")
+        + (f" Right on all examples: {right}." if right else "")
+    )
+
+
+def _is_right(exam: Exam, tables: Sequence[Arrays], key: str) -> bool:
+    """Whether numbers that are not always zero are right on all cases."""
+    pairs = [(want.get(key), got.get(key)) for want, got in zip(exam.expected, tables, strict=True)]
+    return any(w is not None and w.dtype.kind == "f" and w.any() for w, _ in pairs) and all(
+        w is None or (g is not None and exam.tolerance.agrees(w, g)) for w, g in pairs
     )
 
 

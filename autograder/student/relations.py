@@ -21,7 +21,6 @@ Guess = Callable[[int, Array, Array], Array | None]  # (case, wanted, came) -> w
 ENOUGH = 2  # cases in which a relation says something
 ROWS = 3  # a case with fewer rows says nothing about single rows, or about moving them
 CLOSE = 1e-3  # what differs by less is close
-LARGE = 20  # times the largest number that was wanted: what is added no longer hides behind it
 
 
 @dataclass(frozen=True)
@@ -36,11 +35,12 @@ class Seen:
 
     @property
     def right(self) -> list[str]:
-        """The numbers that are right on all cases."""
+        """The numbers that are right on all cases, and not zero on all of them."""
         return [
             name
-            for name, array in self.wanted[0].items()
-            if name not in self.off and array.dtype.kind == "f"
+            for name in self.wanted[0]
+            if name not in self.off
+            and any(table[name].dtype.kind == "f" and table[name].any() for table in self.wanted)
         ]
 
     def pairs(self) -> Iterator[tuple[int, Array, Array]]:
@@ -62,7 +62,6 @@ class Seen:
             made = guess(index, wanted, came)
             if made is None or not self.agrees(made, came):
                 return False
-            # That it is not what is right must be far above rounding.
             if not self.agrees(wanted, made) and made.any():
                 telling.add(index)
         return len(telling) >= ENOUGH
@@ -100,12 +99,12 @@ def _off(what: Seen) -> str:
     return " and ".join(f"`{name}`" for name in what.off)
 
 
-def _came_out(what: Seen, words: str, after: str = "") -> str:
+def _came_out(what: Seen, words: str, after: str = ".") -> str:
     """ "`gradient` came out as ... on all examples", and what is right beside it."""
     right = " and ".join(f"`{name}`" for name in what.right)
     verb = "are" if len(what.right) > 1 else "is"
     first = f"{right} {verb} right, and " if right else ""
-    return f"{first}{_off(what)} came out as {words} on all examples{after}."
+    return f"{first}{_off(what)} came out as {words} on all examples{after}"
 
 
 # Short ones.
@@ -197,27 +196,19 @@ def _one_row(what: Seen) -> str:
             made[place] = came[place]
             return made
 
-        if what.holds(guess) or _zero_row(what, guess):
-            if not _says_rows(what):
-                continue
+        fits = (what.agrees(guess(i, wanted, came), came) for i, wanted, came in what.pairs())
+        if _says_rows(what) and all(fits):
             zero = all(not came[place].any() for _, _, came in what.pairs())
             there = ", which came out as zero" if zero else ""
             return f"{_off(what)} is right but for the {words} {kind}{there}."
     return ""
 
 
-def _zero_row(what: Seen, guess: Guess) -> bool:
-    """As `Seen.holds`, for cases of few rows, where what came is all zero."""
-    return all(
-        (made := guess(i, wanted, came)) is not None and what.agrees(made, came)
-        for i, wanted, came in what.pairs()
-    )
-
-
 def _whole_numbers(what: Seen) -> str:
     for cut, words in ((np.trunc, "cut to whole numbers"), (np.round, "rounded to whole numbers")):
         if what.holds(lambda i, w, c, f=cut: f(w)):  # type: ignore[misc]
-            return _came_out(what, f"what is right {words}")
+            question = ": was it put into an integer tensor?"
+            return _came_out(what, f"what is right {words}", question)
     return ""
 
 
@@ -244,9 +235,8 @@ def _factor(what: Seen) -> str:
                 return _came_out(what, f"{how} {words}")
     known = [factor for factor in factors if factor is not None]
     constant = float(np.median(known))
-    if all(_near(factor, constant) for factor in known) and what.holds(
-        lambda i, w, c: constant * w
-    ):
+    same = all(_near(factor, constant) for factor in known) and not _near(constant, 1.0)
+    if same and what.holds(lambda i, w, c: constant * w):
         return _came_out(what, f"{constant:.4g} times what is right")
     return ""
 
@@ -336,9 +326,8 @@ _SHORT = (
     _whole_numbers,
     _one_row,
     _nan_for_one_step,
-    _close,
 )
-_LONG = (_standardised, _factor, _without_sign, _sum)
+_LONG = (_standardised, _factor, _without_sign, _sum, _close)
 
 
 # What they are made of.

@@ -218,9 +218,10 @@ CHECK = Check(
             answer_2="theta + step",
         ),
         slip(
-            "steps pile up",
-            "Each try starts from the one before, so the steps add up and lead farther away. Every "
-            "try starts from theta.",
+            "no shorter step is reached",
+            "After the full step no shorter one is reached: either it is the only one tried, or "
+            "each try starts from the one before, so that the steps add up. Every try starts from "
+            "theta.",
             before="candidate = theta",
             candidate="candidate + shrink**i * step",
         ),
