@@ -37,9 +37,10 @@ def with_pairs(check: Check, exam: Exam) -> Exam:
 def pairs_of(check: Check) -> tuple[Pair, ...]:
     """The pairs that public cases tell from what is right, from one mistake and from each other.
 
-    Whether an argument was changed on the way is no difference. Of two pairs that answer alike, the
-    first is kept. A pair of which one only multiplies what the other answers is found without being
-    listed. Each of the n (n - 1) / 2 pairs of n known mistakes is composed and run once.
+    Left out: a mistake that only changes an argument on the way, which is said beside any other;
+    pairs that answer alike, since neither is then the explanation; a pair of which one only
+    multiplies what the other answers, since it is found without being listed. Each of the
+    n (n - 1) / 2 pairs of n known mistakes is composed and run once.
     """
     exam = compile_exam(check)
     tolerance = exam.tolerance
@@ -47,18 +48,23 @@ def pairs_of(check: Check) -> tuple[Pair, ...]:
     scales = [scale(exam.expected, one, tolerance.agrees) for one in wrong]
     alone = [exam.expected, *wrong]
     found: list[Pair] = []
+    alike: set[Pair] = set()
     for first, second in itertools.combinations(range(len(check.misconceptions)), 2):
+        one, other = wrong[first], wrong[second]
+        if exam.alike(exam.expected, one) or exam.alike(exam.expected, other):
+            continue
         made = _together(check, exam.cases, first, second)
         if made is None:
             continue
         calm = exam.unchanged(made)
-        one, other = wrong[first], wrong[second]
         scaled = [times(a, by) for a, by in ((one, scales[second]), (other, scales[first])) if by]
         if is_bland(calm) or any(exam.alike(each, calm) for each in [*alone, *scaled]):
             continue
-        if not any(matching(found, calm, tolerance.rtol, tolerance.atol)):
-            found.append(pair_of(first, second, calm))
-    return tuple(found)
+        pair = pair_of(first, second, calm)
+        if others := list(matching(found, calm, tolerance.rtol, tolerance.atol)):
+            alike |= {pair, *others}
+        found.append(pair)
+    return tuple(pair for pair in found if pair not in alike)
 
 
 def _together(
