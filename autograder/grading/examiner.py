@@ -21,6 +21,7 @@ import numpy as np
 from autograder.grading.sandbox import Limits, Sandbox
 from autograder.grading.warm_parent import OUT_OF_MEMORY_EXIT
 from autograder.questions.check import Check, compile_exam
+from autograder.questions.together import with_pairs
 from autograder.student import wire
 from autograder.student.exam import Exam, Verdict
 from autograder.student.run import (
@@ -62,7 +63,8 @@ def hidden_exams(checks: Sequence[Check], secret: bytes, student: str) -> list[E
     for check in checks:
         label = "\0".join((check.homework, check.name, student)).encode()
         digest = hmac.new(secret, label, hashlib.sha256).digest()
-        exams.append(compile_exam(check, np.random.default_rng(int.from_bytes(digest, "big"))))
+        exam = compile_exam(check, np.random.default_rng(int.from_bytes(digest, "big")))
+        exams.append(with_pairs(check, exam))
     return exams
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 
 from autograder.project import HandoutError
 from autograder.questions.check import Check, compile_exam, observe
+from autograder.questions.together import pairs_of
 from autograder.student import wire
-from autograder.student.exam import Exam, agree
+from autograder.student.exam import Exam
 from autograder.student.wire import Arrays
 
 SEEDS = (0, 1)  # of the hidden cases that are tried
@@ -38,7 +39,7 @@ def proven_exam(check: Check) -> Exam:
         for each in drawn:
             with _naming(check, what):
                 observed = observe(check, function, each.cases)
-            if not _alike(each, each.expected, observed):
+            if not each.alike(each.expected, observed):
                 raise _refusal(check, f"{what} is not right by this check: mend the one or other")
     first, second = ([_text(case) for case in each.cases[each.public :]] for each in drawn)
     for number, case in enumerate(first, start=1):
@@ -51,14 +52,14 @@ def proven_exam(check: Check) -> Exam:
     told_apart = [("the right answer", exam.expected)]
     for wrong in exam.known_wrong:
         for name, observations in told_apart:
-            if _alike(exam, observations, wrong.observations):
+            if exam.alike(observations, wrong.observations):
                 raise _refusal(
                     check,
                     f"no public case tells the mistake {wrong.name!r} from {name}: add a case in "
                     "which they differ, or take the mistake out",
                 )
         told_apart.append((f"the mistake {wrong.name!r}", wrong.observations))
-    return exam
+    return replace(exam, pairs=pairs_of(check))
 
 
 def _refusal(check: Check, what: str) -> HandoutError:
@@ -72,10 +73,6 @@ def _naming(check: Check, what: str) -> Iterator[None]:
         yield
     except Exception as error:
         raise _refusal(check, f"{what} stops with {type(error).__name__}: {error}") from error
-
-
-def _alike(exam: Exam, wanted: Sequence[Arrays], came: Sequence[Arrays]) -> bool:
-    return all(agree(exam, want, got) for want, got in zip(wanted, came, strict=True))
 
 
 def _text(case: Arrays) -> bytes:

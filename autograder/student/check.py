@@ -15,7 +15,7 @@ from importlib import resources
 from typing import Any
 
 from autograder.student import probe, wire
-from autograder.student.exam import Exam, Verdict, first_wrong, judge
+from autograder.student.exam import Exam, Verdict, judge, telling_case
 from autograder.student.limits import ANSWER_SECONDS
 from autograder.student.run import read_answers
 
@@ -47,7 +47,7 @@ def check(function: Callable[..., Any]) -> None:
     answers = read_answers(given)
     verdict = judge(exam, answers)
     if verdict.outcome in ("wrong", "raised", "not numbers"):
-        raise CheckFailed(explain(verdict) + _example(exam, function, first_wrong(exam, answers)))
+        raise CheckFailed(explain(verdict) + _example(exam, function, telling_case(exam, answers)))
     if verdict.outcome != "right":
         raise CheckFailed(explain(verdict))
     examples = "1 example" if len(exam.cases) == 1 else f"{len(exam.cases)} examples"

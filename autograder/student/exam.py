@@ -6,14 +6,28 @@ the examiner (hidden cases, made for one submission and never leaving the grader
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from autograder.student import wire
+from autograder.student import diagnosis, relations, wire
+from autograder.student.pairs import Pair
 from autograder.student.wire import Arrays
+
+# Parts of what PyTorch says when a graph is not there, and what to think about.
+ERRORS = {
+    "does not require grad": "What it differentiates has no graph: was something detached, worked "
+    "out under no_grad or made anew from numbers, or is create_graph=True missing?",
+    "backward through the graph a second time": "Work it out anew before each gradient, or keep "
+    "its graph with retain_graph=True.",
+    "leaf Variable that requires grad": "Change a copy, or what lies outside the graph (no_grad).",
+    "modified by an inplace operation": "Something that the graph needs was changed in place: "
+    "write the result to a tensor of its own.",
+    "on Tensor that requires grad": "Detach it first.",
+}
+CHANGED = " It also changes an argument on the way: work on a copy of it."
 
 
 @dataclass(frozen=True)
@@ -59,6 +73,9 @@ class Exam:
     check: the name of the check, and of the function that is asked for.
     recipe: source text of `recipe(function, case)`, which runs in the student's process.
     cases, expected: one entry a case; the first `public` of them stand in the handout.
+    pairs: what two known mistakes answer together on the public cases, as fingerprints.
+    try_pair: what the pair answers on all cases, where the mistakes are at hand; else a
+    fingerprint has to do.
     """
 
     check: str
@@ -70,6 +87,20 @@ class Exam:
     known_wrong: Iterable[KnownWrong]
     tolerance: Close
     public: int
+    pairs: Iterable[Pair] = ()
+    try_pair: Callable[[int, int], tuple[Arrays, ...] | None] | None = None
+
+    def alike(self, wanted: Sequence[Arrays], came: Sequence[Arrays]) -> bool:
+        """Whether the observations of all cases are those that were wanted."""
+        return all(agree(self, want, got) for want, got in zip(wanted, came, strict=True))
+
+    def unchanged(self, tables: Sequence[Arrays]) -> list[Arrays]:
+        """What came, as if no argument had been changed on the way: all flags as wanted."""
+        flags = {n for want in self.expected for n, array in want.items() if array.dtype == bool}
+        return [
+            {name: want.get(name, array) if name in flags else array for name, array in got.items()}
+            for want, got in zip(self.expected, tables, strict=True)
+        ]
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for the handout."""
@@ -89,6 +120,7 @@ class Exam:
                 }
                 for wrong in self.known_wrong
             ],
+            "pairs": [pair.to_json() for pair in self.pairs],
             "tolerance": asdict(self.tolerance),
             "public": self.public,
         }
@@ -109,6 +141,7 @@ class Exam:
             ),
             tolerance=Close(**data["tolerance"]),
             public=data["public"],
+            pairs=tuple(Pair(*pair) for pair in data.get("pairs", [])),
         )
 
 
@@ -171,18 +204,37 @@ def judge(exam: Exam, answers: Sequence[Answer]) -> Verdict:
     agreed = [agree(exam, want, got) for want, got in zip(exam.expected, tables, strict=True)]
     if all(agreed):
         return verdict("right", f"{exam.check} is right.")
+    known = []
     for wrong in exam.known_wrong:
-        if all(agree(exam, w, got) for w, got in zip(wrong.observations, tables, strict=True)):
+        known.append(wrong)
+        if exam.alike(wrong.observations, tables):
             return verdict("known mistake", wrong.hint, mistake=wrong.name, see=wrong.see)
-    return verdict("wrong", _difference_sentence(exam, tables, agreed.index(False)))
+    calm = exam.unchanged(tables)
+    changed = CHANGED if not exam.alike(calm, tables) else ""
+    if found := diagnosis.mistakes(exam, known, calm):
+        names = " + ".join(wrong.name for wrong in found)
+        return verdict("known mistake", diagnosis.hints(found) + changed, names, found[0].see)
+    if relation := diagnosis.relation(exam, calm):
+        return verdict("wrong", f"{exam.check}: {relation}{changed}")
+    return verdict("wrong", _difference_sentence(exam, tables, telling_case(exam, tables) or 0))
 
 
-def first_wrong(exam: Exam, answers: Sequence[Answer]) -> int | None:
-    """The first case without an answer, or with one that differs; None if all agree."""
+def telling_case(exam: Exam, answers: Sequence[Answer]) -> int | None:
+    """The case to show: the one without an answer, or a small one that differs; None if all agree.
+
+    Public cases come before hidden ones, and those of several steps, with no argument that is all
+    zeros, before others.
+    """
+    differ = []
     for index, (want, answer) in enumerate(zip(exam.expected, answers, strict=False)):
-        if isinstance(answer, Failure) or not agree(exam, want, answer):
+        if isinstance(answer, Failure):
             return index
-    return None
+        if not agree(exam, want, answer):
+            arrays = [array for array in exam.cases[index].values() if array.ndim]
+            plain = any(not a.any() for a in arrays) or relations.is_one_step(exam.cases[index])
+            size = sum(array.size for array in arrays)
+            differ.append((index >= exam.public, plain, size, index))
+    return min(differ)[-1] if differ else None
 
 
 def agree(exam: Exam, want: Arrays, got: Arrays) -> bool:
@@ -206,7 +258,8 @@ def _failure_sentence(name: str, failure: Failure) -> str:
     if failure.kind == "part unwritten":
         return f"{name} called {failure.message}, which is not written yet."
     if failure.kind == "raised":
-        return f"{name} stopped with {failure.message.rstrip('.')}{where}."
+        more = next((f" {words}" for part, words in ERRORS.items() if part in failure.message), "")
+        return f"{name} stopped with {failure.message.rstrip('.')}{where}.{more}"
     if failure.kind == "not numbers":
         end = "" if failure.message.endswith((".", "?")) else "."
         return f"{name} was called and gave no usable answer: {failure.message}{end}"
@@ -257,19 +310,33 @@ def _difference_sentence(exam: Exam, tables: Sequence[Arrays], index: int) -> st
     # As many digits as it takes to see the difference.
     pairs = ((show(want[key], digits), show(got[key], digits)) for digits in (4, 8, 17))
     wanted, came = next((p for p in pairs if p[0] != p[1]), (show(want[key]), show(got[key])))
+    right = ", ".join(f"`{key}`" for key in want if _is_right(exam, tables, key))
     return (
         f"{name} differs on example {index + 1}: `{key}` should be {wanted} "
-        f"and came out as {came}" + (f" (also off: {others})." if others else ".")
+        f"and came out as {came}"
+        + (f" (also off: {others})." if others else ".")
+        + (f" Right on all examples: {right}." if right else "")
     )
 
 
-def show(array: wire.Array, digits: int = 4, limit: int = 8) -> str:
-    """An array in a few characters, for a sentence."""
-    flat = array.reshape(-1)
-    numbers = ", ".join(
-        str(x.item()) if array.dtype.kind in "bi" else f"{x + 0.0:.{digits}g}"  # + 0.0: no -0
-        for x in flat[:limit]
+def _is_right(exam: Exam, tables: Sequence[Arrays], key: str) -> bool:
+    """Whether numbers that are not always zero are right on all cases."""
+    pairs = [(want.get(key), got.get(key)) for want, got in zip(exam.expected, tables, strict=True)]
+    return any(w is not None and w.dtype.kind == "f" and w.any() for w, _ in pairs) and all(
+        w is None or (g is not None and exam.tolerance.agrees(w, g)) for w, g in pairs
     )
+
+
+def show(array: wire.Array, digits: int = 4, limit: int = 12) -> str:
+    """An array in a few characters, for a sentence: a row in brackets, a matrix row by row."""
     if array.ndim == 0:
-        return numbers
-    return f"[{numbers}{', ...' if flat.size > limit else ''}]"
+        x = array.item()
+        return str(x) if array.dtype.kind in "bi" else f"{x + 0.0:.{digits}g}"  # + 0.0: no -0
+    left = limit
+    shown: list[str] = []
+    for part in array:
+        if left < min(part.size, 1) or (shown and part.ndim and left < part.size):
+            return f"[{', '.join([*shown, '...'])}]"
+        shown.append(show(part, digits, left))
+        left -= part.size
+    return f"[{', '.join(shown)}]"

@@ -204,6 +204,35 @@ CHECK = Check(
             before="log_probs = log_probs.detach()",
             advantages="returns - values",
         ),
+        slip(
+            "trains the critic too, by the smooth loss",
+            "The smooth L1 loss of the values is added to the loss. How the values are learned is "
+            "another matter; this loss is for the policy alone.",
+            answer="answer + torch.nn.functional.smooth_l1_loss(values, returns, reduction='sum')",
+        ),
+        slip(
+            "normalised returns instead of the baseline",
+            "The returns were shifted and scaled to mean 0 and spread 1, and the values are not "
+            "used. The baseline that is asked for is values[t], and nothing is scaled.",
+            advantages="""
+                off = returns - returns.mean()
+                spread = (off.square().sum() / (len(off) - 1)).sqrt()  # std, less its warning
+                advantages = off / (spread + 1e-8)
+            """,
+        ),
+        slip(
+            "absolute value of the advantages",
+            "The differences G - b count without their sign, so actions that went worse than "
+            "expected are made more likely as well. What should happen to them?",
+            advantages="(returns - values.detach()).abs()",
+        ),
+        slip(
+            "only the baseline is discounted",
+            "gamma^t multiplies the baseline but not the return. It is the weight of the whole "
+            "term of step t: the baseline is subtracted first.",
+            see="02_policy_gradient#C23",
+            terms="(returns - discounts * values.detach()) * log_probs",
+        ),
     ),
     accepted=(step_by_step, as_a_dot_product, with_numpy_weights),
 )

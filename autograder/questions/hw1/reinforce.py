@@ -305,6 +305,36 @@ CHECK = Check(
                     theta = theta + step / len(episodes)
             """,
         ),
+        slip(
+            "last episode divided by their number",
+            "Only the last episode of each iteration has an effect, and it is divided by their "
+            "number: is the estimate of the others overwritten in the loop? Add them up.",
+            see="04_reinforce#C25",
+            gradient="gradients[-1] / len(gradients)",
+        ),
+        slip(
+            "gradient scaled to length 1",
+            "Every step has the length of the learning rate: the gradient was divided by its own "
+            "length. Here that length is part of the step.",
+            theta_2="theta + learning_rate * gradient / gradient.norm()",
+        ),
+        slip(
+            "learning rate decays",
+            "The learning rate gets smaller from iteration to iteration. Here it stays as it is.",
+            theta_2="theta + learning_rate / (_ + 1) * gradient",
+        ),
+        slip(
+            "steps of Adam",
+            "These are steps of Adam, which scales each entry by its own past. Asked for are plain "
+            "steps: the learning rate times the gradient.",
+            before="mean, square = 0.0, 0.0",
+            theta_2="""
+                mean = 0.9 * mean + 0.1 * gradient
+                square = 0.999 * square + 0.001 * gradient**2
+                spread = (square / (1 - 0.999 ** (_ + 1))).sqrt() + 1e-8
+                theta = theta + learning_rate * mean / (1 - 0.9 ** (_ + 1)) / spread
+            """,
+        ),
     ),
     accepted=(with_an_optimiser, summing_in_place, in_single_precision, sampling_twice),
 )

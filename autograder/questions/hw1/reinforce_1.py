@@ -247,6 +247,20 @@ CHECK = Check(
                 gradient = theta.grad
             """,
         ),
+        slip(
+            "recursion runs forwards",
+            "R(tau) was added up with the last reward at full weight and the first at the highest "
+            "power of gamma. The discount counts from the start: a recursion for it begins at the "
+            "end.",
+            see="02_policy_gradient#C21",
+            episode_return="(discounts.flip(0) * rewards).sum()",
+        ),
+        slip(
+            "gradients pile up between the steps",
+            "The first step's score is counted T times, the next one's T - 1 times: backward() "
+            "adds to .grad, and it was not cleared between the steps. Each score counts once.",
+            episode_return="torch.arange(len(rewards), 0, -1) * (discounts * rewards).sum()",
+        ),
     ),
     accepted=(by_counting, by_backward, in_numpy, in_single_precision),
 )

@@ -250,6 +250,26 @@ CHECK = Check(
                 gradient = theta.grad
             """,
         ),
+        slip(
+            "gradients pile up between the steps",
+            "The first step's term is counted T times, the next one's T - 1 times: backward() "
+            "adds to .grad, and it was not cleared between the steps. Each term counts once.",
+            see="02_policy_gradient#C21",
+            weights="torch.arange(len(returns), 0, -1) * discounts * returns",
+        ),
+        slip(
+            "absolute value of the returns",
+            "The returns count without their sign, so actions that led to losses are made more "
+            "likely as well. What should happen to them?",
+            before="returns = returns.abs()",
+        ),
+        slip(
+            "sums the returns again, without gamma^t",
+            "The returns-to-go that came in were treated as rewards and discounted and summed once "
+            "more, and the gamma^t in front of the score is missing. returns[t] already holds "
+            "everything from step t on.",
+            weights="(discounts * returns).flip(0).cumsum(0).flip(0) / discounts",
+        ),
     ),
     accepted=(step_by_step, in_numpy, with_cross_entropy),
 )

@@ -196,6 +196,12 @@ CHECK = Check(
             "begin, and what is G_t at the last step?",
             before="rewards = torch.cat([rewards[:-1], torch.zeros_like(rewards[:1])])",
         ),
+        slip(
+            "last reward counted twice",
+            "The running sum starts at the last reward and then adds it once more, so all entries "
+            "hold too much. What is the sum of all that comes after the last step?",
+            following_1="rewards[-1]",
+        ),
     ),
     accepted=(as_a_matrix, in_numpy, in_single_precision, of_python_floats),
 )

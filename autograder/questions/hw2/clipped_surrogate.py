@@ -251,6 +251,24 @@ CHECK = Check(
             see="06_trpo#C56",
             ratio="log_probs / old_log_probs",
         ),
+        slip(
+            "bounds of the clip swapped",
+            "The larger bound was given as the smaller one; then torch's clamp sets everything to "
+            "1 - epsilon. The lower bound comes first.",
+            clipped_ratio="torch.clamp(ratio, 1 + epsilon, 1 - epsilon)",
+        ),
+        slip(
+            "every ratio with every advantage",
+            "Each ratio meets every advantage, (B, B) products in all: (B, 1) times (B,) makes "
+            "that. Check the shapes: each advantage belongs to its own ratio.",
+            terms="torch.minimum(ratio[:, None] * advantages, clipped_ratio[:, None] * advantages)",
+        ),
+        slip(
+            "absolute value of the advantages",
+            "The advantages count without their sign, so bad actions are made more likely as well. "
+            "What should happen to an action that went worse than expected?",
+            before="advantages = advantages.abs()",
+        ),
     ),
     accepted=(by_sign, one_by_one, as_a_negated_loss),
 )

@@ -227,6 +227,33 @@ CHECK = Check(
                 factor = squared / old_squared
             """,
         ),
+        slip(
+            "step size from the next residual",
+            "Above the line of the step size stands the squared length of the residual after the "
+            "step. It is the one before the step: move x first.",
+            x_2="pass",
+            residual_2="""
+                residual = residual - step_size * product
+                x = x + residual @ residual / (direction @ product) * direction
+            """,
+        ),
+        slip(
+            "factor of the iteration before",
+            "The new direction is made with the factor of the iteration before. The quotient of "
+            "squared lengths is formed first, after the step, and then used at once.",
+            before="last_factor = 0.0",
+            direction_2="""
+                direction = residual + last_factor * direction
+                last_factor = factor
+            """,
+        ),
+        slip(
+            "direction and residual share memory",
+            "In the first step direction and residual are one tensor, so changing the residual in "
+            "place changes the direction with it. Start from a copy (clone).",
+            direction_1="residual",
+            residual_2="residual.sub_(step_size * product)",
+        ),
     ),
     accepted=(in_place_on_copies, in_numpy, over_krylov_space),
 )

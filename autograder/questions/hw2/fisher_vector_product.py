@@ -226,6 +226,45 @@ CHECK = Check(
             "is the last one: only the first needs create_graph.",
             product="torch.autograd.grad(gradient @ vector, theta, create_graph=True)[0]",
         ),
+        slip(
+            "squares of the gradient",
+            "v is multiplied with the squared entries of the gradient. For a KL that gradient is "
+            "zero at the old policy; asked for are second derivatives, so differentiate twice.",
+            gradient="torch.autograd.grad(mean_kl(theta), theta)[0]",
+            product="gradient**2 * vector",
+        ),
+        slip(
+            "gradient times v, a single number",
+            "The scalar product of gradient and v comes back. It is to be differentiated once "
+            "more, which makes a vector of it.",
+            answer="(gradient @ vector).detach() + damping",
+        ),
+        slip(
+            "damping squared",
+            "The damping was squared on the way. Its plain value times v is added.",
+            see="06_trpo#C60",
+            answer="product + damping**2 * vector",
+        ),
+        slip(
+            "damping times theta",
+            "The damping multiplies theta. The matrix is F plus damping times the identity, and it "
+            "is multiplied with v.",
+            see="06_trpo#C60",
+            answer="product + damping * theta.detach()",
+        ),
+        slip(
+            "v scaled to length 1",
+            "The result is divided by the length of v: v was scaled first. The product is linear: "
+            "twice the v gives twice the result.",
+            before="vector = vector / vector.norm()",
+        ),
+        slip(
+            "derivatives at theta + v",
+            "The derivatives are taken at theta + v. The quadratic model is of the KL around "
+            "theta; v is only what its matrix is multiplied with.",
+            see="06_trpo#C57",
+            theta="(theta.detach() + vector).requires_grad_()",
+        ),
     ),
     accepted=(with_the_whole_matrix, by_backward, by_central_differences, forward_over_reverse),
 )

@@ -266,7 +266,8 @@ CHECK = Check(
             "terminated and truncated swapped",
             "Where the world ended the next value is counted, and where only the recording stopped "
             "it is not: the two are swapped. After which of them is the next state worth nothing?",
-            before="terminated, truncated = truncated, terminated",
+            goes_on="1.0 - truncated.to(values.dtype)",
+            same_episode="goes_on * (1.0 - terminated.to(values.dtype))",
         ),
         slip(
             "next row instead of next_values, and nothing after the last",
@@ -280,6 +281,41 @@ CHECK = Check(
             "The TD errors are right, but the sum is cut at the end that the row below has. "
             "ended[t] says that step t itself was the last: A_{t+1} is then of another episode.",
             decays="gamma * lam * torch.cat([same_episode[1:], torch.ones_like(values[:1])])",
+        ),
+        slip(
+            "the two flags are mixed up",
+            "The next value is left out at truncated steps, and the sum is cut at terminated ones "
+            "only. After termination there is no next value, and either kind of end cuts the sum.",
+            deltas="rewards + gamma * (1.0 - truncated.to(values.dtype)) * next_values - values",
+            same_episode="goes_on",
+        ),
+        slip(
+            "mask on the whole difference",
+            "The factors of the next value multiply V(s_t) as well, so that it is discounted, and "
+            "left out at an end. It is subtracted as it is, always.",
+            deltas="rewards + gamma * same_episode * (next_values - values)",
+        ),
+        slip(
+            "zero at truncated steps",
+            "At a truncated step the whole advantage is 0. Only what comes after it belongs to "
+            "another episode: its own delta stays.",
+            deltas="(rewards + gamma * goes_on * next_values - values) * "
+            "(1.0 - (truncated & ~terminated).to(values.dtype))",
+        ),
+        slip(
+            "last row left at zero",
+            "The last row is 0, and the rows before it lack its part. It has a delta as well: "
+            "where does your loop begin?",
+            deltas="""
+                deltas = rewards + gamma * goes_on * next_values - values
+                deltas = torch.cat([deltas[:-1], torch.zeros_like(deltas[:1])])
+            """,
+        ),
+        slip(
+            "sum starts at the next value",
+            "The sum starts with the last next value as if it were an advantage. Nothing comes "
+            "after the last row: start at 0, since its delta already holds that value.",
+            following_1="next_values[-1]",
         ),
     ),
     accepted=(one_environment_at_a_time, in_numpy, as_a_double_sum),

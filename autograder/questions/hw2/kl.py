@@ -188,6 +188,20 @@ CHECK = Check(
             see="06_trpo#C49",
             terms="0.5 * (old_log_probs.exp() - log_probs.exp()).abs()",
         ),
+        slip(
+            "logarithm to base 2",
+            "The divergence is measured in bits: everything is 1 / ln 2 times too large. The "
+            "logarithm is the natural one.",
+            answer="answer / math.log(2)",
+        ),
+        slip(
+            "estimator for sampled actions",
+            "r - 1 - log r is averaged over all actions alike. That estimates the divergence from "
+            "actions that the old policy drew; here all actions are at hand, and each is weighted "
+            "with its old probability.",
+            terms="(log_probs - old_log_probs).exp() - 1 - (log_probs - old_log_probs)",
+            answer="terms.mean()",
+        ),
     ),
     accepted=(by_distributions, by_the_library, state_by_state, in_single_precision),
 )

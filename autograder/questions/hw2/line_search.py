@@ -216,9 +216,10 @@ CHECK = Check(
             answer_2="theta + step",
         ),
         slip(
-            "steps pile up",
-            "Each try starts from the one before, so the steps add up and lead farther away. Every "
-            "try starts from theta.",
+            "no shorter step is reached",
+            "After the full step no shorter one is reached: either it is the only one tried, or "
+            "each try starts from the one before, so that the steps add up. Every try starts from "
+            "theta.",
             before="candidate = theta",
             candidate="candidate + shrink**i * step",
         ),
@@ -283,6 +284,40 @@ CHECK = Check(
             "The step is subtracted from theta. It already points to where the surrogate rises: "
             "this is a search for a large value, no descent on a loss.",
             candidate="theta - shrink**i * step",
+        ),
+        slip(
+            "shrink times i instead of a power",
+            "Try i goes shrink * i of the way, so the tries begin at theta and get longer. They "
+            "begin with the whole step and shrink: the power, not the product.",
+            candidate="theta + shrink * i * step",
+        ),
+        slip(
+            "compares with the last try",
+            "Each try is held against the one before. What counts is a gain over the surrogate at "
+            "theta.",
+            good="""
+                new_surrogate = surrogate(candidate)
+                good = safe and new_surrogate > old_surrogate
+                old_surrogate = new_surrogate
+            """,
+        ),
+        slip(
+            "last good instead of first",
+            "The last try that is safe and better is taken, the smallest step of them. The search "
+            "stops at the first.",
+            before="last = theta",
+            good="""
+                if safe and surrogate(candidate) > old_surrogate:
+                    last = candidate
+                good = False
+            """,
+            answer_2="last",
+        ),
+        slip(
+            "returns the fraction",
+            "What comes back is the power of shrink. Asked for are the new parameters.",
+            answer_1="torch.tensor(shrink**i)",
+            answer_2="torch.tensor(0.0)",
         ),
     ),
     accepted=(with_while, all_at_once, in_numpy),

@@ -276,6 +276,54 @@ CHECK = Check(
             "grows with every batch. A gradient that is not differentiated again needs none.",
             gradient="torch.autograd.grad(gain, leaf, create_graph=True)[0]",
         ),
+        slip(
+            "old policy in the graph",
+            "The old log-probabilities are those of the first theta, but gradients flow into them "
+            "as well. They are fixed numbers: detach them.",
+            see="07_ppo#C65",
+            before="start = theta.detach()",
+            gain="""
+                first = start.clone().requires_grad_()
+                old = torch.log_softmax(first, dim=-1)[states, actions]
+                gain = objective(log_probs, old[rows], advantages[rows])
+            """,
+            gradient="sum(torch.autograd.grad(gain, [leaf, first]))",
+        ),
+        slip(
+            "normalises the advantages of each minibatch by n",
+            "The advantages of each minibatch were shifted and scaled to mean 0 and spread 1. Many "
+            "programs do that, and it is a choice of its own; here they are used as they come.",
+            see="07_ppo#C68",
+            gain="""
+                weights = advantages[rows]
+                weights = (weights - weights.mean()) / (weights.std(correction=0) + 1e-8)
+                gain = objective(log_probs, old_log_probs[rows], weights)
+            """,
+        ),
+        slip(
+            "one step for all minibatches",
+            "One step is made on the mean over the minibatches. Each minibatch gets a step of its "
+            "own, from where the last one arrived.",
+            see="07_ppo#C66",
+            before="start = theta.detach()",
+            leaf="start.clone().requires_grad_()",
+            theta_2="theta + learning_rate / len(minibatches) * gradient",
+        ),
+        slip(
+            "slices in order",
+            "The minibatches are slices of the batch in order. Row k of minibatches says which "
+            "steps minibatch k is made of.",
+            rows="(torch.arange(minibatches.numel()) % len(states)).view_as(minibatches)",
+        ),
+        slip(
+            "learning rate decays",
+            "The learning rate gets smaller from minibatch to minibatch. Here it stays as it is.",
+            before="left = 1.0",
+            theta_2="""
+                theta = theta + left * learning_rate * gradient
+                left -= 1 / len(minibatches)
+            """,
+        ),
     ),
     accepted=(with_an_optimiser, in_place_on_a_copy, in_single_precision),
 )

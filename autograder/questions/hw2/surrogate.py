@@ -201,9 +201,9 @@ CHECK = Check(
             ratio="torch.exp(log_probs)",
         ),
         slip(
-            "product of means",
-            "Ratios and advantages are averaged apart and then multiplied. Each advantage belongs "
-            "to its own ratio: multiply first.",
+            "every ratio with every advantage",
+            "Each ratio meets every advantage: either (B, 1) times (B,) made (B, B) products, or "
+            "the two were averaged apart. Each advantage belongs to its own ratio alone.",
             answer="ratio.mean() * advantages.detach().mean()",
         ),
         slip(
@@ -238,6 +238,35 @@ CHECK = Check(
             "is to move?",
             ratio="torch.exp(log_probs.detach() - old_log_probs)",
             terms="ratio * advantages",
+        ),
+        slip(
+            "quotient of logarithms, and nothing is held constant",
+            "You divide one log-probability by the other; the ratio is of the probabilities. And "
+            "gradients flow into the old policy and the advantages, which are numbers from the "
+            "batch.",
+            see="07_ppo#C62",
+            ratio="log_probs / old_log_probs",
+            terms="ratio * advantages",
+        ),
+        slip(
+            "ratio upside down, and nothing is held constant",
+            "The old probability stands above the new one: the batch was drawn from the old policy "
+            "and is to speak for the new one. And gradients flow into the old policy and the "
+            "advantages, which are numbers from the batch.",
+            ratio="torch.exp(old_log_probs - log_probs)",
+            terms="ratio * advantages",
+        ),
+        slip(
+            "absolute value of the advantages",
+            "The advantages count without their sign, so bad actions are made more likely as well. "
+            "What should happen to an action that went worse than expected?",
+            before="advantages = advantages.abs()",
+        ),
+        slip(
+            "every ratio with every advantage, added up",
+            "Each ratio meets every advantage, (B, B) products in all, and they are added up. "
+            "Check the shapes, and take the mean: each advantage belongs to its own ratio.",
+            answer="ratio.sum() * advantages.detach().sum()",
         ),
     ),
     accepted=(as_a_quotient, step_by_step, in_single_precision),

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import time
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
 import torch
 from typer.testing import CliRunner
@@ -20,6 +22,7 @@ from autograder.questions import homeworks
 from autograder.student import command
 from autograder.student.check import CheckFailed, check, public_exams
 from autograder.student.command import CannotCheck, examine_notebook
+from autograder.student.exam import show
 from autograder.student.limits import TimeLimit, time_limit
 
 HOMEWORKS = homeworks()
@@ -118,10 +121,45 @@ def test_known_mistakes_and_unwritten_functions_need_no_call():
 
 
 def test_numbers_that_look_alike_get_more_digits():
-    def kl(old_logits, logits):
-        return RIGHT["kl"](old_logits, logits) - 8e-5
+    def returns_to_go(rewards, gamma):
+        more = {3: 4e-4, 5: 1.0}.get(len(rewards), 0.0)
+        return RIGHT["returns_to_go"](rewards, gamma) + more
 
-    with pytest.raises(CheckFailed, match=r"should be 0.22314355 and came out as 0.22306355"):
+    with pytest.raises(
+        CheckFailed, match=r"should be \[1.5, 1, 2\] and came out as \[1.5004, 1.0004, 2.0004\]"
+    ):
+        check(returns_to_go)
+
+
+def test_a_matrix_is_shown_row_by_row_and_a_small_example_is_chosen():
+    def reinforce_1(theta, states, actions, rewards, gamma):
+        return RIGHT["reinforce_1"](theta, states, actions, rewards, gamma) + theta.square()
+
+    with pytest.raises(CheckFailed) as caught:
+        check(reinforce_1)
+    assert re.search(
+        r"should be \[\[\S+, \S+\], \[\S+, \S+\]\] and came out as \[\[", str(caught.value)
+    )
+    assert "reinforce_1(torch.tensor([[0.0, 0.0]," not in str(caught.value)
+    assert show(np.arange(12.0).reshape(6, 2), limit=5) == "[[0, 1], [2, 3], ...]"
+    assert show(np.arange(9.0), limit=4) == "[0, 1, 2, 3, ...]"
+    assert show(np.array([[True], [False]])) == "[[True], [False]]"
+
+
+def test_what_is_right_is_said_beside_what_is_off():
+    def baseline_loss(log_probs, returns, values, gamma):
+        loss = RIGHT["baseline_loss"](log_probs, returns, values, gamma)
+        return loss + 0.3 * values.pow(4).sum()
+
+    with pytest.raises(CheckFailed, match=r"Right on all examples: `gradient_of_log_probs`."):
+        check(baseline_loss)
+
+
+def test_an_error_about_graphs_comes_with_what_to_think_about():
+    def kl(old_logits, logits):
+        torch.zeros(2).sum().backward()
+
+    with pytest.raises(CheckFailed, match=r"has no graph: was something detached.*create_graph"):
         check(kl)
 
 
@@ -144,7 +182,7 @@ def test_whole_numbers_and_changed_arguments_are_told_in_words():
         return RIGHT["returns_to_go"](rewards, gamma).long()
 
     with pytest.raises(
-        CheckFailed, match=r"`returns` holds whole numbers on example 1: was it put"
+        CheckFailed, match=r"cut to whole numbers on all examples: was it put into an integer"
     ):
         check(returns_to_go)
 
