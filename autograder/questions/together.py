@@ -44,6 +44,7 @@ def pairs_of(check: Check) -> tuple[Pair, ...]:
     """
     exam = compile_exam(check)
     tolerance = exam.tolerance
+    errors = tolerance.rtol, tolerance.atol
     wrong = [exam.unchanged(mistake.observations) for mistake in exam.known_wrong]
     scales = [scale(exam.expected, one, tolerance.agrees) for one in wrong]
     alone = [exam.expected, *wrong]
@@ -61,7 +62,9 @@ def pairs_of(check: Check) -> tuple[Pair, ...]:
         if is_bland(calm) or any(exam.alike(each, calm) for each in [*alone, *scaled]):
             continue
         pair = pair_of(first, second, calm)
-        if others := list(matching(found, calm, tolerance.rtol, tolerance.atol)):
+        if any(fits for each in alone for fits in matching([pair], each, *errors)):
+            continue
+        if others := list(matching(found, calm, *errors)):
             alike |= {pair, *others}
         found.append(pair)
     return tuple(pair for pair in found if pair not in alike)
