@@ -185,9 +185,9 @@ class _Line:
 
     def _kill(self) -> None:
         """With all that a notebook left running, where the system tells what that is."""
-        if hasattr(os, "killpg"):
+        if kill_all := getattr(os, "killpg", None):
             with contextlib.suppress(OSError):
-                os.killpg(self.process.pid, signal.SIGKILL)
+                kill_all(self.process.pid, signal.SIGKILL)
         self.process.kill()
 
     def _give_up(self) -> None:

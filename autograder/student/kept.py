@@ -95,11 +95,12 @@ def keep(make_reply: Callable[[int], Reply], closed: Iterable[int]) -> Kept | No
     make_reply(descriptor): in the fork, whose own line that is, what makes the one line that it
     says of each that it is told. closed: descriptors that it shall not have.
     """
-    if sys.platform != "linux":
+    fork = getattr(os, "fork", None)
+    if fork is None or sys.platform != "linux":
         return None
     ours, theirs = socket.socketpair()
     try:
-        pid = os.fork()
+        pid = fork()
     except OSError:  # as many processes as there may be
         ours.close()
         theirs.close()
