@@ -144,6 +144,14 @@ def make_shell() -> Any:
         error: dict[str, Any] | None = None
         error_line = 0  # of the cell, where it stopped
 
+        def showtraceback(self, exc_tuple: Any = None, *rest: Any, **named: Any) -> None:
+            """As IPython does, but for a time limit: its clock goes on meanwhile."""
+            error = (exc_tuple or sys.exc_info())[1]
+            if isinstance(error, TimeLimit):
+                self._showtraceback(TimeLimit, error, _time_error(error)["traceback"])
+            else:
+                super().showtraceback(exc_tuple, *rest, **named)
+
         def _showtraceback(self, etype: Any, evalue: Any, stb: Any) -> None:
             frame = getattr(evalue, "__traceback__", None)
             while frame is not None and frame.tb_frame.f_globals is not self.user_ns:

@@ -264,7 +264,7 @@ CHECK = Check(
             before="returns = returns.abs()",
         ),
         slip(
-            "sums the returns again, without gamma^t",
+            "sums the returns again without gamma^t",
             "The returns-to-go that came in were treated as rewards and discounted and summed once "
             "more, and the gamma^t in front of the score is missing. returns[t] already holds "
             "everything from step t on.",

@@ -285,7 +285,7 @@ def test_a_mark_depends_on_the_text_of_the_slips_and_of_what_they_edit(check):
 ALSO = {
     ("reinforce_1", "immediate reward only"): "reinforce_2",
     ("reinforce_2", "sums the returns again"): "reinforce_1",
-    ("reinforce_2", "sums the returns again, without gamma^t"): "reinforce_1",
+    ("reinforce_2", "sums the returns again without gamma^t"): "reinforce_1",
 }
 
 

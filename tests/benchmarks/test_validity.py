@@ -1,0 +1,40 @@
+"""What measures the grader: departures are of one place each, and the counts are of what was."""
+
+import inspect
+
+import pytest
+
+from autograder.questions import homeworks
+from course_lib.reference.answers.surrogate import surrogate
+
+SCRIPT = "validity"
+CHECK = next(c for homework in homeworks().values() for c in homework if c.name == "surrogate")
+
+
+def test_each_mutant_departs_in_one_place(script):
+    right = [line.strip() for line in inspect.getsource(surrogate).splitlines()]
+    lines = [mutant.what for mutant in script.mutants(surrogate)]
+    assert len(lines) == len(set(lines)) > 8
+    assert not set(lines) & set(right)
+    assert "return terms.sum()" in lines
+    assert "ratio = torch.exp(log_probs - old_log_probs)" in lines
+    assert "terms = ratio" in lines
+    assert not [line for line in lines if line.startswith("validate.")]
+
+
+def test_a_question_is_counted_as_it_is(script):
+    row = script.measure(CHECK, seeds=2, mistake_seeds=1)
+    assert row["sittings"] == 2 * row["right"] == 8
+    assert (row["lost"], row["passed"], row["misnamed"]) == (0, 0, 0)
+    assert row["killed"] == sum(row["told"].values()) == row["mutants"] - len(row["alive"])
+    assert row["killed"] >= 0.9 * row["mutants"]
+    text = script.page({"surrogate": row}, 2, 1)
+    assert "lost their mark in **0 of 8** sittings (2 secrets each)" in text
+
+
+def test_a_grader_that_passes_everything_is_found_out(script, monkeypatch: pytest.MonkeyPatch):
+    right = script.sit(script.exam_of(CHECK, 0), surrogate)
+    monkeypatch.setattr(script, "sit", lambda exam, function: right)
+    row = script.measure(CHECK, seeds=1, mistake_seeds=1)
+    assert row["passed"] == row["mistakes"]
+    assert row["killed"] == 0
