@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache, partial
 
@@ -12,7 +12,7 @@ from autograder.questions.check import Check, compile_exam, observe
 from autograder.questions.slips import compose
 from autograder.student.check import public_exams
 from autograder.student.diagnosis import times
-from autograder.student.exam import Exam
+from autograder.student.exam import Exam, KnownWrong
 from autograder.student.pairs import Pair, is_bland, matching, pair_of
 from autograder.student.relations import scale
 from autograder.student.wire import Arrays
@@ -30,7 +30,24 @@ def with_pairs(check: Check, exam: Exam) -> Exam:
     names = [mistake.name for mistake in check.misconceptions]
     if handed_out is None or [wrong.name for wrong in handed_out.known_wrong] != names:
         return exam
-    return replace(exam, pairs=handed_out.pairs, try_pair=partial(_together, check, exam.cases))
+    return replace(
+        exam,
+        pairs=handed_out.pairs,
+        try_pair=partial(_together, check, exam.cases),
+        likely=partial(_likely, check, exam.cases, handed_out),
+    )
+
+
+def _likely(
+    check: Check, cases: Sequence[Arrays], handed_out: Exam, tables: Sequence[Arrays]
+) -> Iterator[KnownWrong]:
+    """The known mistakes that answer like this on the public cases, on all cases."""
+    if len(tables) < handed_out.public:
+        return
+    for mistake, wrong in zip(check.misconceptions, handed_out.known_wrong, strict=True):
+        if handed_out.alike(wrong.observations, tables[: handed_out.public]):
+            observations = observe(check, mistake.function, cases)
+            yield KnownWrong(mistake.name, mistake.hint, mistake.see, observations)
 
 
 @cache

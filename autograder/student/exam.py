@@ -76,6 +76,8 @@ class Exam:
     pairs: what two known mistakes answer together on the public cases, as fingerprints.
     try_pair: what the pair answers on all cases, where the mistakes are at hand; else a
     fingerprint has to do.
+    likely: the known mistakes that answer the public cases like this, where it is costly to have
+    all of them answer the hidden ones.
     """
 
     check: str
@@ -89,6 +91,7 @@ class Exam:
     public: int
     pairs: Iterable[Pair] = ()
     try_pair: Callable[[int, int], tuple[Arrays, ...] | None] | None = None
+    likely: Callable[[Sequence[Arrays]], Iterable[KnownWrong]] | None = None
 
     def alike(self, wanted: Sequence[Arrays], came: Sequence[Arrays]) -> bool:
         """Whether the observations of all cases are those that were wanted."""
@@ -204,6 +207,9 @@ def judge(exam: Exam, answers: Sequence[Answer]) -> Verdict:
     agreed = [agree(exam, want, got) for want, got in zip(exam.expected, tables, strict=True)]
     if all(agreed):
         return verdict("right", f"{exam.check} is right.")
+    for wrong in exam.likely(tables) if exam.likely else ():
+        if exam.alike(wrong.observations, tables):
+            return verdict("known mistake", wrong.hint, mistake=wrong.name, see=wrong.see)
     known = []
     for wrong in exam.known_wrong:
         known.append(wrong)

@@ -253,3 +253,13 @@ def test_a_changed_argument_is_said_beside_a_mistake():
     assert verdict.sentence.endswith(
         "It also changes an argument on the way: work on a copy of it."
     )
+
+
+@by_name
+def test_a_known_mistake_is_found_by_what_it_answers_in_public(name):
+    """In grading the others are not even asked: the list of all of them is not looked at."""
+    check, exam = CHECKS[name], graded(name)
+    lazy = replace(exam, known_wrong=None)
+    for mistake in check.misconceptions:
+        verdict = judge(lazy, observe(check, mistake.function, exam.cases))
+        assert verdict.mistake == mistake.name
