@@ -6,6 +6,7 @@ known mistake, and the student's.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
@@ -107,10 +108,11 @@ class _KnownWrong:
 
 def compile_exam(check: Check, rng: np.random.Generator | None = None) -> Exam:
     """The check in numbers: its public cases, and with `rng` hidden ones after them."""
-    public = check.public_cases()
-    drawn = public + (check.hidden_cases(rng) if rng is not None else [])
-    cases = tuple(wire.decode(wire.encode(case)) for case in drawn)
-    expected = observe(check, check.reference, cases)
+    cases, expected = _public(check)
+    public = len(cases)
+    if rng is not None:
+        hidden = _through_the_wire(check.hidden_cases(rng))
+        cases, expected = cases + hidden, expected + observe(check, check.reference, hidden)
     for number, table in enumerate(expected, start=1):
         if not all(np.isfinite(array).all() for array in table.values()):
             raise ValueError(
@@ -125,5 +127,16 @@ def compile_exam(check: Check, rng: np.random.Generator | None = None) -> Exam:
         expected=expected,
         known_wrong=_KnownWrong(check, cases),
         tolerance=check.tolerance,
-        public=len(public),
+        public=public,
     )
+
+
+@functools.cache
+def _public(check: Check) -> tuple[tuple[Arrays, ...], tuple[Arrays, ...]]:
+    """The public cases and what is right on them, which are the same for a whole class."""
+    cases = _through_the_wire(check.public_cases())
+    return cases, observe(check, check.reference, cases)
+
+
+def _through_the_wire(cases: Sequence[Case]) -> tuple[Arrays, ...]:
+    return tuple(wire.decode(wire.encode(case)) for case in cases)
