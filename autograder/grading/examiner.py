@@ -72,7 +72,7 @@ def hidden_exams(checks: Sequence[Check], secret: bytes, student: str) -> list[E
 class Examination:
     """What came of one notebook.
 
-    verdicts: one an exam. remarks: a sentence for each function that its check cell and the end of
+    verdicts: one an exam. remarks: on the functions that their check cells and the end of
     the notebook give different points. outputs: nbformat outputs by cell. state: a word of
     record.STATES. deaths: a sentence for each time the process had to be stopped or went down.
     failed: cells that ended in an error.
@@ -157,10 +157,16 @@ def examine(
         if time.monotonic() >= deadline:
             _note(examination, "timed out", f"stopped after {limits.submission_seconds:g} s in all")
             break
+    remarks: dict[str, str] = {}
     for exam in exams:
         verdict, remark = better(exam, places, answers)
         examination.verdicts.append(verdict)
-        examination.remarks += [remark] if remark else []
+        if remark:
+            remarks[exam.check] = remark
+    if remarks:
+        first, *others = remarks
+        more = f" So it is with {', '.join(others)}." if others else ""
+        examination.remarks = [remarks[first] + more]
     examination.failed = sorted(
         cell
         for cell, outputs in examination.outputs.items()

@@ -55,8 +55,8 @@ class Check:
     title: a few words for tables.
     reference: the right function, from `course_lib.reference.answers`; its name is the check's.
     recipe: recipe(function, case) -> named observations. Runs in the student's process: it holds no
-        secret, and its source stands alone (`torch`, `np`, `frozen`, `same_numbers` and its own
-        imports). It calls the function once more at the end: nothing may be left behind.
+        secret, and its source stands alone (`torch`, `np`, `frozen`, `same_again`, `untouched` and
+        its own imports). It calls the function once more at the end: nothing may be left behind.
     public_cases: fixed inputs, printed in the handout. hidden_cases: drawn anew for a submission.
     misconceptions: known mistakes, the most specific first. accepted: right answers by other means.
     homework, points: "hw1", and all or nothing; they stand in the homework's source.

@@ -42,7 +42,7 @@ def read_notebook(path: Path) -> NotebookNode:
     again = "Download it again from Jupyter (File > Download) and hand it in anew."
     if not data.strip():
         raise Unreadable(f"Your file is empty. {again}", "the file is empty")
-    for magic, what in ((b"%PDF", "a PDF"), (b"PK\x03\x04", "a zip file"), (b"<!", "a web page")):
+    for magic, what in ((b"%PDF", "a PDF"), (b"PK\x03\x04", "a zip file"), (b"<", "a web page")):
         if data.lstrip().startswith(magic):
             raise Unreadable(
                 f"Your file is {what} with the name of a notebook. {again}", f"it is {what}"
@@ -53,7 +53,11 @@ def read_notebook(path: Path) -> NotebookNode:
     except RecursionError:
         raise Unreadable(f"Your file is not a notebook. {again}", "JSON nested too deep") from None
     except ValueError as error:
-        cut = not text.rstrip().endswith("}")
+        if not text.lstrip().startswith("{"):
+            raise Unreadable(
+                f"Your file is not a notebook. {again}", f"not JSON: {error}"
+            ) from None
+        cut = not text.rstrip().endswith("}") and "Extra data" not in str(error)
         words = "ends in the middle" if cut else "is damaged"
         raise Unreadable(f"Your notebook file {words}. {again}", f"not JSON: {error}") from None
     if not isinstance(parsed, dict) or not ({"cells", "worksheets"} & parsed.keys()):

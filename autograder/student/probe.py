@@ -37,7 +37,8 @@ def load_recipe(source: str) -> Callable[[Any, wire.Arrays], dict[str, Any]]:
     import torch
 
     namespace: dict[str, Any] = {"torch": torch, "np": np}
-    namespace |= {"frozen": wire.frozen, "same_numbers": wire.same_numbers}
+    at_hand = wire.frozen, wire.same_again, wire.untouched
+    namespace |= {function.__name__: function for function in at_hand}
     exec(compile(source, "<recipe>", "exec"), namespace)
     recipe: Callable[[Any, wire.Arrays], dict[str, Any]] = namespace["recipe"]
     return recipe

@@ -7,7 +7,7 @@ they read back bit for bit.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -56,11 +56,21 @@ def frozen(value: Any) -> Array:
     return to_array(value).copy()
 
 
-def same_numbers(one: Array, other: Array) -> bool:
-    """Whether a function that was called again gave the same again."""
-    return one.shape == other.shape and np.allclose(
-        one, other, rtol=1e-6, atol=1e-8, equal_nan=True
+def same_again(call: Callable[[], Any], first: Any) -> bool:
+    """Whether a second call gives the numbers of the first; it does not if it raises."""
+    try:
+        before, after = frozen(first), frozen(call())
+    except Exception:
+        return False
+    return before.shape == after.shape and np.allclose(
+        before, after, rtol=1e-6, atol=1e-8, equal_nan=True
     )
+
+
+def untouched(tensor: Any, numbers: Array, graph: bool = False) -> bool:
+    """Whether an argument is as it came in: its numbers, its graph or none, and no .grad."""
+    kept = np.array_equal(tensor.detach().numpy(), numbers) and tensor.requires_grad == graph
+    return kept and (not tensor.is_leaf or tensor.grad is None)
 
 
 def encode(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from autograder.questions.check import Case, Check, Function
 from autograder.questions.slips import slip_of
-from autograder.student.wire import Arrays, frozen, same_numbers
+from autograder.student.wire import Arrays, same_again, untouched
 from course_lib.reference.answers.baseline_loss import baseline_loss
 
 
@@ -26,14 +26,14 @@ def recipe(function: Function, case: Arrays) -> dict[str, Any]:
     if isinstance(loss, torch.Tensor) and loss.requires_grad:
         found = torch.autograd.grad(loss.sum(), [log_probs, values], allow_unused=True)
         gradients = [z if g is None else g for z, g in zip(gradients, found, strict=True)]
-    kept = all(np.array_equal(x.detach().numpy(), case[name]) for name, x in inputs.items())
+    kept = all(untouched(x, case[name], name != "returns") for name, x in inputs.items())
     return {
         "loss": loss,
         "gradient_of_log_probs": gradients[0],
         "gradient_of_values": gradients[1],
         "inputs_unchanged": kept,
-        "second_call_agrees": same_numbers(
-            frozen(function(*inputs.values(), float(case["gamma"]))), frozen(loss)
+        "second_call_agrees": same_again(
+            lambda: function(*inputs.values(), float(case["gamma"])), loss
         ),
     }
 
@@ -174,7 +174,8 @@ CHECK = Check(
         slip(
             "every step with every advantage",
             "Each log-probability is multiplied with every step's advantage, (T, T) products in "
-            "all. Check the shapes: step t goes with step t only.",
+            "all: by their shapes, or since each was summed up before. Step t goes with step t "
+            "only.",
             see="02_policy_gradient#C23",
             terms="(discounts * advantages)[:, None] * log_probs",
         ),

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from autograder.questions.check import Case, Check, Function
 from autograder.questions.slips import slip_of
-from autograder.student.wire import Arrays, frozen, same_numbers
+from autograder.student.wire import Arrays, frozen, same_again, untouched
 from course_lib.reference.answers.reinforce import reinforce
 
 
@@ -44,8 +44,8 @@ def recipe(function: Function, case: Arrays) -> dict[str, Any]:
     last = frozen(function(*inputs))
     seen = {
         "theta": last,
-        "input_unchanged": np.array_equal(theta.detach(), case["theta"]),
-        "second_call_agrees": same_numbers(frozen(function(*inputs)), last),
+        "input_unchanged": untouched(theta, case["theta"]),
+        "second_call_agrees": same_again(lambda: function(*inputs), last),
     }
 
     if "chain_theta" not in case:
@@ -262,7 +262,8 @@ CHECK = Check(
         ),
         slip(
             "one iteration only",
-            "Only one iteration is made: does the return stand inside the loop?",
+            "This is where one iteration arrives: does the return stand inside the loop, or does "
+            "each iteration start from the theta that came in?",
             _="range(1)",
         ),
         slip(

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from autograder.questions.check import Case, Check, Function
 from autograder.questions.slips import slip_of
-from autograder.student.wire import Arrays, frozen, same_numbers
+from autograder.student.wire import Arrays, frozen, same_again, untouched
 from course_lib.reference.answers.reinforce_1 import reinforce_1
 
 
@@ -22,10 +22,9 @@ def recipe(function: Function, case: Arrays) -> dict[str, Any]:
     inputs = theta, states, actions, rewards, float(case["gamma"])
     gradient = frozen(function(*inputs))
     kept = all(
-        np.array_equal(tensor.detach().numpy(), case[name])
-        for name, tensor in (("theta", theta), ("rewards", rewards))
+        untouched(tensor, case[name]) for name, tensor in (("theta", theta), ("rewards", rewards))
     )
-    again = same_numbers(frozen(function(*inputs)), gradient)
+    again = same_again(lambda: function(*inputs), gradient)
     return {"gradient": gradient, "inputs_unchanged": kept, "second_call_agrees": again}
 
 
@@ -155,8 +154,8 @@ CHECK = Check(
         ),
         slip(
             "mean over steps instead of sum",
-            "The scores are averaged over the steps, which divides the gradient by the episode's "
-            "length. The log-probability of a trajectory is a sum over its steps.",
+            "A mean over the steps stands where a sum belongs, over the scores or in R(tau), which "
+            "divides the gradient by the episode's length. Both are sums over the steps.",
             gradient="torch.autograd.grad((episode_return * log_probs).mean(), theta)[0]",
         ),
         slip(

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from autograder.questions.check import Case, Check, Function
 from autograder.questions.slips import slip_of
-from autograder.student.wire import Arrays, frozen, same_numbers
+from autograder.student.wire import Arrays, frozen, same_again, untouched
 from course_lib.reference.answers.reinforce_2 import reinforce_2
 
 
@@ -22,10 +22,9 @@ def recipe(function: Function, case: Arrays) -> dict[str, Any]:
     inputs = theta, states, actions, returns, float(case["gamma"])
     gradient = frozen(function(*inputs))
     kept = all(
-        np.array_equal(tensor.detach().numpy(), case[name])
-        for name, tensor in (("theta", theta), ("returns", returns))
+        untouched(tensor, case[name]) for name, tensor in (("theta", theta), ("returns", returns))
     )
-    again = same_numbers(frozen(function(*inputs)), gradient)
+    again = same_again(lambda: function(*inputs), gradient)
     return {"gradient": gradient, "inputs_unchanged": kept, "second_call_agrees": again}
 
 
@@ -199,8 +198,8 @@ CHECK = Check(
         ),
         slip(
             "every score with every return",
-            "Each score is multiplied with every step's return, (T, T) products in all. Check the "
-            "shapes: step t's score goes with step t's return only.",
+            "Each score is multiplied with every step's return, (T, T) products in all: by their "
+            "shapes, or since each was summed up before. Step t goes with step t only.",
             log_probs="torch.log_softmax(theta, dim=-1)[states, actions, None]",
         ),
         slip(

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from autograder.questions.check import Case, Check, Function
 from autograder.questions.slips import slip_of
-from autograder.student.wire import Arrays, frozen, same_numbers
+from autograder.student.wire import Arrays, same_again, untouched
 from course_lib.reference.answers.clipped_surrogate import clipped_surrogate
 
 
@@ -25,9 +25,10 @@ def recipe(function: Function, case: Arrays) -> dict[str, Any]:
         (found,) = torch.autograd.grad(value.sum(), [leaf], allow_unused=True)
         gradient = gradient if found is None else found
     kept = all(
-        np.array_equal(x.detach(), case[name]) for name, x in zip(names, inputs, strict=True)
+        untouched(x, case[name], graph=name == "log_probs")
+        for name, x in zip(names, inputs, strict=True)
     )
-    again = same_numbers(frozen(function(*inputs, float(case["epsilon"]))), frozen(value))
+    again = same_again(lambda: function(*inputs, float(case["epsilon"])), value)
     return {
         "value": value,
         "gradient": gradient,
@@ -142,8 +143,17 @@ CHECK = Check(
             terms="ratio * advantages",
         ),
         slip(
+            "clipped once more below",
+            "For A < 0 the terms are held above 3 A (dual clip). That is a later addition; here a "
+            "bad action that became far likelier counts in full.",
+            terms="""
+                terms = torch.minimum(ratio * advantages, clipped_ratio * advantages)
+                terms = torch.where(advantages < 0, torch.maximum(terms, 3 * advantages), terms)
+            """,
+        ),
+        slip(
             "no floor for negative advantages",
-            "For A < 0 the ratio is never clipped, as the lecture's slide has it in words. Work "
+            "For A < 0 the ratio is never clipped. Work "
             "out min(ratio A, clip(ratio) A) for A = -1 and ratio = 0.5 by hand: which one is "
             "smaller, and is there a gradient left?",
             terms="torch.where(advantages > 0, ratio.clamp(max=1 + epsilon), ratio) * advantages",

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from autograder.questions.check import Case, Check, Function
 from autograder.questions.slips import slip_of
-from autograder.student.wire import Arrays, frozen, same_numbers
+from autograder.student.wire import Arrays, frozen, same_again, untouched
 from course_lib.reference.answers.conjugate_gradient import conjugate_gradient
 
 
@@ -24,8 +24,8 @@ def recipe(function: Function, case: Arrays) -> dict[str, Any]:
 
     inputs = multiply, b, int(case["iterations"]), float(case["tolerance"])
     x = frozen(function(*inputs))
-    kept = np.array_equal(b.detach(), case["b"])
-    again = same_numbers(frozen(function(*inputs)), x)
+    kept = untouched(b, case["b"])
+    again = same_again(lambda: function(*inputs), x)
     return {"x": x, "b_unchanged": kept, "second_call_agrees": again}
 
 
@@ -48,6 +48,7 @@ def public_cases() -> list[Case]:
         {"matrix": full, "b": np.zeros(4), "iterations": 3, "tolerance": 1e-8},
         {"matrix": full, "b": 0.1 * b, "iterations": 4, "tolerance": 0.1},  # |b| is above it
         {"matrix": full, "b": b, "iterations": 4, "tolerance": 0.3},
+        {"matrix": full, "b": b, "iterations": 4, "tolerance": 0.1},
     ]
 
 
@@ -253,6 +254,40 @@ CHECK = Check(
             "place changes the direction with it. Start from a copy (clone).",
             direction_1="residual",
             residual_2="residual.sub_(step_size * product)",
+        ),
+        slip(
+            "length against the tolerance",
+            "The length of the residual is held against the tolerance. It is the squared length, "
+            "r @ r, that is to be <= tolerance.",
+            converged="squared.sqrt() <= tolerance",
+        ),
+        slip(
+            "mean of squares against the tolerance",
+            "The mean of the squares of the residual is held against the tolerance. It is their "
+            "sum, r @ r, that is to be <= tolerance.",
+            converged="squared / len(b) <= tolerance",
+        ),
+        slip(
+            "as many iterations as numbers",
+            "As many steps are made as b has numbers, whatever `iterations` says. Is it used?",
+            _="range(len(b))",
+        ),
+        slip(
+            "one iteration too many",
+            "One iteration too many is made. Count them: how many steps does iterations = 1 make?",
+            _="range(iterations + 1)",
+        ),
+        slip(
+            "residual without the matrix",
+            "The direction itself is taken off the residual. The residual is b - A x: when x gains "
+            "a step along the direction, what does A x gain?",
+            residual_2="residual - step_size * direction",
+        ),
+        slip(
+            "x moves along the residual",
+            "x moves along the residual, but the step size is that of the direction. The two agree "
+            "in the first iteration only.",
+            x_2="x + step_size * residual",
         ),
     ),
     accepted=(in_place_on_copies, in_numpy, over_krylov_space),

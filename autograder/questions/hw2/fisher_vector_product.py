@@ -12,7 +12,7 @@ from torch import Tensor
 
 from autograder.questions.check import Case, Check, Function
 from autograder.questions.slips import slip_of
-from autograder.student.wire import Arrays, frozen, same_numbers
+from autograder.student.wire import Arrays, frozen, same_again, untouched
 from course_lib.reference.answers.fisher_vector_product import fisher_vector_product
 
 
@@ -31,9 +31,9 @@ def recipe(function: Function, case: Arrays) -> dict[str, Any]:
     product = function(*inputs)
     graph = isinstance(product, torch.Tensor) and product.grad_fn is not None
     product = frozen(product)
-    kept = np.array_equal(theta.detach(), case["theta"])
-    kept = kept and np.array_equal(vector.detach(), case["vector"])
-    again = same_numbers(frozen(function(*inputs)), product)
+    kept = untouched(theta, case["theta"])
+    kept = kept and untouched(vector, case["vector"])
+    again = same_again(lambda: function(*inputs), product)
     return {
         "product": product,
         "without_a_graph": not graph,
@@ -244,6 +244,12 @@ CHECK = Check(
             "The damping was squared on the way. Its plain value times v is added.",
             see="06_trpo#C60",
             answer="product + damping**2 * vector",
+        ),
+        slip(
+            "damping always 0.1",
+            "The damping is 0.1 whatever was passed in. Is the argument used?",
+            see="06_trpo#C60",
+            answer="product + 0.1 * vector",
         ),
         slip(
             "damping times theta",

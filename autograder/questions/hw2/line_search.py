@@ -11,7 +11,7 @@ from torch import Tensor
 
 from autograder.questions.check import Case, Check, Function
 from autograder.questions.slips import slip_of
-from autograder.student.wire import Arrays, frozen, same_numbers
+from autograder.student.wire import Arrays, frozen, same_again, untouched
 from course_lib.reference.answers.line_search import line_search
 
 
@@ -32,9 +32,9 @@ def recipe(function: Function, case: Arrays) -> dict[str, Any]:
 
     settings = float(case["delta"]), float(case["shrink"]), int(case["tries"])
     last = frozen(function(gain, divergence, theta, step, *settings))
-    kept = np.array_equal(theta.detach(), case["theta"])
-    kept = kept and np.array_equal(step.detach(), case["step"])
-    again = same_numbers(frozen(function(gain, divergence, theta, step, *settings)), last)
+    kept = untouched(theta, case["theta"])
+    kept = kept and untouched(step, case["step"])
+    again = same_again(lambda: function(gain, divergence, theta, step, *settings), last)
     return {"theta": last, "inputs_unchanged": kept, "second_call_agrees": again}
 
 
@@ -63,6 +63,9 @@ def public_cases() -> list[Case]:
         _case(slope=np.array([-1.0, -0.5])),  # never better
         _case(shrink=0.7, delta=0.1),  # 0.5 * 0.49^i: i = 3
         _case(delta=0.02, tries=3),  # safe only from i = 3 on
+        _case(delta=0.02, tries=2),
+        _case(delta=0.4),  # the full step has 0.5: i = 1
+        _case(bend=0.6, delta=0.1),  # neither safe nor better, then better alone: i = 2
         _case(delta=0.02, tries=4),  # the last try is the one
         _case(theta=np.array([-0.3, 0.2]), delta=0.02),  # the same from elsewhere: i = 3
         _case(slope=np.zeros(2)),  # as good everywhere, better nowhere
@@ -198,6 +201,11 @@ CHECK = Check(
             good="safe and surrogate(candidate) < old_surrogate",
         ),
         slip(
+            "half as much again",
+            "A step passes up to 1.5 times delta, as some programs have it. delta is the most.",
+            safe="kl(candidate) <= 1.5 * delta",
+        ),
+        slip(
             "wants a large KL",
             "A step is accepted when its KL is at least delta. delta is the most that the policy "
             "may move.",
@@ -263,6 +271,17 @@ CHECK = Check(
                 good = False
             """,
             answer_2="best",
+        ),
+        slip(
+            "tries has no effect",
+            "The search goes on after `tries` tries. Is the argument used?",
+            i="range(100)",
+        ),
+        slip(
+            "no search",
+            "The full step comes back, whatever its gain and its KL are.",
+            answer_1="theta + step",
+            answer_2="theta + step",
         ),
         slip(
             "always halves",

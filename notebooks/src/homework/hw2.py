@@ -61,7 +61,7 @@ torch.set_num_threads(1)  # the tensors here are small: more threads would wait 
 #
 # 1. Show that for a fixed state $s$ the inner sum equals $\mathbb{E}_{a \sim \pi_{\text{old}}}\big[\tfrac{\pi_\theta(a \mid s)}{\pi_{\text{old}}(a \mid s)} A^{\pi_{\text{old}}}(s, a)\big]$, and say what $\pi_{\text{old}}$ has to satisfy for that.
 # 2. The surrogate of question 1 is still not $J(\pi_\theta) - J(\pi_{\text{old}})$, not even with infinitely many samples. What does the ratio correct, what does it leave uncorrected, and when does that do little harm?
-# 3. The slides say that the ratio is what allows many steps on one batch. What does the work in PPO, and why does the ratio alone not do?
+# 3. The slides say that the ratio is what allows many steps on one batch. Which part of PPO really allows them, and why is the ratio alone not enough?
 
 # %% [markdown] written="importance_sampling" points=4
 # **1.** Multiply and divide by $\pi_{\text{old}}(a \mid s)$:

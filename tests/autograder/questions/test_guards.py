@@ -142,3 +142,59 @@ def test_theta_may_be_an_array_or_a_list():
 
     for seed in range(5):
         assert sit(exam_of("reinforce", seed), in_numpy).outcome == "right"
+
+
+def test_an_argument_is_left_as_it_came_in_its_graph_too():
+    def detaches(log_probs, returns, values, gamma):
+        values.detach_()
+        return BY_NAME["baseline_loss"].reference(log_probs, returns, values, gamma)
+
+    def leaves_a_mark(theta, states, actions, rewards, gamma):
+        theta.requires_grad_()
+        return BY_NAME["reinforce_1"].reference(theta, states, actions, rewards, gamma)
+
+    for function, name in ((detaches, "baseline_loss"), (leaves_a_mark, "reinforce_1")):
+        verdict = sit(exam_of(name, 0), function)
+        assert verdict.outcome == "wrong"
+        assert "changes an argument on the way" in verdict.sentence
+
+
+def test_what_only_the_second_call_raises_is_said_of_the_second_call():
+    def once(mean_kl, theta, vector, damping):
+        if theta.grad is not None:
+            raise RuntimeError("not this one")
+        theta.grad = torch.zeros_like(theta)
+        return BY_NAME["fisher_vector_product"].reference(mean_kl, theta, vector, damping)
+
+    verdict = sit(exam_of("fisher_vector_product", None), once)
+    assert "not this one" not in verdict.sentence
+    assert "changes an argument on the way" in verdict.sentence
+
+
+def test_a_graph_is_not_called_a_changed_argument():
+    def first_order(mean_kl, theta, vector, damping):
+        point = theta.detach().clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(mean_kl(point), point, create_graph=True)
+        return gradient * vector + damping * vector
+
+    verdict = sit(exam_of("fisher_vector_product", None), first_order)
+    assert verdict.mistake == "only one derivative"
+    assert verdict.sentence.endswith("What comes back also hangs on a graph: detach it.")
+    assert "argument" not in verdict.sentence
+
+
+@pytest.mark.parametrize("wrong", ["no search", "tries has no effect", "half as much again"])
+def test_line_search_is_told_what_was_done(wrong):
+    def line_search(surrogate, kl, theta, step, delta, shrink=0.5, tries=10):
+        if wrong == "no search":
+            return theta + step
+        for i in range(10 if wrong == "half as much again" else 100):
+            new = theta + shrink**i * step
+            most = 1.5 * delta if wrong == "half as much again" else delta
+            if kl(new) <= most and surrogate(new) > surrogate(theta):
+                return new
+            if wrong == "half as much again" and i + 1 == tries:
+                break
+        return theta
+
+    assert sit(exam_of("line_search", None), line_search).mistake == wrong

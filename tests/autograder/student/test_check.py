@@ -440,7 +440,7 @@ def test_unwritten_words_are_mentioned(tmp_path):
         (
             "essay.ipynb",
             "not a notebook",
-            "cannot be checked. Your notebook file ends in the middle",
+            "cannot be checked. Your file is not a notebook",
         ),
         ("list.ipynb", "[1, 2]", "cannot be checked. Your file is not a notebook"),
         ("odd.ipynb", '{"cells": [{"source": 5}]}', "is not a Jupyter notebook"),
