@@ -145,7 +145,7 @@ def print_records(homework: str, records: Sequence[Record]) -> None:
     for record in records:
         table.add_row(
             escape(visible(record.student)),
-            f"{record.points}/{record.max_points}",
+            f"{record.points:g}/{record.max_points:g}",
             escape(visible(in_short(record))),
         )
     console.print(table)

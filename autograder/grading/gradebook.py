@@ -123,7 +123,8 @@ class GradebookWriter:
             verdict = verdicts.get(comment.name.removeprefix("answer_"))
             cell = cells[comment.name]
             untouched = cell.metadata.nbgrader.get("checksum") == compute_checksum(cell)
-            said = inactive(verdict.sentence) if verdict else None  # nbgrader reads it as Markdown
+            words = f"{verdict.sentence} {verdict.credit}".strip() if verdict else ""
+            said = inactive(words) or None  # nbgrader reads it as Markdown
             comment.auto_comment = "No response." if untouched else said
         entry.late_submission_penalty = None
         book.db.commit()

@@ -42,12 +42,12 @@ class Record:
     fingerprint: str = ""
 
     @property
-    def points(self) -> int:
+    def points(self) -> float:
         """Points of the checks, written answers not counted."""
         return sum(verdict.points for verdict in self.verdicts)
 
     @property
-    def max_points(self) -> int:
+    def max_points(self) -> float:
         """The most that the checks can give."""
         return sum(verdict.max_points for verdict in self.verdicts)
 
@@ -68,7 +68,7 @@ def load(path: Path) -> Record:
     """Read a record back. Raises ValueError if the file is not one."""
     try:
         data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        data["verdicts"] = tuple(Verdict(**verdict) for verdict in data["verdicts"])
+        data["verdicts"] = tuple(map(Verdict.from_json, data["verdicts"]))
         for name in ("repairs", "notices", "failed_cells", "stopped_at"):
             data[name] = tuple(data.get(name, ()))
         return Record(**data)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from autograder.student import wire
-from autograder.student.exam import Close, Exam, KnownWrong
+from autograder.student.exam import Close, Exam, KnownWrong, Part
 from autograder.student.probe import load_recipe
 from autograder.student.wire import Arrays
 
@@ -49,6 +49,23 @@ class Misconception:
 
 
 @dataclass(frozen=True)
+class Property:
+    """A part of a question that earns points of its own: it is there if all that shows it is right.
+
+    name: a few words to the student, such as "A < 0". share: of the points, beside other shares.
+    cases: whether a case shows it, by its arguments; if not given, each does. observations: what
+    shows it there; if none are named, all numbers. beside: it counts only beside another one, since
+    an answer that is wrong throughout may have it too.
+    """
+
+    name: str
+    share: int = 1
+    cases: Callable[[Arrays], Any] = lambda case: True
+    observations: tuple[str, ...] = ()
+    beside: bool = False
+
+
+@dataclass(frozen=True)
 class Check:
     """One question of a homework.
 
@@ -59,7 +76,9 @@ class Check:
         its own imports). It calls the function once more at the end: nothing may be left behind.
     public_cases: fixed inputs, printed in the handout. hidden_cases: drawn anew for a submission.
     misconceptions: known mistakes, the most specific first. accepted: right answers by other means.
-    homework, points: "hw1", and all or nothing; they stand in the homework's source.
+    parts: what points are given for; one more of share 1, "nothing left behind", takes the flags.
+        Without any, the points are all or nothing.
+    homework, points: "hw1" and how many; they stand in the homework's source.
     """
 
     title: str
@@ -69,6 +88,7 @@ class Check:
     hidden_cases: Callable[[np.random.Generator], list[Case]]
     misconceptions: tuple[Misconception, ...]
     accepted: tuple[Function, ...] = ()
+    parts: tuple[Property, ...] = ()
     tolerance: Close = field(default_factory=Close)
     homework: str = ""
     points: int = 0
@@ -128,7 +148,24 @@ def compile_exam(check: Check, rng: np.random.Generator | None = None) -> Exam:
         known_wrong=_KnownWrong(check, cases),
         tolerance=check.tolerance,
         public=public,
+        parts=tuple(_parts(check, cases, expected)),
     )
+
+
+def _parts(check: Check, cases: Sequence[Arrays], expected: Sequence[Arrays]) -> Iterator[Part]:
+    """The parts of a check, with all that shows them on these cases."""
+    if not check.parts:
+        return
+    unit = check.points / (sum(part.share for part in check.parts) + 1)
+    flags = [tuple(n for n, array in table.items() if array.dtype == bool) for table in expected]
+    for part in check.parts:
+        looks_at = []
+        for case, table, off in zip(cases, expected, flags, strict=True):
+            names = part.observations or tuple(name for name in table if name not in off)
+            here = [name for name in names if name in table] if part.cases(case) else []
+            looks_at.append(tuple(here))
+        yield Part(part.name, part.share * unit, part.beside, tuple(looks_at))
+    yield Part("nothing left behind", unit, True, tuple(flags))
 
 
 @functools.cache

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -23,7 +23,9 @@ def proven_exam(check: Check) -> Exam:
 
     Raises HandoutError with file, question and what to do: if the right answer, or another that is
     accepted, is not right; if the public cases do not tell a known mistake from what is right or
-    from another mistake; if a hidden case is the same for everybody.
+    from another mistake; if a hidden case is the same for everybody; if a part has no case or no
+    mistake that loses it, if something belongs to no part, or if a mistake loses other parts on
+    other numbers.
     """
     if not check.title:
         raise _refusal(check, 'it has no title: write a few words for tables, as title="The ratio"')
@@ -59,7 +61,38 @@ def proven_exam(check: Check) -> Exam:
                     "which they differ, or take the mistake out",
                 )
         told_apart.append((f"the mistake {wrong.name!r}", wrong.observations))
+    if exam.parts:
+        _prove_parts(check, exam, drawn)
     return replace(exam, pairs=pairs_of(check))
+
+
+def _prove_parts(check: Check, exam: Exam, drawn: Sequence[Exam]) -> None:
+    """Each part is shown, and lost, and a mistake loses the same parts on any numbers."""
+    for each in (exam, *drawn):
+        shown = zip(*(part.looks_at for part in each.parts), strict=True)
+        for number, (table, looks) in enumerate(zip(each.expected, shown, strict=True), start=1):
+            if left := set(table) - set().union(*looks):
+                raise _refusal(check, f"{min(left)} of case {number} belongs to no part: add one")
+        for part in each.parts:
+            if not any(part.looks_at[: exam.public]):
+                raise _refusal(check, f"no public case shows the part {part.name!r}: add one")
+            if each is not exam and not any(part.looks_at[exam.public :]):
+                raise _refusal(check, f"no hidden case shows the part {part.name!r}: add one")
+    lost: set[str] = set()
+    for mistake, wrong in zip(check.misconceptions, exam.known_wrong, strict=True):
+        here = [part.name for part in exam.earned(wrong.observations) if not part.points]
+        lost |= set(here)
+        for each in drawn:
+            there = each.earned(observe(check, mistake.function, each.cases))
+            if here != [part.name for part in there if not part.points]:
+                raise _refusal(
+                    check,
+                    f"the mistake {mistake.name!r} loses other parts on hidden cases than on "
+                    "public ones: let the cases of each part show it in both, or in neither",
+                )
+    for part in exam.parts:
+        if part.name not in lost:
+            raise _refusal(check, f"no known mistake loses the part {part.name!r}: add one")
 
 
 def _refusal(check: Check, what: str) -> HandoutError:

@@ -6,6 +6,7 @@ too, of whatever the question's name stands for.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import json
@@ -29,10 +30,12 @@ class CheckFailed(AssertionError):
         return [str(self)]
 
 
-def check(function: Callable[..., Any]) -> None:
+def check(function: Callable[..., Any]) -> float | None:
     """Try a homework function on the public examples and print a line if it is right.
 
-    Raises CheckFailed with a sentence on what is wrong, and where the lectures clear it up.
+    Returns the points of what is right, where that is a part (nbgrader reads a mark from a number
+    that a cell ends in), else nothing. Raises CheckFailed with a sentence on what is wrong, and
+    where the lectures clear it up, if it earns no points.
     """
     exams = {exam.check: exam for homework in public_exams().values() for exam in homework}
     if isinstance(function, str) or not callable(function):
@@ -43,15 +46,21 @@ def check(function: Callable[..., Any]) -> None:
     caller = sys._getframe(1)
     exam = exams[_question(function, exams, {**caller.f_globals, **caller.f_locals})]
     name, seconds = exam.check, ANSWER_SECONDS
-    given = probe.answer(function, name, exam.recipe, _cases(exam), seconds, last_resort=False)
+    with contextlib.redirect_stderr(sys.stdout):  # nbgrader takes a warning for an error
+        given = probe.answer(function, name, exam.recipe, _cases(exam), seconds, last_resort=False)
     answers = read_answers(given)
     verdict = judge(exam, answers)
+    if verdict.outcome == "right":
+        examples = "1 example" if len(exam.cases) == 1 else f"{len(exam.cases)} examples"
+        print(f"{name}: right on {examples}")
+        return None
+    words = explain(verdict)
     if verdict.outcome in ("wrong", "raised", "not numbers"):
-        raise CheckFailed(explain(verdict) + _example(exam, function, telling_case(exam, answers)))
-    if verdict.outcome != "right":
-        raise CheckFailed(explain(verdict))
-    examples = "1 example" if len(exam.cases) == 1 else f"{len(exam.cases)} examples"
-    print(f"{name}: right on {examples}")
+        words += _example(exam, function, telling_case(exam, answers))
+    if not verdict.points:
+        raise CheckFailed(words)
+    print(words)
+    return verdict.points
 
 
 def _question(
@@ -79,11 +88,12 @@ def _question(
 
 
 def explain(verdict: Verdict) -> str:
-    """A verdict's sentence, and where the lectures clear it up."""
-    if not verdict.see:
-        return verdict.sentence
-    lecture, _, section = verdict.see.partition("#")
-    return f"{verdict.sentence}\nSee lecture {lecture}, section {section}."
+    """A verdict's sentence, where the lectures clear it up, and what was right all the same."""
+    lines = [verdict.sentence]
+    if verdict.see:
+        lecture, _, section = verdict.see.partition("#")
+        lines.append(f"See lecture {lecture}, section {section}.")
+    return "\n".join([*lines, *([verdict.credit] if verdict.credit else [])])
 
 
 def _example(exam: Exam, function: Callable[..., Any], index: int | None) -> str:

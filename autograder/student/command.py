@@ -69,12 +69,12 @@ class Report:
     hiding: list[str] = field(default_factory=list)
 
     @property
-    def points(self) -> int:
+    def points(self) -> float:
         """Points of the checks."""
         return sum(verdict.points for verdict in self.verdicts)
 
     @property
-    def max_points(self) -> int:
+    def max_points(self) -> float:
         """The most that the checks can give."""
         return sum(verdict.max_points for verdict in self.verdicts)
 
@@ -306,12 +306,12 @@ def _print(notebook: Path, report: Report) -> None:
         right = verdict.outcome == "right"
         table.add_row(
             verdict.check,
-            f"{verdict.points} of {verdict.max_points}",
+            f"{verdict.points:g} of {verdict.max_points:g}",
             "[green]right on the public examples[/]" if right else escape(explain(verdict)),
         )
     console.print(table)
     console.print(
-        f"{report.points} of {report.max_points} points on the public examples. "
+        f"{report.points:g} of {report.max_points:g} points on the public examples. "
         "Answers in words are marked by hand."
     )
     for number, said in sorted(report.failed_cells.items()):

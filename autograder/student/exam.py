@@ -83,12 +83,55 @@ class KnownWrong:
 
 
 @dataclass(frozen=True)
+class Part:
+    """A property of an answer, with points of its own: it is there if all that shows it is right.
+
+    name: a few words, such as "A < 0". points: of the question's. beside: it counts only beside
+    another part, since an answer that is wrong throughout may have it too (it changes no argument).
+    looks_at: for each case, the names of the observations that show it.
+    """
+
+    name: str
+    points: float
+    beside: bool
+    looks_at: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Earned:
+    """A part of a question: its name, the points it earned, and those it has."""
+
+    name: str
+    points: float
+    max_points: float
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Instead of observations: why a case has none (`kind`), and the words that go with it.
+
+    kind: "missing" (no such function), "unwritten" (still the stub), "part unwritten" (it came to
+    the stub of another, `message`), "raised", "not numbers", "timed out", "ended" (the process
+    died; what the function did, as in "gae ..."), "unreadable" (no notebook to look at). line: in
+    the student's cell, if known.
+    """
+
+    kind: str
+    message: str = ""
+    line: int | None = None
+
+
+Answer = Arrays | Failure
+
+
+@dataclass(frozen=True)
 class Exam:
     """One question in numbers: what is asked, what is right, and what known mistakes answer.
 
     check: the name of the check, and of the function that is asked for.
     recipe: source text of `recipe(function, case)`, which runs in the student's process.
     cases, expected: one entry a case; the first `public` of them stand in the handout.
+    parts: whose points make up the question's; none means all or nothing.
     pairs: what two known mistakes answer together on the public cases, as fingerprints.
     try_pair: what the pair answers on all cases, where the mistakes are at hand; else a
     fingerprint has to do.
@@ -105,6 +148,7 @@ class Exam:
     known_wrong: Iterable[KnownWrong]
     tolerance: Close
     public: int
+    parts: tuple[Part, ...] = ()
     pairs: Iterable[Pair] = ()
     try_pair: Callable[[int, int], tuple[Arrays, ...] | None] | None = None
     likely: Callable[[Sequence[Arrays]], Iterable[KnownWrong]] | None = None
@@ -120,6 +164,22 @@ class Exam:
             {name: want.get(name, array) if name in flags else array for name, array in got.items()}
             for want, got in zip(self.expected, tables, strict=True)
         ]
+
+    def earned(self, answers: Sequence[Answer]) -> tuple[Earned, ...]:
+        """What each part earns. A case without an answer shows nothing."""
+        right: list[set[str]] = [set() for _ in self.cases]
+        answers = answers if len(answers) <= len(self.cases) else ()
+        for names, want, got in zip(right, self.expected, answers, strict=False):
+            if not isinstance(got, Failure) and not _goes_beyond(want, got):
+                names |= {n for n in got if self.tolerance.agrees(want[n], got[n])}
+        there = [all(map(set.issuperset, right, part.looks_at)) for part in self.parts]
+        alone = any(held and not part.beside for held, part in zip(there, self.parts, strict=True))
+        return tuple(
+            Earned(
+                part.name, part.points if held and (alone or not part.beside) else 0, part.points
+            )
+            for held, part in zip(there, self.parts, strict=True)
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for the handout."""
@@ -142,6 +202,7 @@ class Exam:
             "pairs": [pair.to_json() for pair in self.pairs],
             "tolerance": asdict(self.tolerance),
             "public": self.public,
+            "parts": [asdict(part) for part in self.parts],
         }
 
     @staticmethod
@@ -160,6 +221,7 @@ class Exam:
             ),
             tolerance=Close(**data["tolerance"]),
             public=data["public"],
+            parts=tuple(_part(part) for part in data.get("parts", [])),
             pairs=tuple(Pair(*pair) for pair in data.get("pairs", [])),
         )
 
@@ -168,22 +230,8 @@ def _tables(items: Sequence[Any]) -> tuple[Arrays, ...]:
     return tuple(wire.decode(item) for item in items)
 
 
-@dataclass(frozen=True)
-class Failure:
-    """Instead of observations: why a case has none (`kind`), and the words that go with it.
-
-    kind: "missing" (no such function), "unwritten" (still the stub), "part unwritten" (it came to
-    the stub of another, `message`), "raised", "not numbers", "timed out", "ended" (the process
-    died; what the function did, as in "gae ..."), "unreadable" (no notebook to look at). line: in
-    the student's cell, if known.
-    """
-
-    kind: str
-    message: str = ""
-    line: int | None = None
-
-
-Answer = Arrays | Failure
+def _part(data: dict[str, Any]) -> Part:
+    return Part(**{**data, "looks_at": tuple(map(tuple, data["looks_at"]))})
 
 
 @dataclass(frozen=True)
@@ -191,35 +239,55 @@ class Verdict:
     """What a check found.
 
     outcome: "right", "known mistake", "wrong", or a `Failure` kind. mistake: the name of the known
-    mistake, else "". sentence: for the student. see: where in the lectures it is cleared up.
+    mistake, else "". sentence: for the student. see: where in the lectures it is cleared up. parts:
+    what the points are made of, where they are not all or nothing.
     """
 
     check: str
     title: str
-    points: int
-    max_points: int
+    points: float
+    max_points: float
     outcome: str
     mistake: str
     sentence: str
     see: str
+    parts: tuple[Earned, ...] = ()
+
+    @staticmethod
+    def from_json(data: dict[str, Any]) -> Verdict:
+        """The inverse of `dataclasses.asdict`."""
+        return Verdict(**{**data, "parts": tuple(Earned(**part) for part in data["parts"])})
+
+    @property
+    def credit(self) -> str:
+        """Which parts were earned and which were not, in a sentence; "" if it is all or nothing."""
+        if not 0 < self.points < self.max_points:
+            return ""
+        there = ", ".join(part.name for part in self.parts if part.points)
+        missing = ", ".join(part.name for part in self.parts if not part.points)
+        return f"{self.points:g} of {self.max_points:g} points: right in {there}; not in {missing}."
 
 
 def judge(exam: Exam, answers: Sequence[Answer]) -> Verdict:
-    """Compare answers with the exam's tables. All or nothing.
+    """Compare answers with the exam's tables.
 
-    answers: one a case, or fewer, the last one a failure.
+    answers: one a case, or fewer, the last one a failure. All right is all points; else there are
+    those of the parts that are right on every case that shows them.
     """
+    parts = exam.earned(answers)
 
     def verdict(outcome: str, sentence: str, mistake: str = "", see: str = "") -> Verdict:
-        points = exam.points if outcome == "right" else 0
-        return Verdict(exam.check, exam.title, points, exam.points, outcome, mistake, sentence, see)
+        right = outcome == "right"
+        points = exam.points if right else round(sum(part.points for part in parts), 2)
+        head = exam.check, exam.title, points, exam.points
+        return Verdict(*head, outcome, mistake, sentence, see, parts)
 
     for answer in answers:
         if isinstance(answer, Failure):
             return verdict(answer.kind, _failure_sentence(exam.check, answer))
-    if len(answers) != len(exam.cases):
-        return verdict("ended", f"{exam.check} gave no complete answer.")
     tables: list[Arrays] = [answer for answer in answers if not isinstance(answer, Failure)]
+    if len(tables) != len(exam.cases) or any(map(_goes_beyond, exam.expected, tables)):
+        return verdict("ended", f"{exam.check} gave no answer to what was asked.")
     agreed = [agree(exam, want, got) for want, got in zip(exam.expected, tables, strict=True)]
     if all(agreed):
         return verdict("right", f"{exam.check} is right.")
@@ -251,6 +319,11 @@ def judge(exam: Exam, answers: Sequence[Answer]) -> Verdict:
     shown = calm if flags else tables
     sentence = _difference_sentence(exam, shown, telling_case(exam, shown) or 0)
     return verdict("wrong", sentence + besides)
+
+
+def _goes_beyond(want: Arrays, got: Arrays) -> bool:
+    """Whether something came that no recipe gives."""
+    return not got.keys() <= want.keys()
 
 
 def _flags_off(exam: Exam, tables: Sequence[Arrays]) -> dict[str, int]:

@@ -54,7 +54,8 @@ def answer(
 ) -> list[dict[str, Any]]:
     """Run a recipe on every case: {"observations": ...} or {"failure": {kind, message, line}}.
 
-    Stops at the first failure, since one costs the question. last_resort: as in `time_limit`.
+    A case that raises or gives no numbers is followed by the others, a stub or a case at its time
+    limit is not. last_resort: as in `time_limit`.
     """
     if not callable(function):
         return [_failure("missing", "")]
@@ -65,11 +66,13 @@ def answer(
             with usual_settings(), time_limit(seconds, last_resort=last_resort):
                 answers.append({"observations": wire.encode(recipe(function, case))})
         except wire.WireError as error:
-            return [*answers, _failure("not numbers", str(error))]
+            answers.append(_failure("not numbers", str(error)))
         except TimeLimit as error:
             return [*answers, _failure("timed out", str(error))]
         except BaseException as error:
-            return [*answers, _raised(function, name, error)]
+            answers.append(_raised(function, name, error))
+            if answers[-1]["failure"]["kind"] == "unwritten":
+                break
         finally:
             if os.getpid() != process:  # a fork that the function left running: it has no say here
                 os._exit(0)

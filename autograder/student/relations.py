@@ -38,9 +38,13 @@ class Seen:
         """The numbers that are right on all cases, and not zero on all of them."""
         return [
             name
-            for name in self.wanted[0]
+            for name in dict.fromkeys(name for table in self.wanted for name in table)
             if name not in self.off
-            and any(table[name].dtype.kind == "f" and table[name].any() for table in self.wanted)
+            and any(
+                table[name].dtype.kind == "f" and table[name].any()
+                for table in self.wanted
+                if name in table
+            )
         ]
 
     def pairs(self) -> Iterator[tuple[int, Array, Array]]:
@@ -75,10 +79,11 @@ def seen(
     for want, got in zip(wanted, came, strict=True):
         if want.keys() != got.keys():
             return None
-        off += [name for name in want if name not in off and not agrees(want[name], got[name])]
-    if not off or any(wanted[0][name].dtype.kind != "f" for name in off):
-        return None
-    return Seen(cases, wanted, came, agrees, tuple(off))
+        here = [name for name in want if not agrees(want[name], got[name])]
+        if any(want[name].dtype.kind != "f" for name in here):
+            return None
+        off += [name for name in here if name not in off]
+    return Seen(cases, wanted, came, agrees, tuple(off)) if off else None
 
 
 def short_relation(what: Seen) -> str:

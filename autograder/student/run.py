@@ -191,7 +191,7 @@ def better(exam: Exam, places: Sequence[Place], answers: Answers) -> tuple[Verdi
     if not found:
         return judge(exam, [NOT_ASKED]), ""
 
-    def rank(place: Place) -> tuple[int, bool]:
+    def rank(place: Place) -> tuple[float, bool]:
         return found[place].points, found[place].outcome not in (*NOT_THERE, "ended")
 
     best = max(asked, key=rank)

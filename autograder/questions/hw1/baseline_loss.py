@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from autograder.questions.check import Case, Check, Function
+from autograder.questions.check import Case, Check, Function, Property
 from autograder.questions.slips import slip_of
 from autograder.student.wire import Arrays, same_again, untouched
 from course_lib.reference.answers.baseline_loss import baseline_loss
@@ -234,6 +234,11 @@ CHECK = Check(
             see="02_policy_gradient#C23",
             terms="(returns - discounts * values.detach()) * log_probs",
         ),
+    ),
+    parts=(
+        Property("the loss", 2, observations=("loss",)),
+        Property("its gradient", 2, observations=("gradient_of_log_probs",)),
+        Property("none into the values", observations=("gradient_of_values",), beside=True),
     ),
     accepted=(step_by_step, as_a_dot_product, with_numpy_weights),
 )

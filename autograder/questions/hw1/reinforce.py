@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from autograder.questions.check import Case, Check, Function
+from autograder.questions.check import Case, Check, Function, Property
 from autograder.questions.slips import slip_of
 from autograder.student.wire import Arrays, frozen, same_again, untouched
 from course_lib.reference.answers.reinforce import reinforce
@@ -73,14 +73,14 @@ def public_cases() -> list[Case]:
         {
             "theta": np.array([[0.5, -1.0], [0.2, 0.8]]),
             "places": np.array([[[1.0, 0.0], [0.5, -0.5]], [[-0.4, 0.6], [1.2, 0.1]]]),
-            "chain_theta": np.zeros((3, 2)),
-            "weights": np.array([0.4, 1.6]),
             "learning_rate": 0.5,
             "iterations": 1,
         },
         {
             "theta": np.array([[0.3, -0.7, 1.1]]),
             "places": np.array([[[0.2, 0.9, -1.0]], [[1.0, -0.3, 0.4]], [[-0.6, 0.5, 0.7]]]),
+            "chain_theta": np.zeros((3, 2)),
+            "weights": np.array([0.4, 1.6]),
             "learning_rate": 0.2,
             "iterations": 4,
         },
@@ -89,14 +89,14 @@ def public_cases() -> list[Case]:
 
 def hidden_cases(rng: np.random.Generator) -> list[Case]:
     cases: list[Case] = []
-    for episodes in rng.choice(np.arange(2, 7), size=2, replace=False):
+    for one, episodes in zip((False, False, True), rng.permutation(np.arange(2, 7)), strict=False):
         shape = tuple(int(n) for n in rng.integers(2, 5, size=2))
         cases.append(
             {
                 "theta": rng.normal(size=shape),
                 "places": rng.normal(size=(episodes, *shape)),
                 "learning_rate": float(rng.uniform(0.1, 0.5)),
-                "iterations": int(rng.integers(3, 8)),
+                "iterations": 1 if one else int(rng.integers(3, 8)),
             }
         )
     weights = rng.uniform(0.2, 2.0, size=3)
@@ -336,6 +336,10 @@ CHECK = Check(
                 theta = theta + learning_rate * mean / (1 - 0.9 ** (_ + 1)) / spread
             """,
         ),
+    ),
+    parts=(
+        Property("one iteration", 3, cases=lambda case: case["iterations"] == 1),
+        Property("several iterations", 4, cases=lambda case: case["iterations"] > 1),
     ),
     accepted=(with_an_optimiser, summing_in_place, in_single_precision, sampling_twice),
 )

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from autograder.questions.check import Case, Check, Function
+from autograder.questions.check import Case, Check, Function, Property
 from autograder.questions.slips import slip_of
 from autograder.student.wire import Arrays, frozen, same_again, untouched
 from course_lib.reference.answers.reinforce_2 import reinforce_2
@@ -40,22 +40,26 @@ def public_cases() -> list[Case]:
             0.9,
         ),
         ([[0.3, -0.3], [1.2, 0.4]], [1, 1, 0], [1, 1, 1], [-1.0, 0.5, -2.0], 0.7),
-        ([[0.6, -0.4, 0.1], [0.2, 0.9, -0.5]], [1], [2], [1.5], 0.8),
+        ([[0.6, -0.4, 0.1], [0.2, 0.9, -0.5]], [1], [2], [-1.5], 0.8),
+        ([[0.1, 0.7], [-0.5, 0.2]], [0, 1, 0], [0, 1, 1], [1.5, -0.8, 2.0], 1.0),
     ]
     return [dict(zip(names, map(np.array, row), strict=True)) for row in rows]
 
 
 def hidden_cases(rng: np.random.Generator) -> list[Case]:
     cases: list[Case] = []
-    for length in (1, *rng.choice(np.arange(3, 13), size=3, replace=False)):
+    lengths = [1, *rng.choice(np.arange(3, 13), size=4, replace=False)]
+    for length, gamma in zip(lengths, [None, 1.0, None, None, None], strict=True):
         states, actions = (int(n) for n in rng.integers(2, 6, size=2))
         cases.append(
             {
                 "theta": rng.uniform(-2, 2, size=(states, actions)),
                 "states": rng.integers(states, size=length),
                 "actions": rng.integers(actions, size=length),
-                "returns": 2 * rng.normal(size=length),
-                "gamma": float(rng.uniform(0.6, 0.98)),
+                "returns": 2 * rng.normal(size=length)
+                if length > 1
+                else -rng.uniform(1, 4, size=1),
+                "gamma": gamma or float(rng.uniform(0.6, 0.98)),
             }
         )
     return cases
@@ -269,6 +273,11 @@ CHECK = Check(
             "everything from step t on.",
             weights="(discounts * returns).flip(0).cumsum(0).flip(0) / discounts",
         ),
+    ),
+    parts=(
+        Property("an episode of one step", 2, cases=lambda case: case["returns"].size == 1),
+        Property("gamma = 1", cases=lambda case: case["returns"].size > 1 and case["gamma"] == 1),
+        Property("gamma < 1", 2, cases=lambda case: case["returns"].size > 1 and case["gamma"] < 1),
     ),
     accepted=(step_by_step, in_numpy, with_cross_entropy),
 )

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from autograder.questions.check import Case, Check, Function
+from autograder.questions.check import Case, Check, Function, Property
 from autograder.questions.slips import slip_of
 from autograder.student.wire import Arrays, frozen, same_again, untouched
 from course_lib.reference.answers.returns_to_go import returns_to_go
@@ -28,7 +28,7 @@ def public_cases() -> list[Case]:
     return [
         {"rewards": np.array([1.0, 0.0, 2.0]), "gamma": 0.5},
         {"rewards": np.array([1.0, -2.0, 0.5, 3.0, -1.0]), "gamma": 0.9},
-        {"rewards": np.array([2.0, 1.0, -1.0, 4.0]), "gamma": 1.0},
+        {"rewards": np.array([2.0, 1.5, -1.0, 4.0]), "gamma": 1.0},
         {"rewards": np.array([0.5, -1.5, 3.0]), "gamma": 0.0},
         {"rewards": np.array([-0.7]), "gamma": 0.9},
     ]
@@ -202,6 +202,10 @@ CHECK = Check(
             "hold too much. What is the sum of all that comes after the last step?",
             following_1="rewards[-1]",
         ),
+    ),
+    parts=(
+        Property("gamma = 1", cases=lambda case: case["gamma"] == 1),
+        Property("gamma < 1", 2, cases=lambda case: case["gamma"] < 1),
     ),
     accepted=(as_a_matrix, in_numpy, in_single_precision, of_python_floats),
 )

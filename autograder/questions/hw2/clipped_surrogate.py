@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from autograder.questions.check import Case, Check, Function
+from autograder.questions.check import Case, Check, Function, Property
 from autograder.questions.slips import slip_of
 from autograder.student.wire import Arrays, same_again, untouched
 from course_lib.reference.answers.clipped_surrogate import clipped_surrogate
@@ -57,14 +57,27 @@ def public_cases() -> list[Case]:
             [-1.0, -0.8, -1.5, -0.4, -0.9, -2.0],
         ),
         _case([0.89, 0.91, 1.09, 1.11], [-1.0, -2.0, 1.5, 0.8], 0.1, [-0.3, -1.2, -0.7, -0.5]),
-        _case([2.5, 0.2, 1.0], [-1.0, 1.2, 0.6], 0.3, [-1.4, -0.6, -0.2]),
+        _case([4.5, 0.2, 1.0], [-1.0, 1.2, 0.6], 0.3, [-1.4, -0.6, -0.2]),
         _case([4.0, 12.0, 0.05], [-1.0, -0.5, -0.8], 0.2, [-2.0, -3.0, -0.5]),  # far apart
+        _case([0.96, 1.03, 1.07], [1.8, -1.5, 0.5], 0.1, [-0.7, -1.1, -0.4]),  # all inside
+        _case([1.32, 0.6, 1.05, 2.0], [1.9, 0.4, 1.2, 0.6], 0.3, [-1.0, -0.6, -0.3, -1.7]),
+        _case([0.6, 1.5, 0.95, 0.8], [-1.8, -0.5, -1.1, -0.4], 0.15, [-1.0, -0.6, -0.3, -1.7]),
     ]
+
+
+def _inside(case: Arrays) -> bool:
+    ratios = np.exp(case["log_probs"] - case["old_log_probs"])
+    return bool((abs(ratios - 1) < case["epsilon"]).all())
+
+
+def _signs(case: Arrays) -> set[float]:
+    return set(np.sign(case["advantages"]))
 
 
 def hidden_cases(rng: np.random.Generator) -> list[Case]:
     cases: list[Case] = []
-    for extra in rng.choice(np.arange(0, 9), size=3, replace=False):
+    sizes = rng.permutation(np.arange(0, 9))
+    for extra, sign in zip(sizes, (None, None, 1.0, -1.0), strict=False):
         epsilon = float(rng.uniform(0.08, 0.35))
         # Every region with either sign, some just inside or outside the edges.
         edges = epsilon * rng.uniform(0.93, 0.98, size=2), epsilon * rng.uniform(1.02, 1.07, size=2)
@@ -81,10 +94,14 @@ def hidden_cases(rng: np.random.Generator) -> list[Case]:
         )
         signs = np.where(np.arange(len(ratios)) % 2 == 0, 1.0, -1.0)
         signs[-1] = -1.0
+        signs = signs if sign is None else np.full(len(ratios), sign)
         advantages = signs * rng.uniform(0.3, 2.0, size=len(ratios))
         order = rng.permutation(len(ratios))
         old = -rng.uniform(0.7, 3, size=len(ratios))
         cases.append(_case(ratios[order], advantages[order], epsilon, old))
+    ratios = 1 + rng.uniform(0.02, 0.07, size=4) * [1, -1, 1, -1]
+    advantages = rng.uniform(0.3, 2.0, size=4) * [1, -1, -1, 1]
+    cases.append(_case(ratios, advantages, rng.uniform(0.08, 0.35), -rng.uniform(0.7, 3, size=4)))
     return cases
 
 
@@ -279,6 +296,13 @@ CHECK = Check(
             "What should happen to an action that went worse than expected?",
             before="advantages = advantages.abs()",
         ),
+    ),
+    parts=(
+        Property("inside the clip", cases=lambda case: _inside(case), observations=("value",)),
+        Property("A > 0", 2, cases=lambda case: _signs(case) == {1.0}, observations=("value",)),
+        Property("A < 0", 2, cases=lambda case: _signs(case) == {-1.0}, observations=("value",)),
+        Property("both signs", cases=lambda case: len(_signs(case)) == 2, observations=("value",)),
+        Property("the gradient", observations=("gradient",)),
     ),
     accepted=(by_sign, one_by_one, as_a_negated_loss),
 )

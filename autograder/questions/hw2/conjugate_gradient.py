@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from autograder.questions.check import Case, Check, Function
+from autograder.questions.check import Case, Check, Function, Property
 from autograder.questions.slips import slip_of
 from autograder.student.wire import Arrays, frozen, same_again, untouched
 from course_lib.reference.answers.conjugate_gradient import conjugate_gradient
@@ -44,6 +45,7 @@ def public_cases() -> list[Case]:
         {"matrix": plain, "b": np.array([2.0, 1.0]), "iterations": 2, "tolerance": 1e-8},
         {"matrix": plain, "b": np.array([2.0, 1.0]), "iterations": 1, "tolerance": 1e-8},
         {"matrix": full, "b": b, "iterations": 2, "tolerance": 1e-8},
+        {"matrix": full, "b": b, "iterations": 4, "tolerance": 1e-8},
         {"matrix": full, "b": b, "iterations": 6, "tolerance": 1e-8},
         {"matrix": full, "b": np.zeros(4), "iterations": 3, "tolerance": 1e-8},
         {"matrix": full, "b": 0.1 * b, "iterations": 4, "tolerance": 0.1},  # |b| is above it
@@ -54,15 +56,41 @@ def public_cases() -> list[Case]:
 
 def hidden_cases(rng: np.random.Generator) -> list[Case]:
     cases: list[Case] = []
-    for size in rng.choice(np.arange(3, 9), size=3, replace=False):
-        rotation, _ = np.linalg.qr(rng.normal(size=(size, size)))
-        matrix = rotation @ np.diag(rng.uniform(0.5, 3.0, size=size)) @ rotation.T
-        matrix = (matrix + matrix.T) / 2
-        b = rng.uniform(1, 3, size=size) * rng.choice([-1, 1], size=size)
-        # Few steps, then all that it takes: noise is never divided by noise.
-        for iterations in (int(rng.integers(2, 4)), int(size) + 2):
-            cases.append({"matrix": matrix, "b": b, "iterations": iterations, "tolerance": 1e-8})
+    for size in rng.choice(np.arange(4, 8), size=2, replace=False):
+        squares = [0.0]
+        while squares[-1] < 1e-4:  # until the last step matters
+            rotation, _ = np.linalg.qr(rng.normal(size=(size, size)))
+            matrix = rotation @ np.diag(rng.uniform(0.5, 3.0, size=size)) @ rotation.T
+            matrix = (matrix + matrix.T) / 2
+            b = rng.uniform(1, 3, size=size) * rng.choice([-1, 1], size=size)
+            squares = _squares(matrix, b)
+        case = {"matrix": matrix, "b": b, "tolerance": 1e-8}
+        # Few steps, all that it takes, and more: noise is never divided by noise.
+        for iterations in (int(rng.integers(2, 4)), int(size), int(size) + 2):
+            cases.append({**case, "iterations": iterations})
+        # It stops where r.r falls, and there |r| is above the tolerance.
+        falls = [after / before for before, after in itertools.pairwise(squares)]
+        k = int(np.argmax([fall if fall < 0.7 else 0 for fall in falls]))
+        tolerance = rng.uniform(0.05, 0.15)
+        scale = np.sqrt(tolerance / np.sqrt(squares[k] * squares[k + 1]))
+        cases.append({**case, "b": b * scale, "iterations": int(size), "tolerance": tolerance})
+    cases.append({**case, "b": np.zeros(size), "iterations": 3})
     return cases
+
+
+def _squares(matrix: Any, b: Any) -> list[float]:
+    """r.r at the start and after each step but the last."""
+    product = torch.tensor(matrix)
+    steps = range(len(b))
+    xs = [conjugate_gradient(lambda v: product @ v, torch.tensor(b), k, 0.0) for k in steps]
+    return [float(((b - matrix @ x.numpy()) ** 2).sum()) for x in xs]
+
+
+def _shows(case: Arrays) -> str:
+    """What a case is for."""
+    if case["tolerance"] > 1e-6 or not case["b"].any() or case["iterations"] > len(case["b"]):
+        return "stop"
+    return "solution" if case["iterations"] == len(case["b"]) else "first steps"
 
 
 # Right by other means.
@@ -289,6 +317,11 @@ CHECK = Check(
             "in the first iteration only.",
             x_2="x + step_size * residual",
         ),
+    ),
+    parts=(
+        Property("the first steps", 3, cases=lambda case: _shows(case) == "first steps"),
+        Property("the solution", 2, cases=lambda case: _shows(case) == "solution"),
+        Property("stops in time", 2, cases=lambda case: _shows(case) == "stop"),
     ),
     accepted=(in_place_on_copies, in_numpy, over_krylov_space),
 )

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from autograder.questions.check import Case, Check, Function
+from autograder.questions.check import Case, Check, Function, Property
 from autograder.questions.slips import slip_of
 from autograder.student.wire import Arrays, frozen, same_again, untouched
 from course_lib.reference.answers.fisher_vector_product import fisher_vector_product
@@ -65,13 +65,13 @@ def public_cases() -> list[Case]:
 
 def hidden_cases(rng: np.random.Generator) -> list[Case]:
     cases: list[Case] = []
-    for size in rng.choice(np.arange(1, 9), size=3, replace=False):
+    for index, size in enumerate(rng.choice(np.arange(1, 9), size=4, replace=False)):
         cases.append(
             {
                 "features": rng.normal(size=(int(rng.integers(2, 9)), size)),
                 "theta": rng.normal(size=size),
                 "vector": rng.normal(size=size),
-                "damping": float(rng.uniform(0.05, 0.5)),
+                "damping": float(rng.uniform(0.05, 0.5)) if index else 0.0,
             }
         )
     return cases
@@ -271,6 +271,10 @@ CHECK = Check(
             see="06_trpo#C57",
             theta="(theta.detach() + vector).requires_grad_()",
         ),
+    ),
+    parts=(
+        Property("without damping", 2, cases=lambda case: case["damping"] == 0),
+        Property("with damping", 3, cases=lambda case: case["damping"] > 0),
     ),
     accepted=(with_the_whole_matrix, by_backward, by_central_differences, forward_over_reverse),
 )

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from autograder.questions.check import Case, Check, Function
+from autograder.questions.check import Case, Check, Function, Property
 from autograder.questions.slips import slip_of
 from autograder.student.wire import Arrays, frozen, same_again, untouched
 from course_lib.reference.answers.gae import gae
@@ -34,7 +34,7 @@ def public_cases() -> list[Case]:
         "gamma": 0.9,
         "lam": 0.5,
     }
-    many = {
+    many: Case = {
         "rewards": np.array([[1.0, -0.5], [0.3, 2.0], [-1.0, 0.7], [0.4, 1.1], [2.0, -0.2]]),
         "values": np.array([[0.6, 1.2], [-0.3, 0.8], [1.4, 0.1], [0.9, -0.7], [0.2, 1.6]]),
         "next_values": np.array([[-0.3, 0.8], [1.8, 0.1], [0.9, -1.3], [2.2, 1.6], [0.5, 0.7]]),
@@ -43,26 +43,43 @@ def public_cases() -> list[Case]:
         "gamma": 0.95,
         "lam": 0.8,
     }
+    unended = {
+        **many,
+        "next_values": np.concatenate([many["values"][1:], [[0.5, 0.7]]]),
+        "terminated": np.zeros((5, 2), dtype=bool),
+        "truncated": np.zeros((5, 2), dtype=bool),
+    }
     return [
         {**first, "terminated": no, "truncated": no},
         {**first, "terminated": np.array([[False], [True], [False]]), "truncated": no},
         {**first, "terminated": no, "truncated": np.array([[False], [True], [False]])},
         many,
+        unended,
+        {**many, "truncated": unended["truncated"]},
+        {**many, "terminated": unended["terminated"]},
         {**many, "lam": 0.0},
         {**many, "lam": 1.0, "gamma": 1.0},
         {**many, "terminated": many["terminated"] | (np.arange(5) == 4)[:, None]},  # and the last
     ]
 
 
+def _ends(case: Arrays) -> set[str]:
+    return {kind for kind in ("terminated", "truncated") if case[kind].any()}
+
+
 def hidden_cases(rng: np.random.Generator) -> list[Case]:
     cases: list[Case] = []
-    for steps in rng.choice(np.arange(4, 13), size=3, replace=False):
-        shape = (int(steps), int(rng.integers(1, 5)))
+    lengths = rng.permutation(np.arange(4, 13))
+    for steps, terminates, truncates in zip(lengths, (0, 1, 0, 1), (0, 0, 1, 1), strict=False):
+        shape = (int(steps), int(rng.integers(2, 5)))
         values = rng.normal(size=shape)
-        terminated, truncated = rng.random(shape) < 0.2, rng.random(shape) < 0.2
+        terminated = (rng.random(shape) < 0.2) & bool(terminates)
+        truncated = (rng.random(shape) < 0.2) & bool(truncates)
         one, other = rng.choice(shape[0] - 1, size=2, replace=False)
-        terminated[one, 0], truncated[one, 0] = True, False
-        terminated[other, 0], truncated[other, 0] = False, True
+        if terminates:
+            terminated[one, 0], truncated[one, 0] = True, False
+        if truncates:
+            terminated[other, 0], truncated[other, 0] = False, True
         next_values = np.concatenate([values[1:], rng.normal(size=(1, shape[1]))])
         ended = terminated | truncated  # there the successor is not the next row's state
         next_values = np.where(ended, rng.normal(size=shape), next_values)
@@ -77,7 +94,7 @@ def hidden_cases(rng: np.random.Generator) -> list[Case]:
                 "lam": float(rng.uniform(0.5, 0.97)),
             }
         )
-    cases.append({**cases[0], "lam": 1.0})
+    cases.append({**cases[-1], "lam": 1.0})
     return cases
 
 
@@ -318,6 +335,12 @@ CHECK = Check(
             "after the last row: start at 0, since its delta already holds that value.",
             following_1="next_values[-1]",
         ),
+    ),
+    parts=(
+        Property("no end", 2, cases=lambda case: not _ends(case)),
+        Property("an end by termination", 2, cases=lambda case: _ends(case) == {"terminated"}),
+        Property("an end by truncation", 2, cases=lambda case: _ends(case) == {"truncated"}),
+        Property("both kinds of end", cases=lambda case: len(_ends(case)) == 2),
     ),
     accepted=(one_environment_at_a_time, in_numpy, as_a_double_sum),
 )

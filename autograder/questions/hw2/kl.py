@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from autograder.questions.check import Case, Check, Function
+from autograder.questions.check import Case, Check, Function, Property
 from autograder.questions.slips import slip_of
 from autograder.student.wire import Arrays, same_again, untouched
 from course_lib.reference.answers.kl import kl
@@ -202,6 +202,10 @@ CHECK = Check(
             terms="(log_probs - old_log_probs).exp() - 1 - (log_probs - old_log_probs)",
             answer="terms.mean()",
         ),
+    ),
+    parts=(
+        Property("the value", 2, observations=("value",)),
+        Property("its gradient", observations=("gradient",)),
     ),
     accepted=(by_distributions, by_the_library, state_by_state, in_single_precision),
 )

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from autograder.questions.check import Case, Check, Function
+from autograder.questions.check import Case, Check, Function, Property
 from autograder.questions.slips import slip_of
 from autograder.student.wire import Arrays, frozen, same_again, untouched
 from course_lib.reference.answers.line_search import line_search
@@ -41,7 +41,7 @@ def recipe(function: Function, case: Arrays) -> dict[str, Any]:
 def _case(**changes: Any) -> Case:
     """The full step is safe and better; then what `changes` say."""
     case: Case = {
-        "theta": np.array([0.5, -1.0]),
+        "theta": np.array([-5.0, 4.0]),
         "step": np.array([1.0, 2.0]),  # squared length 5
         "slope": np.array([1.0, 0.5]),  # slope along the step 2
         "bend": 0.0,
@@ -58,10 +58,10 @@ def public_cases() -> list[Case]:
     return [
         _case(),
         _case(delta=0.1),  # the divergence is 0.5, 0.125, 0.03125: i = 2
-        _case(bend=0.6, height=-2.0),  # the gain is 2 - 3, then 1 - 0.75: i = 1
+        _case(bend=0.6, height=-2.0, shrink=0.6),  # the gain is 2 - 3, then 1.2 - 1.08: i = 1
         _case(bend=0.39, delta=2.0),  # the full step gains 0.05, half of it more
         _case(slope=np.array([-1.0, -0.5])),  # never better
-        _case(shrink=0.7, delta=0.1),  # 0.5 * 0.49^i: i = 3
+        _case(shrink=0.7, delta=0.1, height=-2.0),  # 0.5 * 0.49^i: i = 3
         _case(delta=0.02, tries=3),  # safe only from i = 3 on
         _case(delta=0.02, tries=2),
         _case(delta=0.4),  # the full step has 0.5: i = 1
@@ -75,24 +75,41 @@ def public_cases() -> list[Case]:
     ]
 
 
+def _safe(case: Arrays, shrunk: float = 1.0) -> bool:
+    step = shrunk * case["step"]
+    return bool(case["stiffness"] * (step @ step) <= case["delta"])
+
+
+def _moves(case: Arrays) -> bool:
+    """Whether any try is good."""
+    for i in range(int(case["tries"])):
+        step = float(case["shrink"]) ** i * case["step"]
+        better = case["slope"] @ step - case["bend"] * (step @ step) > 0
+        if better and _safe(case, float(case["shrink"]) ** i):
+            return True
+    return False
+
+
 def hidden_cases(rng: np.random.Generator) -> list[Case]:
     cases: list[Case] = []
     for index in rng.permutation(6):
         size = int(rng.integers(1, 6))
-        step = rng.normal(size=size)
+        step, theta = rng.normal(size=(2, size))
+        theta *= rng.uniform(3, 5) * np.sqrt((step @ step) / (theta @ theta))  # far from the step
         squared = float(step @ step)
         slope = rng.normal(size=size)
         slope = slope * np.sign(slope @ step)
-        shrink = float(rng.uniform(0.4, 0.8))
+        shrink = float(rng.uniform(0.4, 0.75))
         # The try that the divergence lets through first, well between two powers of shrink.
-        first_safe = int(rng.integers(1, 5))
+        first_safe = int(rng.integers(1, 5) if index else rng.integers(2, 5))
+        between = 0.3 if index == 2 else 1.6
         case = _case(
-            theta=rng.normal(size=size),
+            theta=theta,
             step=step,
             slope=slope,
             stiffness=0.5 / squared,
-            height=float(rng.normal() + 3 * rng.choice([-1, 1])),
-            delta=0.5 * shrink ** (2 * first_safe - 0.8),
+            height=float(rng.uniform(2, 4)) * (-1 if index in (2, 3, 5) else 1),
+            delta=0.5 * shrink ** (2 * first_safe - between),
             shrink=shrink,
             tries=int(rng.integers(6, 12)),
         )
@@ -338,6 +355,11 @@ CHECK = Check(
             answer_1="torch.tensor(shrink**i)",
             answer_2="torch.tensor(0.0)",
         ),
+    ),
+    parts=(
+        Property("until it is safe", 2, cases=lambda case: _moves(case) and not _safe(case)),
+        Property("until it is better", 2, cases=lambda case: _moves(case) and _safe(case)),
+        Property("theta if no step is good", cases=lambda case: not _moves(case), beside=True),
     ),
     accepted=(with_while, all_at_once, in_numpy),
 )

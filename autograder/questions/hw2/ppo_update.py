@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from autograder.questions.check import Case, Check, Function
+from autograder.questions.check import Case, Check, Function, Property
 from autograder.questions.slips import slip_of
 from autograder.student.wire import Arrays, frozen, same_again, untouched
 from course_lib.reference.answers.ppo_update import ppo_update
@@ -62,6 +62,12 @@ def public_cases() -> list[Case]:
         {
             "theta": theta,
             **batch,
+            "minibatches": np.array([[5, 3, 4]]),
+            "learning_rate": 0.8,
+        },
+        {
+            "theta": theta,
+            **batch,
             "minibatches": np.array([[3, 0], [5, 1], [2, 4], [1, 2], [4, 3], [0, 5]]),
             "learning_rate": 0.8,
         },
@@ -70,8 +76,9 @@ def public_cases() -> list[Case]:
 
 def hidden_cases(rng: np.random.Generator) -> list[Case]:
     cases: list[Case] = []
-    for _ in range(3):
-        states, actions, size, parts = (int(n) for n in rng.integers([2, 2, 2, 2], [5, 5, 5, 4]))
+    for index in range(4):
+        low = [2, 2, 2, 2] if index else [4, 3, 4, 3]
+        states, actions, size, parts = (int(n) for n in rng.integers(low, [5, 5, 5, 4]))
         epochs = [rng.permutation(size * parts).reshape(parts, size) for _ in range(2)]
         cases.append(
             {
@@ -79,7 +86,7 @@ def hidden_cases(rng: np.random.Generator) -> list[Case]:
                 "states": rng.integers(states, size=size * parts),
                 "actions": rng.integers(actions, size=size * parts),
                 "advantages": 1.5 * rng.normal(size=size * parts),
-                "minibatches": np.concatenate(epochs),
+                "minibatches": np.concatenate(epochs) if index else epochs[0][:1],
                 "learning_rate": float(rng.uniform(0.4, 1.0)),
             }
         )
@@ -322,6 +329,10 @@ CHECK = Check(
                 left -= 1 / len(minibatches)
             """,
         ),
+    ),
+    parts=(
+        Property("one minibatch", 3, cases=lambda case: len(case["minibatches"]) == 1),
+        Property("several minibatches", 4, cases=lambda case: len(case["minibatches"]) > 1),
     ),
     accepted=(with_an_optimiser, in_place_on_a_copy, in_single_precision),
 )

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from autograder.questions.check import Case, Check, Function
+from autograder.questions.check import Case, Check, Function, Property
 from autograder.questions.slips import slip_of
 from autograder.student.wire import Arrays, same_again, untouched
 from course_lib.reference.answers.surrogate import surrogate
@@ -264,6 +264,15 @@ CHECK = Check(
             "Each ratio meets every advantage, (B, B) products in all, and they are added up. "
             "Check the shapes, and take the mean: each advantage belongs to its own ratio.",
             answer="ratio.sum() * advantages.detach().sum()",
+        ),
+    ),
+    parts=(
+        Property("the value", observations=("value",)),
+        Property("its gradient", observations=("gradient_of_log_probs",)),
+        Property(
+            "constants stay constant",
+            observations=("gradient_of_old_log_probs", "gradient_of_advantages"),
+            beside=True,
         ),
     ),
     accepted=(as_a_quotient, step_by_step, in_single_precision),

@@ -15,7 +15,7 @@
 #
 # **How to work.** Write your code where it says `YOUR CODE HERE` and run the cell below it. It tries your function on a few examples and says whether it is right; many mistakes it knows by name. When your homework is graded, the same questions are asked on other numbers. From a terminal, `course check hw1.ipynb` runs the whole notebook at once.
 #
-# **How it is graded.** A question gives all its points or none. Any way to the right numbers is fine: loops or not, autograd or a formula, torch or numpy inside. Arguments must be left as they came in: if you need to change one, change a copy. You need not check arguments for errors: the `validate` lines that stand in the functions do that. Beside Python's own modules and the course's, {modules} are there when it is graded, and no others; a file or folder of your own that you import is there if you hand it in too.
+# **How it is graded.** A question gives its points in parts: what is right in one respect, say for $\gamma = 1$, has its points even if the rest is wrong, and the check says which parts you have. Any way to the right numbers is fine: loops or not, autograd or a formula, torch or numpy inside. Arguments must be left as they came in: if you need to change one, change a copy. You need not check arguments for errors: the `validate` lines that stand in the functions do that. Beside Python's own modules and the course's, {modules} are there when it is graded, and no others; a file or folder of your own that you import is there if you hand it in too.
 
 # %% [markdown]
 # ## Conventions

@@ -13,7 +13,7 @@
 #
 # {questions}
 #
-# Each piece takes what it needs as arguments, so a mistake in one costs you nothing in the next. Write your code where it says `YOUR CODE HERE` and run the cell below it; when your homework is graded, the same questions are asked on other numbers. Any way to the right numbers is fine. Arguments must be left as they came in: if you need to change one, change a copy. Where a function takes other functions as arguments (a KL, an objective, a product with a matrix), call the ones you are given: the checks bring their own. Beside Python's own modules and the course's, {modules} are there when it is graded, and no others; a file or folder of your own that you import is there if you hand it in too.
+# Each piece takes what it needs as arguments, so a mistake in one costs you nothing in the next. Write your code where it says `YOUR CODE HERE` and run the cell below it; when your homework is graded, the same questions are asked on other numbers. A question gives its points in parts, and the check says which of them you have if not all. Any way to the right numbers is fine. Arguments must be left as they came in: if you need to change one, change a copy. Where a function takes other functions as arguments (a KL, an objective, a product with a matrix), call the ones you are given: the checks bring their own. Beside Python's own modules and the course's, {modules} are there when it is graded, and no others; a file or folder of your own that you import is there if you hand it in too.
 #
 # From a terminal, `course check hw2.ipynb` runs the whole notebook at once.
 

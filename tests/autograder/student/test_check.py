@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import io
 import json
 import re
 import signal
@@ -75,12 +76,26 @@ def test_every_question_has_a_public_exam(name, capsys):
     assert capsys.readouterr().out.startswith(f"{name}: right on")
 
 
+def found(function):
+    """What `check` says of a wrong answer: raised, or printed where it has some points."""
+    text = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(text):
+            assert check(function) > 0
+    except CheckFailed as failed:
+        assert not text.getvalue()
+        return str(failed)
+    return text.getvalue().removesuffix("\n")
+
+
+IGNORES_GAMMA = "\n1 of 2 points: right in gamma = 1, nothing left behind; not in gamma < 1.", ""
+
+
 def test_a_known_mistake_is_named_with_the_place_that_clears_it_up():
-    mistake = HOMEWORKS["hw1"][0].misconceptions[1]
-    with pytest.raises(CheckFailed) as caught:
-        check(named("returns_to_go", mistake.function))
-    lecture, claim = mistake.see.split("#")
-    assert str(caught.value) == f"{mistake.hint}\nSee lecture {lecture}, section {claim}."
+    for mistake, credit in zip(HOMEWORKS["hw1"][0].misconceptions[1:3], IGNORES_GAMMA, strict=True):
+        lecture, claim = mistake.see.split("#")
+        said = found(named("returns_to_go", mistake.function))
+        assert said == f"{mistake.hint}\nSee lecture {lecture}, section {claim}.{credit}"
 
 
 def test_other_mistakes_are_told_with_numbers():
@@ -92,10 +107,9 @@ def test_a_wrong_answer_comes_with_the_call_to_try():
     def returns_to_go(rewards, gamma):
         return rewards.flip(0).cumsum(0).flip(0) + (gamma == 0.9)
 
-    with pytest.raises(CheckFailed) as caught:
-        check(returns_to_go)
-    assert "\nExample 1 is this call:\n    returns_to_go(torch.tensor([" in str(caught.value)
-    call = str(caught.value).splitlines()[-1].strip()
+    said = found(returns_to_go)
+    assert "\nExample 1 is this call:\n    returns_to_go(torch.tensor([" in said
+    call = said.splitlines()[-1].strip()
     scope = {"torch": torch, "returns_to_go": RIGHT["returns_to_go"]}
     assert eval(call, scope).tolist() == [1.5, 1.0, 2.0]
 
@@ -108,7 +122,7 @@ def test_functions_that_the_check_brings_are_dots_in_the_call():
         check(line_search)
     assert "stopped with ValueError: no (line " in str(caught.value)
     assert "where ... stands for functions of the check:" in str(caught.value)
-    assert "line_search(..., ..., torch.tensor([0.5, -1.0]), " in str(caught.value)
+    assert "line_search(..., ..., torch.tensor([-5.0, 4.0]), " in str(caught.value)
 
 
 def test_known_mistakes_and_unwritten_functions_need_no_call():
@@ -125,10 +139,7 @@ def test_numbers_that_look_alike_get_more_digits():
         more = {3: 4e-4, 5: 1.0}.get(len(rewards), 0.0)
         return RIGHT["returns_to_go"](rewards, gamma) + more
 
-    with pytest.raises(
-        CheckFailed, match=r"should be \[1.5, 1, 2\] and came out as \[1.5004, 1.0004, 2.0004\]"
-    ):
-        check(returns_to_go)
+    assert "should be [1.5, 1, 2] and came out as [1.5004, 1.0004, 2.0004]" in found(returns_to_go)
 
 
 def test_a_matrix_is_shown_row_by_row_and_a_small_example_is_chosen():
@@ -151,8 +162,7 @@ def test_what_is_right_is_said_beside_what_is_off():
         loss = RIGHT["baseline_loss"](log_probs, returns, values, gamma)
         return loss + 0.3 * values.pow(4).sum()
 
-    with pytest.raises(CheckFailed, match=r"Right on all examples: `gradient_of_log_probs`."):
-        check(baseline_loss)
+    assert "Right on all examples: `gradient_of_log_probs`." in found(baseline_loss)
 
 
 def test_an_error_about_graphs_comes_with_what_to_think_about():
@@ -191,8 +201,7 @@ def test_whole_numbers_and_changed_arguments_are_told_in_words():
         returns += 1
         return loss
 
-    with pytest.raises(CheckFailed, match="baseline_loss changes an argument on the way on exampl"):
-        check(baseline_loss)
+    assert "baseline_loss changes an argument on the way on example 1" in found(baseline_loss)
 
 
 def test_an_error_that_cannot_be_told_is_named_all_the_same():
@@ -316,9 +325,7 @@ def test_rounding_keeps_ten_digits_and_drops_rounding_errors_of_zero():
 def test_shipped_numbers_name_every_known_mistake(homework):
     for one in HOMEWORKS[homework]:
         for mistake in one.misconceptions:
-            with pytest.raises(CheckFailed) as caught:
-                check(named(one.name, mistake.function))
-            assert str(caught.value).startswith(mistake.hint)
+            assert found(named(one.name, mistake.function)).startswith(mistake.hint)
 
 
 # course check
@@ -349,7 +356,11 @@ def test_each_thing_is_found_and_costs_only_itself(tmp_path):
     result = runner.invoke(command.app, ["check", str(path), "--json"])
     assert result.exit_code == 1, result.output
     found = json.loads(result.stdout)
-    assert (found["homework"], found["points"], found["max_points"]) == ("hw1", 3, 15)
+    assert (found["homework"], found["points"], found["max_points"]) == (
+        "hw1",
+        4,
+        15,
+    )  # 1 for gamma = 1
     outcomes = {one["check"]: one["outcome"] for one in found["checks"]}
     assert outcomes == {
         "returns_to_go": "known mistake",

@@ -1,0 +1,220 @@
+"""Points are given by property: a known mistake loses the parts it breaks and no others."""
+
+import inspect
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+import torch
+
+from autograder.project import HandoutError
+from autograder.questions import homeworks
+from autograder.questions.check import Check, Misconception, Property, compile_exam, observe
+from autograder.questions.proof import proven_exam
+from autograder.student import check as notebook
+from autograder.student import probe
+from autograder.student.exam import Verdict, judge
+from autograder.student.run import read_answers
+
+CHECKS = {check.name: check for checks in homeworks().values() for check in checks}
+by_check = pytest.mark.parametrize("check", CHECKS.values(), ids=CHECKS)
+SEEDS = (None, 3, 4, 5, 6, 7, 8)
+
+
+def exam_of(check, seed=0):
+    return compile_exam(check, None if seed is None else np.random.default_rng(seed))
+
+
+def lost(parts):
+    return [part.name for part in parts if not part.points]
+
+
+def sit(check, function, seed=0):
+    exam = exam_of(check, seed)
+    return judge(exam, read_answers(probe.answer(function, check.name, exam.recipe, exam.cases)))
+
+
+@by_check
+def test_the_parts_make_up_the_question(check):
+    exam = exam_of(check)
+    assert len(exam.parts) >= 3
+    assert sum(part.points for part in exam.parts) == pytest.approx(check.points)
+    assert all(part.points == round(part.points, 2) >= 0.25 for part in exam.parts)
+    assert sum(part.points for part in exam.earned(exam.expected)) == pytest.approx(check.points)
+
+
+@by_check
+def test_a_mistake_loses_the_same_parts_on_any_numbers(check):
+    exams = [exam_of(check, seed) for seed in SEEDS]
+    for mistake in check.misconceptions:
+        first, *others = (
+            lost(exam.earned(observe(check, mistake.function, exam.cases))) for exam in exams
+        )
+        assert first
+        assert others == [first] * len(others), mistake.name
+
+
+LOSES = {
+    ("gae", "bootstraps through termination"): ["an end by termination", "both kinds of end"],
+    ("gae", "changes its input"): ["nothing left behind"],
+    ("clipped_surrogate", "no gradient"): ["the gradient"],
+    ("clipped_surrogate", "no floor for negative advantages"): [
+        "A < 0",
+        "both signs",
+        "the gradient",
+    ],
+    ("conjugate_gradient", "ignores the tolerance"): ["stops in time"],
+    ("reinforce_2", "drops gamma^t"): ["gamma < 1"],
+    ("baseline_loss", "baseline not detached"): ["none into the values"],
+    ("ppo_update", "keeps its graph"): ["nothing left behind"],
+    ("line_search", "accepts any KL"): ["until it is safe", "theta if no step is good"],
+}
+
+
+@pytest.mark.parametrize(("name", "mistake"), LOSES, ids="-".join)
+def test_what_a_mistake_breaks_is_what_one_would_expect(name, mistake):
+    check = CHECKS[name]
+    (found,) = (each for each in check.misconceptions if each.name == mistake)
+    verdict = sit(check, found.function)
+    assert (verdict.mistake, lost(verdict.parts)) == (mistake, LOSES[name, mistake])
+    assert verdict.points == sum(part.points for part in verdict.parts) < verdict.max_points
+
+
+def trivial(check):
+    """Answers that nobody worked for: constants, arguments, what they call."""
+    for value in (0.0, 1.0, float("nan"), None, "right", True):
+        yield lambda *given, value=value: value
+    for place in range(len(inspect.signature(check.reference).parameters)):
+        for change in (lambda x: x, lambda x: -x, lambda x: 0 * x, lambda x: x.detach().clone()):
+            yield lambda *given, place=place, change=change: change(given[place])
+        for other in range(place):
+            yield lambda *given, place=place, other=other: given[place] + given[other]
+
+
+@by_check
+def test_an_answer_that_nobody_worked_for_earns_nothing(check):
+    for function in trivial(check):
+        assert sit(check, function).points == 0
+
+
+def test_a_case_that_raises_costs_its_own_parts():
+    def function(rewards, values, next_values, terminated, truncated, gamma, lam):
+        if truncated.any():
+            raise RuntimeError("not thought of")
+        return CHECKS["gae"].reference(
+            rewards, values, next_values, terminated, truncated, gamma, lam
+        )
+
+    verdict = sit(CHECKS["gae"], function)
+    assert verdict.outcome == "raised"
+    assert lost(verdict.parts) == [
+        "an end by truncation",
+        "both kinds of end",
+        "nothing left behind",
+    ]
+    assert "not thought of" in verdict.sentence
+    assert verdict.points == 2
+    assert verdict.credit == (
+        "2 of 4 points: right in no end, an end by termination; "
+        "not in an end by truncation, both kinds of end, nothing left behind."
+    )
+
+
+@by_check
+def test_more_than_was_asked_for_earns_nothing(check):
+    exam = exam_of(check)
+    assert not judge(exam, [*exam.expected, exam.expected[0]]).points
+    forged = [{**table, "points": np.array(100.0)} for table in exam.expected]
+    assert not judge(exam, forged).points
+
+
+def test_a_verdict_is_read_back_with_its_parts():
+    verdict = sit(CHECKS["gae"], lambda *given: CHECKS["gae"].reference(*given[:6], 1.0))
+    assert Verdict.from_json(asdict(verdict)) == verdict
+
+
+def test_the_notebook_says_what_was_right_and_gives_its_points(capsys):
+    def kl(old_logits, logits):
+        return CHECKS["kl"].reference(old_logits, logits).detach()
+
+    assert notebook.check(kl) == 1.5
+    said = capsys.readouterr().out
+    assert "lost its graph" in said
+    assert "1.5 of 2 points: right in the value, nothing left behind; not in its gradient." in said
+
+
+def test_a_warning_on_the_way_is_no_error_of_the_cell(capsys):
+    """nbgrader gives no point for a cell that writes to stderr."""
+
+    def kl(old_logits, logits):
+        return CHECKS["kl"].reference(torch.tensor(old_logits), logits)
+
+    assert notebook.check(kl) is None
+    assert not capsys.readouterr().err
+
+
+def recipe(function, case):
+    import torch
+
+    return {"y": function(torch.tensor(case["x"])), "kept": True}
+
+
+def _mistake(name, function):
+    return Misconception(name, function, "Look again.", "02_policy_gradient#C14")
+
+
+def _double(x):
+    return 2 * x
+
+
+GOOD = Check(
+    title="Twice",
+    reference=_double,
+    recipe=recipe,
+    public_cases=lambda: [{"x": np.array([1.0])}, {"x": np.array([4.0, -3.0, 2.0])}],
+    hidden_cases=lambda rng: [{"x": rng.normal(size=1) + 9}, {"x": rng.normal(size=4) + 9}],
+    misconceptions=(
+        _mistake("reversed", lambda x: 2 * x.flip(0)),
+        _mistake("not doubled", lambda x: x),
+    ),
+    parts=(
+        Property("one number", cases=lambda case: case["x"].size == 1),
+        Property("several", 2, cases=lambda case: case["x"].size > 1),
+    ),
+    homework="hw9",
+    points=4,
+)
+BROKEN = {
+    "y of case 1 belongs to no part: add one": {"parts": GOOD.parts[1:]},
+    "no public case shows the part 'long': add one": {
+        "parts": (*GOOD.parts, Property("long", cases=lambda case: case["x"].size > 3)),
+    },
+    "no hidden case shows the part 'three': add one": {
+        "parts": (*GOOD.parts, Property("three", cases=lambda case: case["x"].size == 3)),
+    },
+    "no known mistake loses the part 'one number': add one": {
+        "misconceptions": GOOD.misconceptions[:1],
+    },
+    "the mistake 'far only' loses other parts on hidden cases than on public ones": {
+        "misconceptions": (
+            *GOOD.misconceptions,
+            _mistake("far only", lambda x: 2 * x + (x > 3.5) * (1 + 0 * x)),
+        ),
+    },
+}
+
+
+def test_a_check_with_parts_is_proven():
+    parts = proven_exam(GOOD).parts
+    assert [(part.name, part.points, part.beside) for part in parts] == [
+        ("one number", 1, False),
+        ("several", 2, False),
+        ("nothing left behind", 1, True),
+    ]
+
+
+@pytest.mark.parametrize("message", BROKEN)
+def test_parts_that_prove_nothing_are_refused(message):
+    with pytest.raises(HandoutError, match=r"hw9/_double\.py") as caught:
+        proven_exam(replace(GOOD, **BROKEN[message]))
+    assert message in str(caught.value)
