@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import copy
+import functools
 import importlib
 import inspect
 import io
@@ -27,7 +28,7 @@ import nbformat
 
 from autograder.demo.attacks import ATTACKS, FAILED, GRADED, TIMED_OUT
 from autograder.questions import checks_of
-from autograder.questions.check import Check, Function, compile_exam
+from autograder.questions.check import Check, Function, Misconception, compile_exam, observe
 from autograder.questions.edits import AT_HAND
 
 UNREADABLE = "unreadable"
@@ -55,7 +56,7 @@ class Truth:
     student: str
     kind: str
     states: tuple[str, ...]
-    points: dict[str, int]
+    points: dict[str, float]
     mistakes: dict[str, str | None]
     noticed: bool
     note: str
@@ -76,7 +77,7 @@ class Draft:
     foreign: dict[str, Any]
     random: random.Random
     states: tuple[str, ...] = (GRADED,)
-    points: dict[str, int] = field(default_factory=dict)
+    points: dict[str, float] = field(default_factory=dict)
     mistakes: dict[str, str | None] = field(default_factory=dict)
     noticed: bool = False
     note: str = ""
@@ -97,7 +98,7 @@ class Draft:
                 return index
         raise ValueError(f"{self.homework} has no cell {grade_id!r}: build its release anew")
 
-    def answer(self, name: str, source: str, points: int = 0, mistake: str | None = "") -> None:
+    def answer(self, name: str, source: str, points: float = 0, mistake: str | None = "") -> None:
         """Fill in the answer cell of a question, and say what it must come to."""
         self.cells[self.at(f"answer_{name}")]["source"] = source
         self.points[name], self.mistakes[name] = points, mistake
@@ -112,7 +113,8 @@ class Draft:
         """Answer with one of the known mistakes."""
         known = self.checks[name].misconceptions
         mistake = known[number % len(known)]
-        self.answer(name, standalone(mistake.function, name), 0, mistake.name)
+        kept = points_kept(self.checks[name], mistake)
+        self.answer(name, standalone(mistake.function, name), kept, mistake.name)
 
     def insert(self, source: str, early: bool = False, kind: str = "code") -> None:
         """Put in a cell of the student's own: before the first answer, or at the end."""
@@ -131,6 +133,14 @@ class Draft:
 
 
 Kind = Callable[[Draft], None]
+
+
+@functools.cache
+def points_kept(check: Check, mistake: Misconception) -> float:
+    """What a known mistake keeps on the public examples, and so on any others."""
+    exam = compile_exam(check)
+    earned = exam.earned(observe(check, mistake.function, exam.cases))
+    return round(sum(part.points for part in earned), 2)
 
 
 def standalone(function: Function, name: str) -> str:

@@ -59,6 +59,7 @@ def test_honest_submissions_get_the_same_marks_either_way(twins):
     ours, theirs = twins
     assert marks(ours) == marks(theirs)
     assert len(marks(ours)) == 7 * len(KINDS)
+    assert {mark % 1 for mark, _ in marks(ours).values() if mark} > {0}, "parts of a question"
 
 
 def test_feedback_and_export_of_nbgrader_work_on_what_we_graded(twins, root):
