@@ -91,7 +91,8 @@ def _line(tree: ast.AST, number: int) -> str:
         for node in ast.walk(tree)
         if isinstance(node, ast.stmt) and node.lineno <= number <= (node.end_lineno or 0)
     ]
-    return ast.unparse(max(covering, key=lambda node: node.lineno)).splitlines()[0]
+    whole = ast.unparse(max(covering, key=lambda node: node.lineno))
+    return " ".join(whole.partition(":\n")[0].split()) + (":" if ":\n" in whole else "")
 
 
 def _spared(function: ast.FunctionDef) -> Iterator[ast.AST]:

@@ -1,16 +1,17 @@
 """How far a mark can be trusted: right answers, guards, known mistakes, pairs, mutants.
 
-    python benchmarks/validity.py [--seeds 1000] [--mistake-seeds 200] [--question gae]
-                                  [--json FILE] [--docs docs]
+    python benchmarks/validity.py [--seeds 1000] [--mistake-seeds 200] [--pair-seeds 200]
+                                  [--question gae] [--json FILE] [--docs docs]
 
 Everything sits the exam as in grading, hidden cases of `--seeds` secrets included, but in this
-process. A right answer that loses its mark under any secret is a false alarm; a mistake or a mutant
-that gets the mark is a miss.
+process. A right answer that loses its mark under any secret is a false alarm; a mistake, a pair of
+them or a mutant that gets the mark is a miss.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import warnings
 from collections import Counter
@@ -25,6 +26,7 @@ if __name__ == "__main__":
 
 import numpy as np
 import torch
+from guards import guarded
 from machine import facts
 from mutants import mutants
 from rich.console import Console
@@ -33,15 +35,45 @@ from rich.table import Table
 
 from autograder.questions import homeworks
 from autograder.questions.check import Check, compile_exam
-from autograder.questions.together import pairs_of, with_pairs
+from autograder.questions.slips import compose
+from autograder.questions.together import with_pairs
 from autograder.student import probe
 from autograder.student.exam import Exam, Verdict, judge
 from autograder.student.run import read_answers
 
 SECONDS = 5.0  # for one case, as in grading
 MUTANT_SEEDS = (0, 1, 2)
+GUARDS = (1e-8, 1e-7)
 # Mutants that do what is right, and why nobody can tell.
-EQUIVALENT: dict[tuple[str, str], str] = {}
+ONLY = "It has one dimension"
+ROWS = "The last dimension is number 1"
+NOT_WRITTEN_TO = "Nothing writes to it, so that no copy is needed"
+TO_THE_BIT = "It differs at equality to the last bit alone, which rounding decides"
+EQUIVALENT = {
+    ("returns_to_go", "for reward in rewards.flip(-1):"): ONLY,
+    ("returns_to_go", "return torch.stack(returns).flip(-1)"): ONLY,
+    ("returns_to_go", "following = torch.zeros_like(rewards[-1])"): "Its shape alone is used",
+    ("reinforce_1", "log_probs = torch.log_softmax(theta, dim=1)[states, actions]"): ROWS,
+    ("reinforce_2", "log_probs = torch.log_softmax(theta, dim=1)[states, actions]"): ROWS,
+    ("reinforce", "theta = theta.detach()"): NOT_WRITTEN_TO,
+    ("reinforce", "theta = theta.clone()"): "What comes in has no graph",
+    ("kl", "old_log_probs = torch.log_softmax(old_logits, dim=1)"): ROWS,
+    ("kl", "log_probs = torch.log_softmax(logits, dim=1)"): ROWS,
+    ("kl", "return terms.sum(dim=1).mean()"): ROWS,
+    ("conjugate_gradient", "residual = b"): NOT_WRITTEN_TO,
+    ("conjugate_gradient", "direction = b"): NOT_WRITTEN_TO,
+    ("conjugate_gradient", "converged = squared < tolerance"): TO_THE_BIT,
+    ("line_search", "safe = kl(candidate) < delta"): TO_THE_BIT,
+    ("gae", "following = torch.zeros_like(deltas[1])"): "Its shape alone is used",
+    ("gae", "following = torch.zeros_like(deltas[-1])"): "Its shape alone is used",
+    (
+        "clipped_surrogate",
+        "terms = torch.minimum(clipped_ratio * advantages, ratio * advantages)",
+    ): "A minimum does not go by the order",
+    ("ppo_update", "theta = theta"): NOT_WRITTEN_TO,
+    ("ppo_update", "old_log_probs = torch.log_softmax(theta, dim=1)[states, actions]"): ROWS,
+    ("ppo_update", "log_probs = torch.log_softmax(leaf, dim=1)[states[rows], actions[rows]]"): ROWS,
+}
 
 
 def sit(exam: Exam, function: Callable[..., Any]) -> Verdict:
@@ -69,19 +101,24 @@ def told_by(verdict: Verdict) -> str:
     return "error"
 
 
-def measure(check: Check, seeds: int, mistake_seeds: int) -> dict[str, Any]:
+def measure(check: Check, seeds: int, mistake_seeds: int, pair_seeds: int) -> dict[str, Any]:
     """All counts of one question."""
-    exams = [exam_of(check, seed) for seed in range(max(seeds, mistake_seeds, len(MUTANT_SEEDS)))]
+    most = max(seeds, mistake_seeds, pair_seeds, len(MUTANT_SEEDS))
+    exams = [exam_of(check, seed) for seed in range(most)]
     right = (check.reference, *check.accepted)
     lost = sum(sit(e, f).outcome != "right" for e in exams[:seeds] for f in right)
     row: dict[str, Any] = {"right": len(right), "sittings": seeds * len(right), "lost": lost}
+    for guard in GUARDS:
+        function = guarded(guard).get(check.name)
+        sat = [sit(exam, function).outcome for exam in exams[:seeds]] if function else []
+        row |= {f"with {guard:g}": len(sat), f"lost by {guard:g}": len(sat) - sat.count("right")}
     passed = misnamed = 0
     for mistake in check.misconceptions:
         verdicts = [sit(exam, mistake.function) for exam in exams[:mistake_seeds]]
         passed += sum(verdict.outcome == "right" for verdict in verdicts)
         misnamed += sum(verdict.mistake not in ("", mistake.name) for verdict in verdicts)
     row |= {"mistakes": len(check.misconceptions), "passed": passed, "misnamed": misnamed}
-    row["pairs told apart"] = len(pairs_of(check))
+    row |= _pairs(check, exams[:pair_seeds])
     killed, told = 0, Counter[str]()
     alive: list[str] = []
     made = [m for m in mutants(check.reference) if (check.name, m.what) not in EQUIVALENT]
@@ -95,44 +132,82 @@ def measure(check: Check, seeds: int, mistake_seeds: int) -> dict[str, Any]:
     return row | {"mutants": len(made), "killed": killed, "told": dict(told), "alive": alive}
 
 
-def page(found: dict[str, dict[str, Any]], seeds: int, mistake_seeds: int) -> str:
+def _pairs(check: Check, exams: Sequence[Exam]) -> dict[str, int]:
+    """What the pairs of known mistakes are told, those that can be made at once and run.
+
+    Left out: a pair whose numbers are right. "both": their two names. "other": a name or several
+    that answer exactly the same. "words": a relation, or what is left behind. "numbers": less.
+    """
+    counts = Counter[str](pairs=0, passed=0, both=0, other=0, words=0, bare=0)
+    for two in itertools.combinations(check.misconceptions, 2):
+        made = compose(check.reference, two)
+        if made is None:
+            continue
+        names = {mistake.name for mistake in two}
+        verdicts = [sit(exam, made.function) for exam in exams]
+        if any(one.outcome not in ("right", "wrong", "known mistake") for one in verdicts):
+            continue
+        counts["pairs"] += 1
+        for verdict in verdicts:
+            named = set(verdict.mistake.split(" + "))
+            if verdict.outcome == "right":
+                counts["passed"] += 1
+            elif verdict.mistake:
+                counts["both" if named == names else "other"] += 1
+            else:
+                counts["bare" if told_by(verdict) == "numbers" else "words"] += 1
+    return {f"pairs {key}" if key != "pairs" else key: n for key, n in counts.items()}
+
+
+def page(found: dict[str, dict[str, Any]], seeds: int, mistake_seeds: int, pair_seeds: int) -> str:
     """docs/validity.md."""
     total: Counter[str] = Counter()
     for row in found.values():
         total.update({k: v for k, v in row.items() if isinstance(v, int)})
         total.update({f"told {k}": v for k, v in row["told"].items()})
+    sat = total["pairs"] * pair_seeds
     lines = [
         "# How far a mark can be trusted",
         "",
         f"Made by `python benchmarks/validity.py --seeds {seeds} --mistake-seeds {mistake_seeds} "
-        "--docs docs`. Every answer sits the exam as in grading, hidden cases included, once for "
-        "each secret.",
+        f"--pair-seeds {pair_seeds} --docs docs`. Every answer sits the exam as "
+        "in grading, hidden cases included, once for each secret.",
         "",
         f"- **Right answers** by different means lost their mark in **{total['lost']} of "
         f"{total['sittings']:,}** sittings ({seeds:,} secrets each).",
+        *(
+            f"- **With a guard of {guard:g}** below a fraction or in a logarithm, "
+            f"{total[f'lost by {guard:g}']} of {total[f'with {guard:g}']:,} lost it."
+            for guard in GUARDS
+        ),
         f"- **Known mistakes** ({total['mistakes']}) got the mark in **{total['passed']}** and "
         f"were called another mistake in **{total['misnamed']}** of "
         f"{total['mistakes'] * mistake_seeds:,} sittings.",
+        f"- **Two known mistakes at once** ({total['pairs']:,} pairs that can be made and run): "
+        f"{total['pairs passed']} of {sat:,} sittings got the mark; "
+        f"{total['pairs both'] / sat:.0%} are told both, {total['pairs other'] / sat:.0%} a name or names that answer just the "
+        f"same, {total['pairs words'] / sat:.0%} a relation, {total['pairs bare'] / sat:.0%} "
+        "numbers.",
         f"- **Mutants** of the answers: **{total['killed']} of {total['mutants']}** lose the mark "
         f"({total['killed'] / total['mutants']:.1%}). Of them {total['told name']} are told a "
         f"name, {total['told pair']} two, {total['told relation']} a relation, "
         f"{total['told numbers']} numbers, {total['told error']} stop with an error.",
         "",
-        "| question | right answers lost | mistakes that pass, misnamed | pairs told apart "
+        "| question | right answers lost | mistakes that pass, misnamed | pairs named "
         "| mutants killed |",
         "|---|---|---|---|---|",
     ]
     for name, row in found.items():
         lines.append(
             f"| {name} | {row['lost']} of {row['sittings']:,} | {row['passed']}, {row['misnamed']} "
-            f"of {row['mistakes'] * mistake_seeds:,} | {row['pairs told apart']} "
+            f"of {row['mistakes'] * mistake_seeds:,} "
+            f"| {row['pairs both'] + row['pairs other']:,} of {row['pairs'] * pair_seeds:,} "
             f"| {row['killed']} of {row['mutants']} |"
         )
-    lines += ["", "## Mutants that get the mark", ""]
-    lines += [f"- `{name}`: `{what}`" for name, row in found.items() for what in row["alive"]]
-    if EQUIVALENT:
-        lines += ["", "## Left out, since they do what is right", ""]
-        lines += [f"- `{name}`: `{what}`. {why}" for (name, what), why in EQUIVALENT.items()]
+    alive = [f"- `{name}`: `{what}`" for name, row in found.items() for what in row["alive"]]
+    lines += ["", "## Mutants that get the mark", "", *(alive or ["None."])]
+    lines += ["", "## Left out, since they do what is right", ""]
+    lines += [f"- `{name}`: `{what}`. {why}." for (name, what), why in EQUIVALENT.items()]
     return "\n".join(lines) + "\n"
 
 
@@ -141,6 +216,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seeds", type=int, default=1000, help="secrets for each right answer")
     parser.add_argument("--mistake-seeds", type=int, default=200, help="for each known mistake")
+    parser.add_argument("--pair-seeds", type=int, default=200, help="for each pair of them")
     parser.add_argument("--question", help="this one only")
     parser.add_argument("--json", type=Path, help="write the counts here, too")
     parser.add_argument("--docs", type=Path, help="write validity.md into this folder")
@@ -149,11 +225,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     checks = [check for row in homeworks().values() for check in row]
     checks = [check for check in checks if asked.question in (None, check.name)]
     found = {
-        check.name: measure(check, asked.seeds, asked.mistake_seeds)
+        check.name: measure(check, asked.seeds, asked.mistake_seeds, asked.pair_seeds)
         for check in track(checks, description="questions")
     }
     table = Table(title="Validity", title_justify="left")
-    columns = ("lost", "sittings", "passed", "misnamed", "mutants", "killed")
+    columns = ("lost", "sittings", "passed", "misnamed", "pairs", "mutants", "killed")
     for column in ("question", *columns):
         table.add_column(column)
     for name, row in found.items():
@@ -166,7 +242,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if asked.json:
         asked.json.write_text(json.dumps({"machine": facts(), "found": found}, indent=1) + "\n")
     if asked.docs:
-        (asked.docs / "validity.md").write_text(page(found, asked.seeds, asked.mistake_seeds))
+        text = page(found, asked.seeds, asked.mistake_seeds, asked.pair_seeds)
+        (asked.docs / "validity.md").write_text(text)
 
 
 if __name__ == "__main__":

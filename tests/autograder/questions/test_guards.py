@@ -7,85 +7,12 @@ import torch
 from autograder.questions.check import compile_exam
 from tests.autograder.questions.test_checks import CHECKS, sit
 
-GUARD = 1e-8
 SEEDS = 40
 BY_NAME = {check.name: check for check in CHECKS}
 
 
 def exam_of(name, seed):
     return compile_exam(BY_NAME[name], None if seed is None else np.random.default_rng(seed))
-
-
-def score_with_guard(theta, states, actions, weights):
-    leaf = theta.clone().requires_grad_()
-    log_probs = torch.log(torch.softmax(leaf, -1)[states, actions] + GUARD)
-    return torch.autograd.grad((weights * log_probs).sum(), leaf)[0]
-
-
-def reinforce_1(theta, states, actions, rewards, gamma):
-    discounts = torch.tensor([gamma**t for t in range(len(rewards))])
-    return score_with_guard(theta, states, actions, (discounts * rewards).sum())
-
-
-def reinforce_2(theta, states, actions, returns, gamma):
-    discounts = torch.tensor([gamma**t for t in range(len(returns))])
-    return score_with_guard(theta, states, actions, discounts * returns)
-
-
-def surrogate(log_probs, old_log_probs, advantages):
-    ratio = log_probs.exp() / (old_log_probs.detach().exp() + GUARD)
-    return (ratio * advantages.detach()).mean()
-
-
-def clipped_surrogate(log_probs, old_log_probs, advantages, epsilon):
-    ratio = log_probs.exp() / (old_log_probs.exp() + GUARD)
-    clipped = ratio.clamp(1 - epsilon, 1 + epsilon)
-    return torch.minimum(ratio * advantages, clipped * advantages).mean()
-
-
-def kl(old_logits, logits):
-    old, new = torch.softmax(old_logits, -1), torch.softmax(logits, -1)
-    return (old * (torch.log(old + GUARD) - torch.log(new + GUARD))).sum(-1).mean()
-
-
-def conjugate_gradient(multiply, b, iterations, tolerance=1e-10):
-    x, r, p = torch.zeros_like(b), b.clone(), b.clone()
-    for _ in range(iterations):
-        squared = r @ r
-        if squared <= tolerance:
-            break
-        product = multiply(p)
-        step = squared / (p @ product + GUARD)
-        x, r = x + step * p, r - step * product
-        p = r + (r @ r) / (squared + GUARD) * p
-    return x
-
-
-def fisher_vector_product(mean_kl, theta, vector, damping):
-    def gradient(point):
-        point = point.clone().requires_grad_()
-        return torch.autograd.grad(mean_kl(point), point)[0]
-
-    h = 1e-4 / (vector.norm() + GUARD)
-    ahead, behind = gradient(theta + h * vector), gradient(theta - h * vector)
-    return (ahead - behind) / (2 * h) + damping * vector
-
-
-GUARDED = [
-    reinforce_1,
-    reinforce_2,
-    surrogate,
-    clipped_surrogate,
-    kl,
-    conjugate_gradient,
-    fisher_vector_product,
-]
-
-
-@pytest.mark.parametrize("function", GUARDED, ids=lambda function: function.__name__)
-def test_a_guard_costs_nothing(function):
-    for seed in range(SEEDS):
-        assert sit(exam_of(function.__name__, seed), function).outcome == "right", seed
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
