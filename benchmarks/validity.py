@@ -185,8 +185,9 @@ def page(found: dict[str, dict[str, Any]], seeds: int, mistake_seeds: int, pair_
         f"{total['mistakes'] * mistake_seeds:,} sittings.",
         f"- **Two known mistakes at once** ({total['pairs']:,} pairs that can be made and run): "
         f"{total['pairs passed']} of {sat:,} sittings got the mark; "
-        f"{total['pairs both'] / sat:.0%} are told both, {total['pairs other'] / sat:.0%} a name or names that answer just the "
-        f"same, {total['pairs words'] / sat:.0%} a relation, {total['pairs bare'] / sat:.0%} "
+        f"{total['pairs both'] / sat:.0%} are told both, "
+        f"{total['pairs other'] / sat:.0%} a name or names that answer just the same, "
+        f"{total['pairs words'] / sat:.0%} a relation, {total['pairs bare'] / sat:.0%} "
         "numbers.",
         f"- **Mutants** of the answers: **{total['killed']} of {total['mutants']}** lose the mark "
         f"({total['killed'] / total['mutants']:.1%}). Of them {total['told name']} are told a "

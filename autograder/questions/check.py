@@ -98,7 +98,7 @@ class Check:
         """The name of the function that is asked for."""
         return self.reference.__name__
 
-    @property
+    @functools.cached_property
     def recipe_source(self) -> str:
         """The recipe as text, the form in which it reaches a student's process."""
         return textwrap.dedent(inspect.getsource(self.recipe))
@@ -106,11 +106,14 @@ class Check:
 
 def observe(check: Check, function: Function, cases: Sequence[Arrays]) -> tuple[Arrays, ...]:
     """Run the recipe on a trusted function, just as the probe does on a student's."""
-    recipe = load_recipe(check.recipe_source)
+    recipe = _recipe(check.recipe_source)
     return tuple(
         wire.decode(wire.encode(recipe(function, {k: v.copy() for k, v in case.items()})))
         for case in cases
     )
+
+
+_recipe = functools.cache(load_recipe)
 
 
 @dataclass(frozen=True)

@@ -65,8 +65,7 @@ def pairs_of(check: Check) -> tuple[Pair, ...]:
     wrong = [exam.unchanged(mistake.observations) for mistake in exam.known_wrong]
     scales = [scale(exam.expected, one, tolerance.agrees) for one in wrong]
     alone = [exam.expected, *wrong]
-    found: list[Pair] = []
-    alike: set[Pair] = set()
+    candidates: dict[Pair, list[Arrays]] = {}
     for first, second in itertools.combinations(range(len(check.misconceptions)), 2):
         one, other = wrong[first], wrong[second]
         if exam.alike(exam.expected, one) or exam.alike(exam.expected, other):
@@ -78,9 +77,13 @@ def pairs_of(check: Check) -> tuple[Pair, ...]:
         scaled = [times(a, by) for a, by in ((one, scales[second]), (other, scales[first])) if by]
         if is_bland(calm) or any(exam.alike(each, calm) for each in [*alone, *scaled]):
             continue
-        pair = pair_of(first, second, calm)
-        if any(fits for each in alone for fits in matching([pair], each, *errors)):
-            continue
+        candidates[pair_of(first, second, calm)] = calm
+    for each in alone:  # whose fingerprint a pair has by chance
+        for pair in list(matching(candidates, each, *errors)):
+            del candidates[pair]
+    found: list[Pair] = []
+    alike: set[Pair] = set()
+    for pair, calm in candidates.items():
         if others := list(matching(found, calm, *errors)):
             alike |= {pair, *others}
         found.append(pair)

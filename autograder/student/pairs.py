@@ -59,9 +59,11 @@ def matching(
     marks = weights @ numbers
     allowed = np.sqrt(weights**2 @ (atol + rtol * np.abs(numbers)) ** 2)
     allowed = allowed + 10.0 ** (1 - DIGITS) * np.abs(marks)
+    (one, other), (near, near_other) = marks.tolist(), allowed.tolist()
     for pair in pairs:
-        off = np.abs(marks - (pair.one, pair.other))
-        if pair.length == numbers.size and bool((off <= allowed).all()):
+        if pair.length != numbers.size:
+            continue
+        if abs(one - pair.one) <= near and abs(other - pair.other) <= near_other:
             yield pair
 
 

@@ -5,9 +5,11 @@ import re
 import time
 
 import matplotlib.pyplot as plt
+import nbformat
 import pytest
 import torch
 
+from autograder.demo.made_up_class import make_draft
 from autograder.handouts import assignments
 from autograder.student import probe
 from autograder.questions import homeworks
@@ -72,6 +74,26 @@ def test_with_the_answers_in_place_every_cell_runs_in_seconds(homework, built):
         else:
             assert not re.search("Not yet|No picture", "".join(o.get("text", "") for o in shown))
     assert longest < 8
+
+
+def in_other_ways(homework, release, number):
+    """The homework, each question answered by an accepted answer of another kind."""
+    notebook = nbformat.reads(release.decode(), as_version=4)
+    draft = make_draft(homework, "ada", notebook)
+    for name in draft.checks:
+        draft.answer_right(name, style=number)
+    return [cell["source"] for cell in draft.cells if cell["cell_type"] == "code"]
+
+
+@pytest.mark.parametrize("number", range(4))
+@by_homework
+def test_pictures_take_whatever_the_checks_call_right(homework, number, built):
+    sources = in_other_ways(homework, built[homework][1], number)
+    outputs, _ = run(sources)
+    for source, shown in zip(sources, outputs, strict=True):
+        text = "".join(o.get("text", "") + o.get("evalue", "") for o in shown)
+        assert not re.search("Error|Not yet|No picture|time limit", text), text
+        assert ": right on" in text or not source.startswith("check("), text
 
 
 @by_homework
