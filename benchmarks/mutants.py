@@ -35,7 +35,7 @@ LEFT_OUT = ("detach", "clone", "flip", "exp")  # calls that may be forgotten: x.
 
 @dataclass(frozen=True)
 class Mutant:
-    """A function that departs from another in one place. what: the line as it is now."""
+    """A function that departs from another in one place. what: the statement as it is now."""
 
     what: str
     function: Callable[..., Any]
@@ -85,7 +85,7 @@ class _Put(ast.NodeTransformer):
 
 
 def _line(tree: ast.AST, number: int) -> str:
-    """The first line of the innermost statement that covers a line."""
+    """The innermost statement that covers a line, on one; of a compound one, its head."""
     covering = [
         node
         for node in ast.walk(tree)

@@ -64,7 +64,6 @@ EQUIVALENT = {
     ("conjugate_gradient", "direction = b"): NOT_WRITTEN_TO,
     ("conjugate_gradient", "converged = squared < tolerance"): TO_THE_BIT,
     ("line_search", "safe = kl(candidate) < delta"): TO_THE_BIT,
-    ("gae", "following = torch.zeros_like(deltas[1])"): "Its shape alone is used",
     ("gae", "following = torch.zeros_like(deltas[-1])"): "Its shape alone is used",
     (
         "clipped_surrogate",
@@ -135,8 +134,8 @@ def measure(check: Check, seeds: int, mistake_seeds: int, pair_seeds: int) -> di
 def _pairs(check: Check, exams: Sequence[Exam]) -> dict[str, int]:
     """What the pairs of known mistakes are told, those that can be made at once and run.
 
-    Left out: a pair whose numbers are right. "both": their two names. "other": a name or several
-    that answer exactly the same. "words": a relation, or what is left behind. "numbers": less.
+    "both": their two names. "other": one or several that answer exactly the same. "words": a
+    relation, or what is left behind. "bare": numbers alone.
     """
     counts = Counter[str](pairs=0, passed=0, both=0, other=0, words=0, bare=0)
     for two in itertools.combinations(check.misconceptions, 2):
@@ -165,7 +164,7 @@ def page(found: dict[str, dict[str, Any]], seeds: int, mistake_seeds: int, pair_
     for row in found.values():
         total.update({k: v for k, v in row.items() if isinstance(v, int)})
         total.update({f"told {k}": v for k, v in row["told"].items()})
-    sat = total["pairs"] * pair_seeds
+    sat = total["pairs"] * pair_seeds or 1
     lines = [
         "# How far a mark can be trusted",
         "",
@@ -230,7 +229,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for check in track(checks, description="questions")
     }
     table = Table(title="Validity", title_justify="left")
-    columns = ("lost", "sittings", "passed", "misnamed", "pairs", "mutants", "killed")
+    columns = (
+        "lost",
+        "sittings",
+        "passed",
+        "misnamed",
+        "pairs",
+        "pairs passed",
+        "mutants",
+        "killed",
+    )
     for column in ("question", *columns):
         table.add_column(column)
     for name, row in found.items():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import itertools
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from autograder.student.wire import Arrays
 Function = Callable[..., Any]
 Case = dict[str, Any]
 Edits = tuple[tuple[str, str], ...]
+FLAGS_PART = "leaves nothing behind"  # in an argument, a graph or another call
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class Check:
         its own imports). It calls the function once more at the end: nothing may be left behind.
     public_cases: fixed inputs, printed in the handout. hidden_cases: drawn anew for a submission.
     misconceptions: known mistakes, the most specific first. accepted: right answers by other means.
-    parts: what points are given for; one more of share 1, "nothing left behind", takes the flags.
+    parts: what points are given for; one more of share 1, FLAGS_PART, takes the flags.
         Without any, the points are all or nothing.
     homework, points: "hw1" and how many; they stand in the homework's source.
     """
@@ -159,16 +161,18 @@ def _parts(check: Check, cases: Sequence[Arrays], expected: Sequence[Arrays]) ->
     """The parts of a check, with all that shows them on these cases."""
     if not check.parts:
         return
-    unit = check.points / (sum(part.share for part in check.parts) + 1)
+    shares = [*(part.share for part in check.parts), 1]
+    upto = [round(check.points * sum(shares[:n]) / sum(shares), 2) for n in range(len(shares) + 1)]
+    points = [round(after - before, 2) for before, after in itertools.pairwise(upto)]
     flags = [tuple(n for n, array in table.items() if array.dtype == bool) for table in expected]
-    for part in check.parts:
+    for part, worth in zip(check.parts, points, strict=False):
         looks_at = []
         for case, table, off in zip(cases, expected, flags, strict=True):
             names = part.observations or tuple(name for name in table if name not in off)
             here = [name for name in names if name in table] if part.cases(case) else []
             looks_at.append(tuple(here))
-        yield Part(part.name, part.share * unit, part.beside, tuple(looks_at))
-    yield Part("nothing left behind", unit, True, tuple(flags))
+        yield Part(part.name, worth, part.beside, tuple(looks_at))
+    yield Part(FLAGS_PART, points[-1], True, tuple(flags))
 
 
 @functools.cache

@@ -12,7 +12,7 @@ from autograder.project import HandoutError
 from autograder.questions.check import Check, compile_exam, observe
 from autograder.questions.together import pairs_of
 from autograder.student import wire
-from autograder.student.exam import Exam
+from autograder.student.exam import FLAGS, Exam
 from autograder.student.wire import Arrays
 
 SEEDS = (0, 1)  # of the hidden cases that are tried
@@ -22,10 +22,10 @@ def proven_exam(check: Check) -> Exam:
     """The public exam of a check, with all its numbers worked out.
 
     Raises HandoutError with file, question and what to do: if the right answer, or another that is
-    accepted, is not right; if the public cases do not tell a known mistake from what is right or
-    from another mistake; if a hidden case is the same for everybody; if a part has no case or no
-    mistake that loses it, if something belongs to no part, or if a mistake loses other parts on
-    other numbers.
+    accepted, is not right; if a flag has no words; if the public cases do not tell a known mistake
+    from what is right or from another mistake; if a hidden case is the same for everybody; if a
+    part has no case or no mistake that loses it; if something belongs to no part; or if a mistake
+    loses other parts on other numbers.
     """
     if not check.title:
         raise _refusal(check, 'it has no title: write a few words for tables, as title="The ratio"')
@@ -61,6 +61,13 @@ def proven_exam(check: Check) -> Exam:
                     "which they differ, or take the mistake out",
                 )
         told_apart.append((f"the mistake {wrong.name!r}", wrong.observations))
+    for name in {name for table in exam.expected for name, a in table.items() if a.dtype == bool}:
+        if not name.endswith(tuple(FLAGS)):
+            raise _refusal(
+                check,
+                f"the recipe says True or False of {name!r}, and there are no words for it: let "
+                f"its name end in {', '.join(FLAGS)}, or give numbers",
+            )
     if exam.parts:
         _prove_parts(check, exam, drawn)
     return replace(exam, pairs=pairs_of(check))

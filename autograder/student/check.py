@@ -13,14 +13,15 @@ import json
 import sys
 from collections.abc import Callable, Collection, Mapping
 from importlib import resources
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from autograder.student import probe, wire
 from autograder.student.exam import Exam, Verdict, judge, telling_case
 from autograder.student.limits import ANSWER_SECONDS
 from autograder.student.run import read_answers
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MAX_CALL = 1000  # characters of an example that is shown
 
@@ -33,11 +34,11 @@ class CheckFailed(AssertionError):
 
 
 def check(function: Callable[..., Any]) -> float | None:
-    """Try a homework function on the public examples and print a line if it is right.
+    """Try a homework function on the public examples.
 
-    Returns the points of what is right, where that is a part (nbgrader reads a mark from a number
-    that a cell ends in), else nothing. Raises CheckFailed with a sentence on what is wrong, and
-    where the lectures clear it up, if it earns no points.
+    Right: prints a line and returns nothing, which nbgrader takes for all points. Right in part:
+    prints what is wrong and where the lectures clear it up, and returns the points of what is
+    right, which nbgrader takes for the mark. Else raises CheckFailed with the same words.
     """
     exams = {exam.check: exam for homework in public_exams().values() for exam in homework}
     if isinstance(function, str) or not callable(function):
@@ -65,9 +66,11 @@ def check(function: Callable[..., Any]) -> float | None:
     return verdict.points
 
 
-def plain(answer: Any) -> torch.Tensor:
-    """What a function gave as its check takes it: the numbers alone, in doubles of their own."""
-    return torch.tensor(wire.frozen(answer), dtype=torch.float64)
+def in_doubles(numbers: Any) -> Tensor:
+    """Numbers of any type as a float64 tensor of their own, without a graph."""
+    import torch  # only notebooks need it here
+
+    return torch.tensor(wire.frozen(numbers), dtype=torch.float64)
 
 
 def _question(

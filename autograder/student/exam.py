@@ -20,19 +20,22 @@ from autograder.student.wire import Arrays
 ERRORS = {
     "does not require grad": "What it differentiates has no graph: was something detached, worked "
     "out under no_grad or made anew from numbers, or is create_graph=True missing?",
-    "backward through the graph a second time": "Is something in it that stays fixed, such as "
-    "the old policy? Detach that. What does change is worked out anew before each gradient.",
+    "backward through the graph a second time": "Does the graph hold something that stays "
+    "fixed, such as the old policy's log-probabilities? Detach it. What depends on theta is worked "
+    "out anew before each gradient.",
     "leaf Variable that requires grad": "Change a copy, or what lies outside the graph (no_grad).",
     "modified by an inplace operation": "Something that the graph needs was changed in place: "
     "write the result to a tensor of its own.",
     "on Tensor that requires grad": "Detach it first.",
+    "to satisfy the constraint Simplex": "Categorical takes probabilities unless told otherwise: "
+    "give it logits=...",
 }
 # What is said if a flag (an observation whose name ends like this) is off: alone, and besides.
 FLAGS = {
     "_unchanged": (
-        "changes an argument on the way{where} (its numbers, its requires_grad or its .grad): work "
+        "changes one of its arguments{where} (its numbers, its requires_grad or its .grad): work "
         "on a copy of it.",
-        "It also changes an argument on the way: work on a copy of it.",
+        "It also changes one of its arguments: work on a copy of it.",
     ),
     "second_call_agrees": (
         "gives something else when it is called again with the same arguments{where}: what stays "
@@ -166,12 +169,19 @@ class Exam:
         ]
 
     def earned(self, answers: Sequence[Answer]) -> tuple[Earned, ...]:
-        """What each part earns. A case without an answer shows nothing."""
-        right: list[set[str]] = [set() for _ in self.cases]
-        answers = answers if len(answers) <= len(self.cases) else ()
-        for names, want, got in zip(right, self.expected, answers, strict=False):
-            if not isinstance(got, Failure) and not _goes_beyond(want, got):
-                names |= {n for n in got if self.tolerance.agrees(want[n], got[n])}
+        """What each part earns.
+
+        A case without an answer has no right numbers, and left nothing behind.
+        """
+        right: list[set[str]] = []
+        for index, want in enumerate(self.expected):
+            got = answers[index] if index < len(answers) <= len(self.cases) else None
+            if got is None or isinstance(got, Failure):
+                right.append({name for name, array in want.items() if array.dtype == bool})
+            elif _goes_beyond(want, got):
+                right.append(set())
+            else:
+                right.append({n for n in got if self.tolerance.agrees(want[n], got[n])})
         there = [all(map(set.issuperset, right, part.looks_at)) for part in self.parts]
         alone = any(held and not part.beside for held, part in zip(there, self.parts, strict=True))
         return tuple(
@@ -265,7 +275,8 @@ class Verdict:
             return ""
         there = ", ".join(part.name for part in self.parts if part.points)
         missing = ", ".join(part.name for part in self.parts if not part.points)
-        return f"{self.points:g} of {self.max_points:g} points: right in {there}; not in {missing}."
+        points = f"{self.points:g} of {self.max_points:g} points"
+        return f"{points}. Right: {there}. Not yet: {missing}."
 
 
 def judge(exam: Exam, answers: Sequence[Answer]) -> Verdict:
@@ -315,7 +326,7 @@ def judge(exam: Exam, answers: Sequence[Answer]) -> Verdict:
         return verdict("wrong", f"{exam.check}: {relation}{besides}")
     if len(likely) == 1:  # what the notebook said: nearly that, or rounding grew on long cases
         [wrong] = likely
-        return verdict("known mistake", wrong.hint, mistake=wrong.name, see=wrong.see)
+        return verdict("known mistake", wrong.hint + besides, mistake=wrong.name, see=wrong.see)
     shown = calm if flags else tables
     sentence = _difference_sentence(exam, shown, telling_case(exam, shown) or 0)
     return verdict("wrong", sentence + besides)

@@ -71,8 +71,9 @@ def answer(
             return [*answers, _failure("timed out", str(error))]
         except BaseException as error:
             answers.append(_raised(function, name, error))
-            if answers[-1]["failure"]["kind"] == "unwritten":
-                break
+            stub = answers[-1]["failure"]["kind"] == "unwritten"
+            if stub or isinstance(error, KeyboardInterrupt):
+                return answers
         finally:
             if os.getpid() != process:  # a fork that the function left running: it has no say here
                 os._exit(0)

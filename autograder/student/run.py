@@ -19,6 +19,7 @@ from autograder.student.probe import MAX_PNG
 MAX_RUNS = 6
 SIGXCPU_EXIT, SIGKILL_EXIT, SIGSEGV_EXIT, SIGABRT_EXIT = 152, 137, 139, 134
 NOT_ASKED = Failure("ended", "could not be asked: its notebook went down before")
+AT_THE_END = "at the end"
 NOT_THERE = ("missing", "unwritten")  # outcomes of a function that was written further down
 SLACK = 5.0  # seconds of patience beyond the time limits that the probe keeps by itself
 
@@ -207,7 +208,7 @@ def better(exam: Exam, places: Sequence[Place], answers: Answers) -> tuple[Verdi
 
 
 def _words(place: Place) -> str:
-    return "at the end" if place.cell is None else f"at its check, code cell {place.cell + 1}"
+    return AT_THE_END if place.cell is None else f"at its check, code cell {place.cell + 1}"
 
 
 def how_it_ended(code: int | None) -> Over:

@@ -42,6 +42,11 @@ def test_a_question_is_counted_as_it_is(script):
     assert "lost their mark in **0 of 8** sittings (2 secrets each)" in text
 
 
+def test_what_is_left_out_as_right_is_there_to_be_left_out(script):
+    for name, what in script.EQUIVALENT:
+        assert what in {mutant.what for mutant in script.mutants(BY_NAME[name].reference)}
+
+
 def test_a_grader_that_passes_everything_is_found_out(script, monkeypatch: pytest.MonkeyPatch):
     right = script.sit(script.exam_of(CHECK, 0), surrogate)
     monkeypatch.setattr(script, "sit", lambda exam, function: right)

@@ -174,8 +174,8 @@ CHECK = Check(
         slip(
             "every step with every advantage",
             "Each log-probability is multiplied with every step's advantage, (T, T) products in "
-            "all: by their shapes, or since each was summed up before. Step t goes with step t "
-            "only.",
+            "all: either the shapes broadcast, or both were summed before they were multiplied. "
+            "Step t goes with step t only.",
             see="02_policy_gradient#C23",
             terms="(discounts * advantages)[:, None] * log_probs",
         ),
@@ -238,7 +238,7 @@ CHECK = Check(
     parts=(
         Property("the loss", 2, observations=("loss",)),
         Property("its gradient", 2, observations=("gradient_of_log_probs",)),
-        Property("none into the values", observations=("gradient_of_values",), beside=True),
+        Property("no gradient into the values", observations=("gradient_of_values",), beside=True),
     ),
     accepted=(step_by_step, as_a_dot_product, with_numpy_weights),
 )

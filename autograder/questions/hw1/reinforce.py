@@ -262,8 +262,8 @@ CHECK = Check(
         ),
         slip(
             "one iteration only",
-            "This is where one iteration arrives: does the return stand inside the loop, or does "
-            "each iteration start from the theta that came in?",
+            "This is theta after a single iteration: does the return stand inside the loop, or "
+            "does each iteration start from the theta that came in?",
             _="range(1)",
         ),
         slip(

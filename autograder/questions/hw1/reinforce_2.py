@@ -202,8 +202,9 @@ CHECK = Check(
         ),
         slip(
             "every score with every return",
-            "Each score is multiplied with every step's return, (T, T) products in all: by their "
-            "shapes, or since each was summed up before. Step t goes with step t only.",
+            "Each score is multiplied with every step's return, (T, T) products in all: either "
+            "the shapes broadcast, or both were summed before they were multiplied. Step t goes "
+            "with step t only.",
             log_probs="torch.log_softmax(theta, dim=-1)[states, actions, None]",
         ),
         slip(

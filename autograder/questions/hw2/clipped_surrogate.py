@@ -170,9 +170,8 @@ CHECK = Check(
         ),
         slip(
             "no floor for negative advantages",
-            "For A < 0 the ratio is never clipped. Work "
-            "out min(ratio A, clip(ratio) A) for A = -1 and ratio = 0.5 by hand: which one is "
-            "smaller, and is there a gradient left?",
+            "Your ratio is not clipped where A < 0. Work out min(ratio A, clip(ratio) A) for "
+            "A = -1 and ratio = 0.5 by hand: which one is smaller, and is there a gradient left?",
             terms="torch.where(advantages > 0, ratio.clamp(max=1 + epsilon), ratio) * advantages",
         ),
         slip(

@@ -51,6 +51,7 @@ def public_cases() -> list[Case]:
     }
     return [
         {**first, "terminated": no, "truncated": no},
+        {name: x[:1] if np.ndim(x) else x for name, x in unended.items()},  # one step
         {**first, "terminated": np.array([[False], [True], [False]]), "truncated": no},
         {**first, "terminated": no, "truncated": np.array([[False], [True], [False]])},
         many,
@@ -95,6 +96,7 @@ def hidden_cases(rng: np.random.Generator) -> list[Case]:
             }
         )
     cases.append({**cases[-1], "lam": 1.0})
+    cases.append({name: x[:1] if np.ndim(x) else x for name, x in cases[0].items()})
     return cases
 
 
@@ -337,7 +339,7 @@ CHECK = Check(
         ),
     ),
     parts=(
-        Property("no end", 2, cases=lambda case: not _ends(case)),
+        Property("steps without an end", 2, cases=lambda case: not _ends(case)),
         Property("an end by termination", 2, cases=lambda case: _ends(case) == {"terminated"}),
         Property("an end by truncation", 2, cases=lambda case: _ends(case) == {"truncated"}),
         Property("both kinds of end", cases=lambda case: len(_ends(case)) == 2),

@@ -219,7 +219,8 @@ CHECK = Check(
         ),
         slip(
             "half as much again",
-            "A step passes up to 1.5 times delta, as some programs have it. delta is the most.",
+            "Steps with a KL of up to 1.5 delta are accepted, as some programs have it. Here the "
+            "limit is delta itself.",
             safe="kl(candidate) <= 1.5 * delta",
         ),
         slip(
@@ -357,8 +358,10 @@ CHECK = Check(
         ),
     ),
     parts=(
-        Property("until it is safe", 2, cases=lambda case: _moves(case) and not _safe(case)),
-        Property("until it is better", 2, cases=lambda case: _moves(case) and _safe(case)),
+        Property(
+            "shrinks until it is safe", 2, cases=lambda case: _moves(case) and not _safe(case)
+        ),
+        Property("shrinks until it is better", 2, cases=lambda case: _moves(case) and _safe(case)),
         Property("theta if no step is good", cases=lambda case: not _moves(case), beside=True),
     ),
     accepted=(with_while, all_at_once, in_numpy),

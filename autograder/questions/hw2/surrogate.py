@@ -270,7 +270,7 @@ CHECK = Check(
         Property("the value", observations=("value",)),
         Property("its gradient", observations=("gradient_of_log_probs",)),
         Property(
-            "constants stay constant",
+            "no gradient into what is fixed",
             observations=("gradient_of_old_log_probs", "gradient_of_advantages"),
             beside=True,
         ),

@@ -13,9 +13,11 @@
 #
 # {questions}
 #
+# *Slide 30* and *the note* are the slides and the lecture note that the course follows; the lectures are the notebooks in the folder `lectures`, and *section C24* is the heading there that ends in (C24).
+#
 # **How to work.** Write your code where it says `YOUR CODE HERE` and run the cell below it. It tries your function on a few examples and says whether it is right; many mistakes it knows by name. When your homework is graded, the same questions are asked on other numbers. From a terminal, `course check hw1.ipynb` runs the whole notebook at once.
 #
-# **How it is graded.** A question gives its points in parts: what is right in one respect, say for $\gamma = 1$, has its points even if the rest is wrong, and the check says which parts you have. Any way to the right numbers is fine: loops or not, autograd or a formula, torch or numpy inside. Arguments must be left as they came in: if you need to change one, change a copy. You need not check arguments for errors: the `validate` lines that stand in the functions do that. Beside Python's own modules and the course's, {modules} are there when it is graded, and no others; a file or folder of your own that you import is there if you hand it in too.
+# **How it is graded.** A question gives its points in parts: what is right in one respect, say for $\gamma = 1$, has its points even if the rest is wrong (a few parts, such as leaving the arguments alone, count only if something else is right too), and the check says which parts you have. Any way to the right numbers is fine: loops or not, autograd or a formula, torch or numpy inside. Arguments must be left as they came in (their numbers, their `requires_grad`, their `.grad`): if you need to change one, change a copy. You need not check arguments for errors: the `validate` lines that stand in the functions do that. Beside Python's own modules and the course's, {modules} are there when it is graded, and no others; a file or folder of your own that you import is there if you hand it in too.
 
 # %% [markdown]
 # ## Conventions
@@ -35,7 +37,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from autograder.student.check import check, plain
+from autograder.student.check import check, in_doubles
 from course_lib import validate
 from course_lib.episodes import sample_episodes
 from course_lib.mdp import three_state_chain
@@ -174,7 +176,7 @@ torch.set_num_threads(1)  # the tensors here are small: more threads would wait 
 #
 # **By hand.** With $\theta = 0$, two episodes whose estimates are 1 and 3, and $\alpha = 0.5$, one round leads to $0 + 0.5 \cdot 2 = 1$.
 #
-# *Slide 30; the note's Algorithm 1.*
+# *Slide 30; the note's Algorithm 1. Lecture on REINFORCE, section C24.*
 
 # %% answer="reinforce"
 
@@ -193,16 +195,16 @@ chain = three_state_chain()
 
 @torch.enable_grad()  # whatever they are called from
 def with_whole_return(theta: Tensor, episode: Any) -> Tensor:
-    theta = plain(theta)
+    theta = in_doubles(theta)
     gradient = reinforce_1(theta, episode.states, episode.actions, episode.rewards, chain.gamma)
-    return plain(gradient)
+    return in_doubles(gradient)
 
 
 @torch.enable_grad()
 def with_rewards_to_go(theta: Tensor, episode: Any) -> Tensor:
-    theta, returns = plain(theta), plain(returns_to_go(episode.rewards, chain.gamma))
+    theta, returns = in_doubles(theta), in_doubles(returns_to_go(episode.rewards, chain.gamma))
     gradient = reinforce_2(theta, episode.states, episode.actions, returns, chain.gamma)
-    return plain(gradient)
+    return in_doubles(gradient)
 
 
 def exact_returns_on_the_way(estimate: Callable[[Tensor, Any], Tensor], seed: int) -> list[float]:
@@ -210,11 +212,11 @@ def exact_returns_on_the_way(estimate: Callable[[Tensor, Any], Tensor], seed: in
     curve = []
 
     def sample(theta: Tensor) -> list[Any]:
-        policy = softmax_policy(plain(theta))
+        policy = softmax_policy(in_doubles(theta))
         curve.append(chain.expected_return(policy).item())
         return sample_episodes(chain, policy, 8, generator)
 
-    reinforce(torch.zeros(3, 2), sample, estimate, 0.05, 50)  # learning rate and iterations
+    reinforce(torch.zeros(3, 2), sample, estimate, 0.05, 50)  # by position: names may differ
     return curve
 
 

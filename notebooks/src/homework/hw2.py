@@ -13,7 +13,7 @@
 #
 # {questions}
 #
-# Each piece takes what it needs as arguments, so a mistake in one costs you nothing in the next. Write your code where it says `YOUR CODE HERE` and run the cell below it; when your homework is graded, the same questions are asked on other numbers. A question gives its points in parts, and the check says which of them you have if not all. Any way to the right numbers is fine. Arguments must be left as they came in: if you need to change one, change a copy. Where a function takes other functions as arguments (a KL, an objective, a product with a matrix), call the ones you are given: the checks bring their own. Beside Python's own modules and the course's, {modules} are there when it is graded, and no others; a file or folder of your own that you import is there if you hand it in too.
+# Each piece takes what it needs as arguments, so a mistake in one costs you nothing in the next. Write your code where it says `YOUR CODE HERE` and run the cell below it; when your homework is graded, the same questions are asked on other numbers. A question gives its points in parts; if you do not have all of them, the check says which you have. Any way to the right numbers is fine. Arguments must be left as they came in (their numbers, their `requires_grad`, their `.grad`): if you need to change one, change a copy. Where a function takes other functions as arguments (a KL, an objective, a product with a matrix), call the ones you are given: the checks bring their own. Beside Python's own modules and the course's, {modules} are there when it is graded, and no others; a file or folder of your own that you import is there if you hand it in too.
 #
 # From a terminal, `course check hw2.ipynb` runs the whole notebook at once.
 
@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from autograder.student.check import check, plain
+from autograder.student.check import check, in_doubles
 from course_lib import validate
 from course_lib.episodes import sample_episodes
 from course_lib.mdp import cliff_walk
@@ -235,7 +235,7 @@ def collect(theta: Tensor, episodes: int, generator: torch.Generator) -> tuple[T
     below = torch.zeros_like(there[:1])
     next_values, goes_on = torch.cat([values[1:], 0.0 * below]), torch.cat([there[1:], below])
     ends = there & ~goes_on, torch.zeros_like(there)
-    advantages = plain(gae(rewards, values, next_values, *ends, cliff.gamma, 0.95))
+    advantages = in_doubles(gae(rewards, values, next_values, *ends, cliff.gamma, 0.95))
     states, actions, advantages = (x.T[there.T] for x in (states, actions, advantages))
     return states, actions, advantages / advantages.std()
 
@@ -261,7 +261,7 @@ def compare_with_the_best(ax: plt.Axes, title: str) -> None:
 def trpo_step(
     theta: Tensor, states: Tensor, actions: Tensor, advantages: Tensor, delta: float
 ) -> tuple[Tensor, float]:
-    """The new theta, and how far it is from the old one in mean KL."""
+    """The new theta, and its mean KL from the old one, over a tenth of the states."""
     shape, start = theta.shape, theta.flatten()
 
     def logits(flat: Any) -> Tensor:
@@ -276,18 +276,18 @@ def trpo_step(
         return surrogate(log_probs(flat), old_log_probs, advantages)
 
     def distance(flat: Any) -> Tensor:
-        return kl(theta[states[::10]], logits(flat)[states[::10]])  # a tenth says as much
+        return kl(theta[states[::10]], logits(flat)[states[::10]])  # a tenth of them, to save time
 
     @torch.enable_grad()  # whatever it is called from
     def curvature_times(vector: Any) -> Tensor:
-        return plain(fisher_vector_product(distance, start, plain(vector), 1e-3))
+        return in_doubles(fisher_vector_product(distance, start, in_doubles(vector), 1e-3))
 
     point = start.clone().requires_grad_()
     (slope,) = torch.autograd.grad(gain(point), point)
-    direction = plain(conjugate_gradient(curvature_times, slope, 10))
+    direction = in_doubles(conjugate_gradient(curvature_times, slope, 10))
     curvature = (direction @ curvature_times(direction)).clamp(min=1e-12)  # no slope left: no step
     length = torch.sqrt(2 * delta / curvature)
-    new = plain(line_search(gain, distance, start, length * direction, delta))
+    new = in_doubles(line_search(gain, distance, start, length * direction, delta))
     return new.view(shape), distance(new).item()
 
 
@@ -323,7 +323,7 @@ def ppo_run(objective: Callable[..., Tensor], learning_rate: float, seed: int) -
         size = len(batch[0]) // 4
         epochs = [torch.randperm(len(batch[0]), generator=generator) for _ in range(4)]
         minibatches = torch.cat([order[: 4 * size].view(4, size) for order in epochs])
-        theta = plain(ppo_update(theta, *batch, minibatches, objective, learning_rate))
+        theta = in_doubles(ppo_update(theta, *batch, minibatches, objective, learning_rate))
         returns.append(exact_return(theta))
     return returns
 

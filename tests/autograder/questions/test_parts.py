@@ -1,11 +1,11 @@
 """Points are given by property: a known mistake loses the parts it breaks and no others."""
 
 import inspect
+import sys
 from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
-import torch
 
 from autograder.project import HandoutError
 from autograder.questions import homeworks
@@ -56,7 +56,7 @@ def test_a_mistake_loses_the_same_parts_on_any_numbers(check):
 
 LOSES = {
     ("gae", "bootstraps through termination"): ["an end by termination", "both kinds of end"],
-    ("gae", "changes its input"): ["nothing left behind"],
+    ("gae", "changes its input"): ["leaves nothing behind"],
     ("clipped_surrogate", "no gradient"): ["the gradient"],
     ("clipped_surrogate", "no floor for negative advantages"): [
         "A < 0",
@@ -65,9 +65,9 @@ LOSES = {
     ],
     ("conjugate_gradient", "ignores the tolerance"): ["stops in time"],
     ("reinforce_2", "drops gamma^t"): ["gamma < 1"],
-    ("baseline_loss", "baseline not detached"): ["none into the values"],
-    ("ppo_update", "keeps its graph"): ["nothing left behind"],
-    ("line_search", "accepts any KL"): ["until it is safe", "theta if no step is good"],
+    ("baseline_loss", "baseline not detached"): ["no gradient into the values"],
+    ("ppo_update", "keeps its graph"): ["leaves nothing behind"],
+    ("line_search", "accepts any KL"): ["shrinks until it is safe", "theta if no step is good"],
 }
 
 
@@ -107,16 +107,12 @@ def test_a_case_that_raises_costs_its_own_parts():
 
     verdict = sit(CHECKS["gae"], function)
     assert verdict.outcome == "raised"
-    assert lost(verdict.parts) == [
-        "an end by truncation",
-        "both kinds of end",
-        "nothing left behind",
-    ]
+    assert lost(verdict.parts) == ["an end by truncation", "both kinds of end"]
     assert "not thought of" in verdict.sentence
-    assert verdict.points == 2
+    assert verdict.points == 2.5
     assert verdict.credit == (
-        "2 of 4 points: right in no end, an end by termination; "
-        "not in an end by truncation, both kinds of end, nothing left behind."
+        "2.5 of 4 points. Right: steps without an end, an end by termination, leaves nothing "
+        "behind. Not yet: an end by truncation, both kinds of end."
     )
 
 
@@ -140,14 +136,17 @@ def test_the_notebook_says_what_was_right_and_gives_its_points(capsys):
     assert notebook.check(kl) == 1.5
     said = capsys.readouterr().out
     assert "lost its graph" in said
-    assert "1.5 of 2 points: right in the value, nothing left behind; not in its gradient." in said
+    assert (
+        "1.5 of 2 points. Right: the value, leaves nothing behind. Not yet: its gradient." in said
+    )
 
 
 def test_a_warning_on_the_way_is_no_error_of_the_cell(capsys):
     """nbgrader gives no point for a cell that writes to stderr."""
 
     def kl(old_logits, logits):
-        return CHECKS["kl"].reference(torch.tensor(old_logits), logits)
+        print("on the way", file=sys.stderr)
+        return CHECKS["kl"].reference(old_logits, logits)
 
     assert notebook.check(kl) is None
     assert not capsys.readouterr().err
@@ -156,7 +155,7 @@ def test_a_warning_on_the_way_is_no_error_of_the_cell(capsys):
 def recipe(function, case):
     import torch
 
-    return {"y": function(torch.tensor(case["x"])), "kept": True}
+    return {"y": function(torch.tensor(case["x"])), "kept_unchanged": True}
 
 
 def _mistake(name, function):
@@ -209,7 +208,7 @@ def test_a_check_with_parts_is_proven():
     assert [(part.name, part.points, part.beside) for part in parts] == [
         ("one number", 1, False),
         ("several", 2, False),
-        ("nothing left behind", 1, True),
+        ("leaves nothing behind", 1, True),
     ]
 
 
@@ -218,3 +217,32 @@ def test_parts_that_prove_nothing_are_refused(message):
     with pytest.raises(HandoutError, match=r"hw9/_double\.py") as caught:
         proven_exam(replace(GOOD, **BROKEN[message]))
     assert message in str(caught.value)
+
+
+def test_points_that_do_not_divide_add_up_all_the_same():
+    for points in (1, 2, 3, 5, 7):
+        exam = compile_exam(replace(CHECKS["gae"], points=points))
+        worth = [part.points for part in exam.parts]
+        assert round(sum(worth), 2) == points
+        assert worth == [round(each, 2) for each in worth]
+
+
+def test_a_flag_without_words_is_refused():
+    def recipe(function, case):
+        import torch
+
+        return {"y": function(torch.tensor(case["x"])), "accepted": True}
+
+    with pytest.raises(HandoutError, match="True or False of 'accepted', and there are no words"):
+        proven_exam(replace(GOOD, recipe=recipe))
+
+
+def test_an_interruption_stops_the_asking():
+    calls = []
+
+    def gae(*given):
+        calls.append(given)
+        raise KeyboardInterrupt
+
+    sit(CHECKS["gae"], gae)
+    assert len(calls) == 1

@@ -250,9 +250,7 @@ def test_a_changed_argument_is_said_beside_a_mistake():
 
     verdict = sit(graded("gae"), gae)
     assert verdict.mistake == "ignores the ends of episodes"
-    assert verdict.sentence.endswith(
-        "It also changes an argument on the way: work on a copy of it."
-    )
+    assert verdict.sentence.endswith("It also changes one of its arguments: work on a copy of it.")
 
 
 @by_name

@@ -1,4 +1,4 @@
-"""What is right but for a usual guard is right, whatever the hidden cases are."""
+"""What stands at the edge of a question: what is left behind, near misses, corners."""
 
 import numpy as np
 import pytest
@@ -83,7 +83,7 @@ def test_an_argument_is_left_as_it_came_in_its_graph_too():
     for function, name in ((detaches, "baseline_loss"), (leaves_a_mark, "reinforce_1")):
         verdict = sit(exam_of(name, 0), function)
         assert verdict.outcome == "wrong"
-        assert "changes an argument on the way" in verdict.sentence
+        assert "changes one of its arguments" in verdict.sentence
 
 
 def test_what_only_the_second_call_raises_is_said_of_the_second_call():
@@ -95,7 +95,7 @@ def test_what_only_the_second_call_raises_is_said_of_the_second_call():
 
     verdict = sit(exam_of("fisher_vector_product", None), once)
     assert "not this one" not in verdict.sentence
-    assert "changes an argument on the way" in verdict.sentence
+    assert "changes one of its arguments" in verdict.sentence
 
 
 def test_a_graph_is_not_called_a_changed_argument():
