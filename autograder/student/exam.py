@@ -293,9 +293,16 @@ def judge(exam: Exam, answers: Sequence[Answer]) -> Verdict:
         head = exam.check, exam.title, points, exam.points
         return Verdict(*head, outcome, mistake, sentence, see, parts)
 
-    for answer in answers:
-        if isinstance(answer, Failure):
-            return verdict(answer.kind, _failure_sentence(exam.check, answer))
+    failed = {i: one for i, one in enumerate(answers) if isinstance(one, Failure)}
+    if failed:
+        first, failure = next(iter(failed.items()))
+        where = (
+            f"on example {first + 1}"
+            if first < exam.public
+            else "on numbers that are not in the notebook"
+        )
+        only = where if len(failed) < len(answers) else ""
+        return verdict(failure.kind, _failure_sentence(exam.check, failure, only))
     tables: list[Arrays] = [answer for answer in answers if not isinstance(answer, Failure)]
     if len(tables) != len(exam.cases) or any(map(_goes_beyond, exam.expected, tables)):
         return verdict("ended", f"{exam.check} gave no answer to what was asked.")
@@ -385,8 +392,10 @@ def _clause(message: str) -> str:
     return message.removesuffix(".")
 
 
-def _failure_sentence(name: str, failure: Failure) -> str:
-    where = f" (line {failure.line} of its cell)" if failure.line else ""
+def _failure_sentence(name: str, failure: Failure, only: str) -> str:
+    """Why there is no answer; `only`: on which case, where others have one."""
+    at = f" {only}" if only else ""
+    where = f"{at} (line {failure.line} of its cell)" if failure.line else at
     if failure.kind == "missing":
         return (
             f"There is no function named {name}: was it renamed, was its cell deleted, or did the "
@@ -395,17 +404,21 @@ def _failure_sentence(name: str, failure: Failure) -> str:
     if failure.kind == "unreadable":
         return f"{name} could not be looked at, since the notebook could not be read."
     if failure.kind == "unwritten":
-        return f"{name} is not written yet."
+        return (
+            f"{name} came to a branch that is not written yet{at}."
+            if at
+            else (f"{name} is not written yet.")
+        )
     if failure.kind == "part unwritten":
-        return f"{name} called {failure.message}, which is not written yet."
+        return f"{name} called {failure.message}, which is not written yet{at}."
     if failure.kind == "raised":
         more = next((f" {words}" for part, words in ERRORS.items() if part in failure.message), "")
         return f"{name} stopped with {_clause(failure.message)}{where}.{more}"
     if failure.kind == "not numbers":
         end = "" if failure.message.endswith((".", "?")) else "."
-        return f"{name} was called and gave no usable answer: {failure.message}{end}"
+        return f"{name} was called and gave no usable answer{at}: {failure.message}{end}"
     if failure.kind == "timed out":
-        return f"{name} did not come back: {failure.message}."
+        return f"{name} did not come back{at}: {failure.message}."
     return f"{name} {failure.message}."
 
 

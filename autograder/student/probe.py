@@ -54,8 +54,8 @@ def answer(
 ) -> list[dict[str, Any]]:
     """Run a recipe on every case: {"observations": ...} or {"failure": {kind, message, line}}.
 
-    A case that raises or gives no numbers is followed by the others, a stub or a case at its time
-    limit is not. last_resort: as in `time_limit`.
+    A case without an answer is followed by the others, but for an interruption or a second one at
+    its time limit. last_resort: as in `time_limit`.
     """
     if not callable(function):
         return [_failure("missing", "")]
@@ -68,11 +68,13 @@ def answer(
         except wire.WireError as error:
             answers.append(_failure("not numbers", str(error)))
         except TimeLimit as error:
-            return [*answers, _failure("timed out", str(error))]
+            late = any(one.get("failure", {}).get("kind") == "timed out" for one in answers)
+            answers.append(_failure("timed out", str(error)))
+            if late:
+                return answers
         except BaseException as error:
             answers.append(_raised(function, name, error))
-            stub = answers[-1]["failure"]["kind"] == "unwritten"
-            if stub or isinstance(error, KeyboardInterrupt):
+            if isinstance(error, KeyboardInterrupt):
                 return answers
         finally:
             if os.getpid() != process:  # a fork that the function left running: it has no say here

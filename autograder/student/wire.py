@@ -37,7 +37,8 @@ def to_array(value: Any) -> Array:
     try:
         array = np.asarray(value)
     except Exception as error:
-        raise WireError(f"expected numbers, got {type(value).__name__}: {error}") from None
+        several = f" of {len(value)} things" if isinstance(value, list | tuple) else f": {error}"
+        raise WireError(f"expected one tensor, got a {type(value).__name__}{several}") from None
     if array.dtype.kind == "b":
         array = array.astype(np.bool_)
     elif array.dtype.kind in "iu":

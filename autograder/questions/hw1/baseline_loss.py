@@ -23,7 +23,7 @@ def recipe(function: Function, case: Arrays) -> dict[str, Any]:
     inputs = {"log_probs": log_probs * 1.0, "returns": returns, "values": values * 1.0}
     loss = function(*inputs.values(), float(case["gamma"]))
     gradients = [torch.zeros_like(log_probs), torch.zeros_like(values)]
-    if isinstance(loss, torch.Tensor) and loss.requires_grad:
+    if isinstance(loss, torch.Tensor) and loss.requires_grad and loss.numel() == 1:
         found = torch.autograd.grad(loss.sum(), [log_probs, values], allow_unused=True)
         gradients = [z if g is None else g for z, g in zip(gradients, found, strict=True)]
     kept = all(untouched(x, case[name], name != "returns") for name, x in inputs.items())
@@ -238,7 +238,10 @@ CHECK = Check(
     parts=(
         Property("the loss", 2, observations=("loss",)),
         Property("its gradient", 2, observations=("gradient_of_log_probs",)),
-        Property("no gradient into the values", observations=("gradient_of_values",), beside=True),
+        Property(
+            "no gradient into the values",
+            observations=("gradient_of_log_probs", "gradient_of_values"),
+        ),
     ),
     accepted=(step_by_step, as_a_dot_product, with_numpy_weights),
 )

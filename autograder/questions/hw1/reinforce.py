@@ -72,7 +72,9 @@ def public_cases() -> list[Case]:
     return [
         {
             "theta": np.array([[0.5, -1.0], [0.2, 0.8]]),
-            "places": np.array([[[1.0, 0.0], [0.5, -0.5]], [[-0.4, 0.6], [1.2, 0.1]]]),
+            "places": np.array(
+                [[[1.0, 0.0], [0.5, -0.5]], [[-0.4, 0.6], [1.2, 0.1]], [[0.3, 0.9], [-0.8, 0.4]]]
+            ),
             "learning_rate": 0.5,
             "iterations": 1,
         },
@@ -94,7 +96,7 @@ def hidden_cases(rng: np.random.Generator) -> list[Case]:
         cases.append(
             {
                 "theta": rng.normal(size=shape),
-                "places": rng.normal(size=(episodes, *shape)),
+                "places": rng.normal(size=(episodes + one, *shape)),
                 "learning_rate": float(rng.uniform(0.1, 0.5)),
                 "iterations": 1 if one else int(rng.integers(3, 8)),
             }

@@ -33,14 +33,20 @@ def public_cases() -> list[Case]:
     rows: list[Any] = [
         ([[0.0, 0.0], [0.0, 0.0]], [0, 1], [1, 0], [1.0, 2.0], 0.5),
         (
-            [[0.4, -0.2, 0.1], [-1.0, 0.5, 0.3], [0.8, 0.0, -0.6]],
+            [[0.4, -0.2, 0.1, 0.2], [-1.0, 0.5, 0.3, 0.7], [0.8, 0.0, -0.6, -0.1]],
             [0, 2, 0, 0, 1],
             [1, 0, 1, 2, 0],
             [0.5, -1.0, 2.0, 0.3, 1.5],
             0.9,
         ),
-        ([[0.3, -0.3], [1.2, 0.4]], [1, 1, 0], [1, 1, 1], [-1.0, 0.5, -2.0], 1.0),
-        ([[0.6, -0.4, 0.1], [0.2, 0.9, -0.5]], [1], [2], [-1.5], 0.8),
+        (
+            [[0.3, -0.3, 0.2], [1.2, 0.4, -0.7], [0.1, 0.6, 0.5], [-0.2, 0.0, 0.9]],
+            [1, 1, 0],
+            [1, 1, 1],
+            [-1.0, 0.5, -2.0],
+            1.0,
+        ),
+        ([[0.6, -0.4, 0.1], [0.2, 0.9, -0.5]], [0], [1], [-1.5], 0.8),
     ]
     return [dict(zip(names, map(np.array, row), strict=True)) for row in rows]
 
@@ -48,13 +54,15 @@ def public_cases() -> list[Case]:
 def hidden_cases(rng: np.random.Generator) -> list[Case]:
     cases: list[Case] = []
     lengths = [1, *rng.choice(np.arange(3, 13), size=4, replace=False)]
-    for length, gamma in zip(lengths, [None, 1.0, None, None, None], strict=True):
-        states, actions = (int(n) for n in rng.integers(2, 6, size=2))
+    gammas, frees = [None, 1.0, None, None, None], [False, False, False, True, True]
+    for length, gamma, free in zip(lengths, gammas, frees, strict=True):
+        states, actions = (int(n) for n in rng.choice(np.arange(3, 7), size=2, replace=False))
+        last = int(free)  # whether the last state and the last action may occur
         cases.append(
             {
                 "theta": rng.uniform(-2, 2, size=(states, actions)),
-                "states": rng.integers(states, size=length),
-                "actions": rng.integers(actions, size=length),
+                "states": rng.integers(states - 1 + last, size=length),
+                "actions": rng.integers(actions - 1 + last, size=length),
                 "rewards": rng.normal(size=length) if length > 1 else -rng.uniform(0.5, 2, size=1),
                 "gamma": gamma or float(rng.uniform(0.6, 0.98)),
             }
@@ -263,9 +271,9 @@ CHECK = Check(
         ),
     ),
     parts=(
-        Property("an episode of one step", 2, cases=lambda case: case["rewards"].size == 1),
+        Property("an episode of one step", cases=lambda case: case["rewards"].size == 1),
         Property("gamma = 1", cases=lambda case: case["rewards"].size > 1 and case["gamma"] == 1),
-        Property("gamma < 1", 2, cases=lambda case: case["rewards"].size > 1 and case["gamma"] < 1),
+        Property("gamma < 1", 3, cases=lambda case: case["rewards"].size > 1 and case["gamma"] < 1),
     ),
     accepted=(by_counting, by_backward, in_numpy, in_single_precision),
 )

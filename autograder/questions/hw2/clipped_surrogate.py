@@ -21,7 +21,7 @@ def recipe(function: Function, case: Arrays) -> dict[str, Any]:
     inputs = [leaf * 1.0, torch.tensor(case["old_log_probs"]), torch.tensor(case["advantages"])]
     value = function(*inputs, float(case["epsilon"]))
     gradient = torch.zeros_like(leaf)
-    if isinstance(value, torch.Tensor) and value.requires_grad:
+    if isinstance(value, torch.Tensor) and value.requires_grad and value.numel() == 1:
         (found,) = torch.autograd.grad(value.sum(), [leaf], allow_unused=True)
         gradient = gradient if found is None else found
     kept = all(

@@ -65,7 +65,7 @@ def public_cases() -> list[Case]:
 
 def hidden_cases(rng: np.random.Generator) -> list[Case]:
     cases: list[Case] = []
-    for index, size in enumerate(rng.choice(np.arange(1, 9), size=4, replace=False)):
+    for index, size in enumerate([*rng.choice(np.arange(2, 9), size=3, replace=False), 1]):
         cases.append(
             {
                 "features": rng.normal(size=(int(rng.integers(2, 9)), size)),

@@ -58,7 +58,7 @@ def public_cases() -> list[Case]:
     return [
         _case(),
         _case(delta=0.1),  # the divergence is 0.5, 0.125, 0.03125: i = 2
-        _case(bend=0.6, height=-2.0, shrink=0.6),  # the gain is 2 - 3, then 1.2 - 1.08: i = 1
+        _case(bend=1.0, height=-2.0, shrink=0.6),  # the gain of 1, 0.6, 0.36: -3, -0.6, 0.07: i = 2
         _case(bend=0.39, delta=2.0),  # the full step gains 0.05, half of it more
         _case(slope=np.array([-1.0, -0.5])),  # never better
         _case(shrink=0.7, delta=0.1, height=-2.0),  # 0.5 * 0.49^i: i = 3
@@ -93,7 +93,7 @@ def _moves(case: Arrays) -> bool:
 def hidden_cases(rng: np.random.Generator) -> list[Case]:
     cases: list[Case] = []
     for index in rng.permutation(6):
-        size = int(rng.integers(1, 6))
+        size = int(rng.integers(2, 6)) if index else 1
         step, theta = rng.normal(size=(2, size))
         theta *= rng.uniform(3, 5) * np.sqrt((step @ step) / (theta @ theta))  # far from the step
         squared = float(step @ step)
@@ -120,8 +120,8 @@ def hidden_cases(rng: np.random.Generator) -> list[Case]:
             case |= {"tries": first_safe}
         elif index == 3:
             case |= {"tries": first_safe + 1}
-        elif index == 4:  # better only once shrink^i is below 1 / 1.3, and safe at once
-            case |= {"bend": 1.3 * along / squared, "delta": 1.0}
+        elif index == 4:  # better from i = 2 on, and safe at once
+            case |= {"bend": along / squared / shrink**1.5, "delta": 1.0}
         elif index == 5:  # the full step is better by little
             case |= {"bend": 0.95 * along / squared, "delta": 1.0}
         cases.append(case)

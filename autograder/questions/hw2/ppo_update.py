@@ -51,7 +51,7 @@ def public_cases() -> list[Case]:
         "actions": np.array([1, 0, 0, 1, 1, 1]),
         "advantages": np.array([1.0, -0.5, 2.0, -1.5, 0.7, -0.3]),
     }
-    theta = np.array([[0.4, -0.3], [-0.6, 0.9], [0.1, 0.2]])
+    theta = np.array([[0.4, -0.3, 0.5], [-0.6, 0.9, 0.0], [0.1, 0.2, -0.7], [0.3, -0.1, 0.6]])
     return [
         {
             "theta": np.zeros((3, 2)),
@@ -77,14 +77,14 @@ def public_cases() -> list[Case]:
 def hidden_cases(rng: np.random.Generator) -> list[Case]:
     cases: list[Case] = []
     for index in range(4):
-        low = [2, 2, 2, 2] if index else [4, 3, 4, 3]
-        states, actions, size, parts = (int(n) for n in rng.integers(low, [5, 5, 5, 4]))
+        states, actions, size, parts = (int(n) for n in rng.integers([4, 3, 4, 3], [6, 6, 6, 5]))
+        last = int(index > 1)  # whether the last state and the last action may occur
         epochs = [rng.permutation(size * parts).reshape(parts, size) for _ in range(2)]
         cases.append(
             {
                 "theta": rng.uniform(-2, 2, size=(states, actions)),
-                "states": rng.integers(states, size=size * parts),
-                "actions": rng.integers(actions, size=size * parts),
+                "states": rng.integers(states - 1 + last, size=size * parts),
+                "actions": rng.integers(actions - 1 + last, size=size * parts),
                 "advantages": 1.5 * rng.normal(size=size * parts),
                 "minibatches": np.concatenate(epochs) if index else epochs[0][:1],
                 "learning_rate": float(rng.uniform(0.4, 1.0)),

@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
+import torch
 
 from autograder.project import HandoutError
 from autograder.questions import homeworks
@@ -114,6 +115,91 @@ def test_a_case_that_raises_costs_its_own_parts():
         "2.5 of 4 points. Right: steps without an end, an end by termination, leaves nothing "
         "behind. Not yet: an end by truncation, both kinds of end."
     )
+
+
+def score_by_one_hot(theta, states, actions, rewards, gamma):
+    total = (rewards * gamma ** torch.arange(len(rewards))).sum()
+    left = torch.nn.functional.one_hot(actions).double() - torch.softmax(theta, -1)[states]
+    return total * torch.zeros_like(theta).index_add(0, states, left)
+
+
+def score_on_a_square(theta, states, actions, rewards, gamma):
+    total = (rewards * gamma ** torch.arange(len(rewards))).sum()
+    left = torch.eye(len(theta))[actions].double() - torch.softmax(theta, -1)[states]
+    return total * torch.zeros_like(theta).index_add(0, states, left)
+
+
+def two_episodes(theta, sample_episodes, estimate_gradient, learning_rate, iterations):
+    for _ in range(iterations):
+        first, second = sample_episodes(theta)[:2]
+        mean = (estimate_gradient(theta, first) + estimate_gradient(theta, second)) / 2
+        theta = theta + learning_rate * mean
+    return theta
+
+
+def first_square_kept(multiply, b, iterations, tolerance=1e-10):
+    x, r, p, squared = torch.zeros_like(b), b.clone(), b.clone(), b @ b
+    for _ in range(iterations):
+        if r @ r <= tolerance:
+            break
+        product = multiply(p)
+        step = (r @ r) / (p @ product)
+        x, r = x + step * p, r - step * product
+        p = r + (r @ r) / squared * p
+    return x
+
+
+def one_branch_to_write(surrogate, kl, theta, step, delta, shrink=0.5, tries=10):
+    for i in range(tries):
+        new = theta + shrink**i * step
+        if kl(new) <= delta and surrogate(new) > surrogate(theta):
+            return new
+    raise NotImplementedError("line_search: your code here")
+
+
+def twice_at_most(surrogate, kl, theta, step, delta, shrink=0.5, tries=10):
+    full = theta + step
+    return full if surrogate(full) > surrogate(theta) else theta + shrink * step
+
+
+def squeezed(surrogate, kl, theta, step, delta, shrink=0.5, tries=10):
+    right = CHECKS["line_search"].reference
+    return right(surrogate, kl, theta, step, delta, shrink, tries).squeeze()
+
+
+def no_graph(log_probs, old_log_probs, advantages):
+    return float(CHECKS["surrogate"].reference(log_probs, old_log_probs, advantages))
+
+
+def not_summed(log_probs, returns, values, gamma):
+    return -(gamma ** torch.arange(len(returns))) * (returns - values.detach()) * log_probs
+
+
+HALF_DONE = {
+    ("reinforce_1", score_by_one_hot): 0,
+    ("reinforce_1", score_on_a_square): 0,
+    ("reinforce", two_episodes): 0,
+    ("conjugate_gradient", first_square_kept): 0,
+    ("line_search", one_branch_to_write): 2.5,
+    ("line_search", twice_at_most): 0,
+    ("line_search", squeezed): 2,
+    ("surrogate", no_graph): 1,
+    ("baseline_loss", not_summed): 0,
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "function"), HALF_DONE, ids=lambda each: getattr(each, "__name__", each)
+)
+def test_half_of_an_answer_has_one_mark(name, function):
+    """In the notebook and under any secret: what it earns is not luck."""
+    marks = {sit(CHECKS[name], function, seed).points for seed in (*SEEDS, *range(20, 40))}
+    assert marks == {HALF_DONE[name, function]}
+
+
+def test_a_branch_that_is_not_written_is_told_with_its_example():
+    said = sit(CHECKS["line_search"], one_branch_to_write).sentence
+    assert said == "line_search came to a branch that is not written yet on example 5."
 
 
 @by_check
