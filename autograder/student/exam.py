@@ -184,11 +184,13 @@ class Exam:
                 right.append({n for n in got if self.tolerance.agrees(want[n], got[n])})
         there = [all(map(set.issuperset, right, part.looks_at)) for part in self.parts]
         alone = any(held and not part.beside for held, part in zip(there, self.parts, strict=True))
-        return tuple(
-            Earned(
-                part.name, part.points if held and (alone or not part.beside) else 0, part.points
-            )
+        counts = [
+            held and (alone or not part.beside)
             for held, part in zip(there, self.parts, strict=True)
+        ]
+        return tuple(
+            Earned(part.name, part.points if count else 0, part.points)
+            for count, part in zip(counts, self.parts, strict=True)
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -282,8 +284,8 @@ class Verdict:
 def judge(exam: Exam, answers: Sequence[Answer]) -> Verdict:
     """Compare answers with the exam's tables.
 
-    answers: one a case, or fewer, the last one a failure. All right is all points; else there are
-    those of the parts that are right on every case that shows them.
+    answers: one a case, some of them failures, or fewer if it was given up. All right is all
+    points; else there are those of the parts that are right on every case that shows them.
     """
     parts = exam.earned(answers)
 
@@ -296,11 +298,8 @@ def judge(exam: Exam, answers: Sequence[Answer]) -> Verdict:
     failed = {i: one for i, one in enumerate(answers) if isinstance(one, Failure)}
     if failed:
         first, failure = next(iter(failed.items()))
-        where = (
-            f"on example {first + 1}"
-            if first < exam.public
-            else "on numbers that are not in the notebook"
-        )
+        hidden = "on numbers that are not in the notebook"
+        where = f"on example {first + 1}" if first < exam.public else hidden
         only = where if len(failed) < len(answers) else ""
         return verdict(failure.kind, _failure_sentence(exam.check, failure, only))
     tables: list[Arrays] = [answer for answer in answers if not isinstance(answer, Failure)]

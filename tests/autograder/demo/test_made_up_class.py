@@ -120,10 +120,13 @@ def test_the_truth_speaks_of_every_check_in_known_words(
         assert truth.states, truth
         assert truth.note, truth
         for name, points in truth.points.items():
-            assert points in (0, checks[name].points), truth
             mistake = truth.mistakes[name]
             known = {m.name for m in checks[name].misconceptions}
-            assert not mistake or (mistake in known and points == 0), truth
+            if mistake:
+                assert mistake in known, truth
+                assert 0 <= points < checks[name].points, truth
+            else:
+                assert points in (0, checks[name].points), truth
 
 
 def test_names_say_nothing_about_the_kind(written: tuple[Path, list[demo.Truth]]) -> None:
@@ -299,7 +302,11 @@ def test_an_attack_is_in_its_notebook_and_earns_its_honest_part(
     assert len(own) == 1
     compile(own[0], name, "exec")
     honest = [] if ATTACKS[name].self_harming else HOMEWORKS["hw2"][:4]
-    assert truth.points == {c.name: c.points if c in honest else 0 for c in HOMEWORKS["hw2"]}
+    for check in HOMEWORKS["hw2"]:
+        known = {m.name: m for m in check.misconceptions}
+        mistake = known.get(truth.mistakes[check.name] or "")
+        kept = demo.points_kept(check, mistake) if mistake else 0
+        assert truth.points[check.name] == (check.points if check in honest else kept)
     assert set(truth.states) == {*ATTACKS[name].states, "cells failed"}
 
 
