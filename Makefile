@@ -19,7 +19,7 @@ lint: .venv/ready
 	$(BIN)/mypy
 
 test: lint
-	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 2 --dist loadscope
 
 test-all: lint
 	$(BIN)/python -m pytest -n 2 --dist loadscope -m ''
