@@ -25,7 +25,6 @@ from autograder.questions.together import with_pairs
 from autograder.student import wire
 from autograder.student.exam import Exam, Verdict
 from autograder.student.run import (
-    AT_THE_END,
     Answers,
     Crash,
     Over,
@@ -73,11 +72,10 @@ def hidden_exams(checks: Sequence[Check], secret: bytes, student: str) -> list[E
 class Examination:
     """What came of one notebook.
 
-    verdicts: one an exam. remarks: a sentence on the functions for which check cell
-    and end of the notebook give different points, one where the check counts and one where the end
-    does. outputs: nbformat outputs by cell. state: a word of
-    record.STATES. deaths: a sentence for each time the process had to be stopped or went down.
-    failed: cells that ended in an error.
+    verdicts: one an exam. remarks: on the functions for which check cell and end of the notebook
+    give different points: a sentence where the check counts, one where the end does. outputs:
+    nbformat outputs by cell. state: a word of record.STATES. deaths: a sentence for each time the
+    process had to be stopped or went down. failed: cells that ended in an error.
     """
 
     verdicts: list[Verdict] = field(default_factory=list)
@@ -159,14 +157,12 @@ def examine(
         if time.monotonic() >= deadline:
             _note(examination, "timed out", f"stopped after {limits.submission_seconds:g} s in all")
             break
-    remarks: dict[bool, dict[str, str]] = {}  # by whether the check or the end counts
+    remarks: dict[bool, dict[str, str]] = {}  # by whether the end counts or the check
     for exam in exams:
-        verdict, remark = better(exam, places, answers)
+        verdict, at_the_end, remark = better(exam, places, answers)
         examination.verdicts.append(verdict)
         if remark:
-            remarks.setdefault(
-                remark.startswith(f"{exam.check} counts as it stood {AT_THE_END}"), {}
-            )[exam.check] = remark
+            remarks.setdefault(at_the_end, {})[exam.check] = remark
     for alike in remarks.values():
         first, *others = alike
         more = f" So it is with {', '.join(others)}." if others else ""

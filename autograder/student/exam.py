@@ -268,7 +268,8 @@ class Verdict:
     @staticmethod
     def from_json(data: dict[str, Any]) -> Verdict:
         """The inverse of `dataclasses.asdict`."""
-        return Verdict(**{**data, "parts": tuple(Earned(**part) for part in data["parts"])})
+        parts = tuple(Earned(**part) for part in data.get("parts", ()))
+        return Verdict(**{**data, "parts": parts})
 
     @property
     def credit(self) -> str:

@@ -24,6 +24,7 @@ from autograder.student.kept import Kept, Reply, keep, only_adds
 from autograder.student.limits import WALL, TimeLimit, time_limit, usual_settings
 from autograder.student.salvage import go_on
 
+LATER_SECONDS = 1.0  # what a case gets after one that reached its limit
 LAST_SECONDS = 1.0  # what a cell gets when the cells before it have used up the time of all
 MAX_TEXT = 20_000
 MAX_MESSAGE = 300
@@ -54,8 +55,9 @@ def answer(
 ) -> list[dict[str, Any]]:
     """Run a recipe on every case: {"observations": ...} or {"failure": {kind, message, line}}.
 
-    A case without an answer is followed by the others, but for an interruption or a second one at
-    its time limit. last_resort: as in `time_limit`.
+    A case without an answer is followed by the others: one at its time limit by LATER_SECONDS for
+    each, or by none if there is no answer yet; an interruption by none. last_resort: as in
+    `time_limit`.
     """
     if not callable(function):
         return [_failure("missing", "")]
@@ -68,10 +70,10 @@ def answer(
         except wire.WireError as error:
             answers.append(_failure("not numbers", str(error)))
         except TimeLimit as error:
-            late = any(one.get("failure", {}).get("kind") == "timed out" for one in answers)
             answers.append(_failure("timed out", str(error)))
-            if late:
+            if not any("observations" in one for one in answers):
                 return answers
+            seconds = min(seconds, LATER_SECONDS)
         except BaseException as error:
             answers.append(_raised(function, name, error))
             if isinstance(error, KeyboardInterrupt):

@@ -19,7 +19,6 @@ from autograder.student.probe import MAX_PNG
 MAX_RUNS = 6
 SIGXCPU_EXIT, SIGKILL_EXIT, SIGSEGV_EXIT, SIGABRT_EXIT = 152, 137, 139, 134
 NOT_ASKED = Failure("ended", "could not be asked: its notebook went down before")
-AT_THE_END = "at the end"
 NOT_THERE = ("missing", "unwritten")  # outcomes of a function that was written further down
 SLACK = 5.0  # seconds of patience beyond the time limits that the probe keeps by itself
 
@@ -180,8 +179,9 @@ def _unreadable(error: wire.WireError) -> str:
     return f"wrote something unreadable to the grader ({str(error)[:200]})"
 
 
-def better(exam: Exam, places: Sequence[Place], answers: Answers) -> tuple[Verdict, str]:
-    """The best of an exam's verdicts, and a remark if another place would have given fewer points.
+def better(exam: Exam, places: Sequence[Place], answers: Answers) -> tuple[Verdict, bool, str]:
+    """The best of an exam's verdicts, whether it is that of the end of the notebook, and a remark
+    if another place would have given fewer points.
 
     At equal points the first place has the word, if there was a function to speak of. That one was
     written below its check is no remark.
@@ -190,7 +190,7 @@ def better(exam: Exam, places: Sequence[Place], answers: Answers) -> tuple[Verdi
     asked.sort(key=lambda place: place.cell is None)
     found = {place: judge(exam, answers[place]) for place in asked}
     if not found:
-        return judge(exam, [NOT_ASKED]), ""
+        return judge(exam, [NOT_ASKED]), True, ""
 
     def rank(place: Place) -> tuple[float, bool]:
         return found[place].points, found[place].outcome not in (*NOT_THERE, "ended")
@@ -204,11 +204,11 @@ def better(exam: Exam, places: Sequence[Place], answers: Answers) -> tuple[Verdi
             f"{exam.check} counts as it stood {_words(best)}. As it stood {_words(worse[-1])}: "
             f"{found[worse[-1]].sentence}"
         )
-    return found[best], remark
+    return found[best], best.cell is None, remark
 
 
 def _words(place: Place) -> str:
-    return AT_THE_END if place.cell is None else f"at its check, code cell {place.cell + 1}"
+    return "at the end" if place.cell is None else f"at its check, code cell {place.cell + 1}"
 
 
 def how_it_ended(code: int | None) -> Over:

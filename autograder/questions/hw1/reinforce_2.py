@@ -55,10 +55,10 @@ def public_cases() -> list[Case]:
 def hidden_cases(rng: np.random.Generator) -> list[Case]:
     cases: list[Case] = []
     lengths = [1, *rng.choice(np.arange(3, 13), size=4, replace=False)]
-    gammas, frees = [None, 1.0, None, None, None], [False, False, False, True, True]
-    for length, gamma, free in zip(lengths, gammas, frees, strict=True):
+    gammas = None, 1.0, None, None, None
+    lasts = 0, 0, 0, 1, 1  # whether the last state and the last action may occur
+    for length, gamma, last in zip(lengths, gammas, lasts, strict=True):
         states, actions = (int(n) for n in rng.choice(np.arange(3, 7), size=2, replace=False))
-        last = int(free)  # whether the last state and the last action may occur
         cases.append(
             {
                 "theta": rng.uniform(-2, 2, size=(states, actions)),

@@ -157,6 +157,12 @@ def one_branch_to_write(surrogate, kl, theta, step, delta, shrink=0.5, tries=10)
     raise NotImplementedError("line_search: your code here")
 
 
+def endless_where_no_step_is_good(surrogate, kl, theta, step, delta, shrink=0.5, tries=10):
+    while not (kl(theta + step) <= delta and surrogate(theta + step) > surrogate(theta)):
+        step = shrink * step
+    return theta + step
+
+
 def twice_at_most(surrogate, kl, theta, step, delta, shrink=0.5, tries=10):
     full = theta + step
     return full if surrogate(full) > surrogate(theta) else theta + shrink * step
@@ -195,6 +201,19 @@ def test_half_of_an_answer_has_one_mark(name, function):
     """In the notebook and under any secret: what it earns is not luck."""
     marks = {sit(CHECKS[name], function, seed).points for seed in (*SEEDS, *range(20, 40))}
     assert marks == {HALF_DONE[name, function]}
+
+
+def test_a_loop_that_never_ends_costs_the_cases_in_which_it_is(monkeypatch):
+    monkeypatch.setattr(probe, "LATER_SECONDS", 0.2)
+    check = CHECKS["line_search"]
+    exam = exam_of(check)
+    given = probe.answer(endless_where_no_step_is_good, check.name, exam.recipe, exam.cases, 0.4)
+    verdict = judge(exam, read_answers(given))
+    assert verdict.outcome == "timed out"
+    assert "did not come back on example 5: the time limit of 0.4 s was reached" in verdict.sentence
+    assert lost(verdict.parts) == ["theta if no step is good"]
+    given = probe.answer(lambda *_: list(iter(int, 1)), check.name, exam.recipe, exam.cases, 0.2)
+    assert len(given) == 1
 
 
 def test_a_branch_that_is_not_written_is_told_with_its_example():
