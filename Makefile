@@ -19,10 +19,10 @@ lint: .venv/ready
 	$(BIN)/mypy
 
 test: lint
-	$(BIN)/python -m pytest -n 2 --dist loadscope
+	$(BIN)/python -m pytest -n 2 --dist loadscope --max-worker-restart 1
 
 test-all: lint
-	$(BIN)/python -m pytest -n 2 --dist loadscope -m ''
+	$(BIN)/python -m pytest -n 2 --dist loadscope --max-worker-restart 1 -m ''
 
 handouts: .venv/ready
 	$(BIN)/course handouts

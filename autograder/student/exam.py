@@ -19,7 +19,8 @@ from autograder.student.wire import Arrays
 # Parts of what PyTorch says when a graph is not there, and what to think about.
 ERRORS = {
     "does not require grad": "What it differentiates has no graph: was something detached, worked "
-    "out under no_grad or made anew from numbers, or is create_graph=True missing?",
+    "out under no_grad or made anew from numbers, does nothing in it ask for a gradient "
+    "(theta.detach().clone().requires_grad_()), or is create_graph=True missing?",
     "backward through the graph a second time": "Does the graph hold something that stays "
     "fixed, such as the old policy's log-probabilities? Detach it. What depends on theta is worked "
     "out anew before each gradient.",
@@ -321,10 +322,11 @@ def judge(exam: Exam, answers: Sequence[Answer]) -> Verdict:
     calm = exam.unchanged(tables)
     flags = _flags_off(exam, tables)
     if flags and exam.alike(exam.expected, calm):
-        [(flag, index), *others] = flags.items()
+        flag, *others = flags
+        index = telling_case(exam, tables) or 0
         where = f" on example {index + 1}" if index < exam.public else ""
         sentence = f"{exam.check} {FLAGS[flag][0].format(where=where)}"
-        return verdict("wrong", " ".join([sentence, *(FLAGS[other][1] for other, _ in others)]))
+        return verdict("wrong", " ".join([sentence, *(FLAGS[other][1] for other in others)]))
     besides = "".join(f" {FLAGS[flag][1]}" for flag in flags)
     if found := diagnosis.mistakes(exam, known, calm):
         names = " + ".join(wrong.name for wrong in found)
@@ -344,19 +346,22 @@ def _goes_beyond(want: Arrays, got: Arrays) -> bool:
     return not got.keys() <= want.keys()
 
 
-def _flags_off(exam: Exam, tables: Sequence[Arrays]) -> dict[str, int]:
-    """The flags that are off, as FLAGS has them, with the first case of each.
+def _flags_off(exam: Exam, tables: Sequence[Arrays]) -> list[str]:
+    """The flags that are off on any case, in the order of FLAGS.
 
     A second call that finds another argument gives something else: that is not said twice.
     """
-    off: dict[str, int] = {}
-    for flag in FLAGS:
-        for index, (want, got) in enumerate(zip(exam.expected, tables, strict=True)):
-            names = [name for name in want if name.endswith(flag) and name in got]
-            if not all(exam.tolerance.agrees(want[name], got[name]) for name in names):
-                off.setdefault(flag, index)
-    if "_unchanged" in off:
-        off.pop("second_call_agrees", None)
+    off = [
+        flag
+        for flag in FLAGS
+        if any(
+            name.endswith(flag) and name in got and not exam.tolerance.agrees(array, got[name])
+            for want, got in zip(exam.expected, tables, strict=True)
+            for name, array in want.items()
+        )
+    ]
+    if "_unchanged" in off and "second_call_agrees" in off:
+        off.remove("second_call_agrees")
     return off
 
 

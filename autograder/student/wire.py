@@ -30,7 +30,10 @@ def to_array(value: Any) -> Array:
     Raises WireError if the value is not a number, an array or a tensor of numbers.
     """
     if value is None:
-        raise WireError("expected a tensor, got None: is a `return` missing?")
+        raise WireError(
+            "expected a tensor, got None: is a `return` missing, or is it the .grad of a tensor that "
+            "was not differentiated?"
+        )
     if hasattr(value, "detach"):  # a tensor, whatever its device and graph
         value = value.detach().cpu()
         value = value.numpy() if value.dtype.is_floating_point else np.asarray(value.tolist())

@@ -55,9 +55,13 @@ def hidden_cases(rng: np.random.Generator) -> list[Case]:
             "log_probs": -rng.uniform(0.05, 3, size=length),
             "returns": 2 * rng.normal(size=length),
             "values": rng.normal(size=length),
-            "gamma": float(rng.uniform(0.6, 0.98)),
+            "gamma": gamma or float(rng.uniform(0.6, 0.98)),
         }
-        for length in (1, *rng.choice(np.arange(2, 14), size=3, replace=False))
+        for length, gamma in zip(
+            [1, *rng.choice(np.arange(2, 14), size=4, replace=False)],
+            [None, None, None, None, 1.0],
+            strict=True,
+        )
     ]
 
 
@@ -236,7 +240,12 @@ CHECK = Check(
         ),
     ),
     parts=(
-        Property("the loss", 2, observations=("loss",)),
+        Property(
+            "gamma = 1",
+            cases=lambda case: case["gamma"] == 1,
+            observations=("loss", "gradient_of_log_probs"),
+        ),
+        Property("the loss", observations=("loss",)),
         Property("its gradient", 2, observations=("gradient_of_log_probs",)),
         Property(
             "no gradient into the values",

@@ -13,6 +13,8 @@
 #
 # {questions}
 #
+# *Slide 57* and *the note* are the slides and the lecture note that the course follows; the lectures are the notebooks in the folder `lectures`, and *section C56* is the heading there that ends in (C56).
+#
 # Each piece takes what it needs as arguments, so a mistake in one costs you nothing in the next. Write your code where it says `YOUR CODE HERE` and run the cell below it; when your homework is graded, the same questions are asked on other numbers. A question gives its points in parts; if you do not have all of them, the check says which you have. Any way to the right numbers is fine. Arguments must be left as they came in (their numbers, their `requires_grad`, their `.grad`): if you need to change one, change a copy. Where a function takes other functions as arguments (a KL, an objective, a product with a matrix), call the ones you are given: the checks bring their own. Beside Python's own modules and the course's, {modules} are there when it is graded, and no others; a file or folder of your own that you import is there if you hand it in too.
 #
 # From a terminal, `course check hw2.ipynb` runs the whole notebook at once.
