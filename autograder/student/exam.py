@@ -28,6 +28,8 @@ ERRORS = {
     "modified by an inplace operation": "Something that the graph needs was changed in place: "
     "write the result to a tensor of its own.",
     "on Tensor that requires grad": "Detach it first.",
+    "with a bool tensor": "A tensor of True and False has no minus: ~x turns it round, x.float() "
+    "makes it 1 and 0.",
     "to satisfy the constraint Simplex": "Categorical takes probabilities unless told otherwise: "
     "give it logits=...",
 }

@@ -31,8 +31,8 @@ def to_array(value: Any) -> Array:
     """
     if value is None:
         raise WireError(
-            "expected a tensor, got None: is a `return` missing, or is it the .grad of a tensor that "
-            "was not differentiated?"
+            "expected a tensor, got None: is a `return` missing, or is it the .grad of a tensor "
+            "that was not differentiated?"
         )
     if hasattr(value, "detach"):  # a tensor, whatever its device and graph
         value = value.detach().cpu()

@@ -109,7 +109,7 @@ CHECK = Check(
             "baseline not detached",
             "The loss is right, but a gradient flows into the baseline as well, and would push the "
             "values wherever the loss falls. In this formula the baseline is a constant.",
-            advantages="returns - values",
+            baseline="values",
         ),
         slip(
             "drops gamma^t",
@@ -123,7 +123,7 @@ CHECK = Check(
             "adds the baseline",
             "The baseline is added to the return. It should say how much better than expected an "
             "action turned out.",
-            advantages="returns + values.detach()",
+            advantages="returns + baseline",
         ),
         slip(
             "leaves the baseline out",
@@ -164,7 +164,7 @@ CHECK = Check(
             "The advantages were shifted and scaled to mean 0 and spread 1. That helps some "
             "programs, but changes the gradient; here the plain difference is asked for.",
             advantages="""
-                off = returns - values.detach()
+                off = returns - baseline
                 advantages = (off - off.mean()) / (off.std(correction=0) + 1e-8)
             """,
         ),
@@ -173,7 +173,7 @@ CHECK = Check(
             "gamma^t multiplies the return but not the baseline. It is the weight of the whole "
             "term of step t: the baseline is subtracted first.",
             see="02_policy_gradient#C23",
-            terms="(discounts * returns - values.detach()) * log_probs",
+            terms="(discounts * returns - baseline) * log_probs",
         ),
         slip(
             "every step with every advantage",
@@ -187,7 +187,7 @@ CHECK = Check(
             "one baseline for all steps",
             "The mean of the values is subtracted at every step. The baseline belongs to the "
             "state that the step was taken in: b_t is values[t].",
-            advantages="returns - values.detach().mean()",
+            baseline="values.detach().mean()",
         ),
         slip(
             "normalises the advantages by n - 1",
@@ -195,7 +195,7 @@ CHECK = Check(
             "divides by n - 1, so a single step even gives nan). That is a later trick; here the "
             "plain differences are asked for.",
             advantages="""
-                off = returns - values.detach()
+                off = returns - baseline
                 off = off - off.mean()
                 spread = (off.square().sum() / (len(off) - 1)).sqrt()  # std, less its warning
                 advantages = off / (spread + 1e-8)
@@ -207,7 +207,7 @@ CHECK = Check(
             "into the baseline and none reaches log_probs. The policy is what this loss is for.",
             see="02_policy_gradient#C17",
             before="log_probs = log_probs.detach()",
-            advantages="returns - values",
+            baseline="values",
         ),
         slip(
             "trains the critic too, by the smooth loss",
@@ -229,14 +229,35 @@ CHECK = Check(
             "absolute value of the advantages",
             "The differences G - b count without their sign, so actions that went worse than "
             "expected are made more likely as well. What should happen to them?",
-            advantages="(returns - values.detach()).abs()",
+            advantages="(returns - baseline).abs()",
         ),
         slip(
             "only the baseline is discounted",
             "gamma^t multiplies the baseline but not the return. It is the weight of the whole "
             "term of step t: the baseline is subtracted first.",
             see="02_policy_gradient#C23",
-            terms="(returns - discounts * values.detach()) * log_probs",
+            terms="(returns - discounts * baseline) * log_probs",
+        ),
+        slip(
+            "discount counted from 1",
+            "The whole loss is one factor of gamma too small: time starts at t = 0, so the first "
+            "step is not discounted.",
+            see="02_policy_gradient#C23",
+            terms="gamma * discounts * advantages * log_probs",
+        ),
+        slip(
+            "discount runs backwards",
+            "The last step has weight 1 and the first the highest power of gamma. Which step of "
+            "the episode lies farthest from the start, where J is measured?",
+            see="02_policy_gradient#C23",
+            terms="discounts.flip(0) * advantages * log_probs",
+        ),
+        slip(
+            "one gamma for every step",
+            "Each step is multiplied by gamma itself, the same for all. The weight of step t is a "
+            "power of gamma that grows with t.",
+            see="02_policy_gradient#C23",
+            terms="gamma * advantages * log_probs",
         ),
     ),
     parts=(

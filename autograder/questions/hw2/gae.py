@@ -337,6 +337,12 @@ CHECK = Check(
             "after the last row: start at 0, since its delta already holds that value.",
             following_1="next_values[-1]",
         ),
+        slip(
+            "an end only where both flags are set",
+            "The sum is cut only at steps that are terminated and truncated at once. Either flag "
+            "alone ends the episode.",
+            same_episode="1.0 - (terminated & truncated).to(values.dtype)",
+        ),
     ),
     parts=(
         Property("steps without an end", 2, cases=lambda case: not _ends(case)),

@@ -202,6 +202,19 @@ CHECK = Check(
             terms="(log_probs - old_log_probs).exp() - 1 - (log_probs - old_log_probs)",
             answer="terms.mean()",
         ),
+        slip(
+            "one logarithm is missing",
+            "The new policy's probability is subtracted where its logarithm belongs (torch's "
+            "kl_div takes logarithms first, if you used that). The terms are log-ratios: a "
+            "logarithm minus a logarithm.",
+            terms="old_log_probs.exp() * (old_log_probs - log_probs.exp())",
+        ),
+        slip(
+            "difference of the probabilities",
+            "The old probabilities multiply a difference of probabilities. What they weigh is the "
+            "log-ratio, log pi_old minus log pi.",
+            terms="old_log_probs.exp() * (old_log_probs.exp() - log_probs.exp())",
+        ),
     ),
     parts=(
         Property("the value", 2, observations=("value",)),

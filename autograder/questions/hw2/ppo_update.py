@@ -329,6 +329,31 @@ CHECK = Check(
                 left -= 1 / len(minibatches)
             """,
         ),
+        slip(
+            "steps of Adam",
+            "These are steps of Adam, which scales each entry by its own past. Asked for are plain "
+            "steps: the learning rate times the gradient.",
+            before="mean, square, k = 0.0, 0.0, 0",
+            theta_2="""
+                mean = 0.9 * mean + 0.1 * gradient
+                square = 0.999 * square + 0.001 * gradient**2
+                k += 1
+                spread = (square / (1 - 0.999**k)).sqrt() + 1e-8
+                theta = theta + learning_rate * mean / (1 - 0.9**k) / spread
+            """,
+        ),
+        slip(
+            "own objective instead of the given one",
+            "The objective that came in has no effect: each step climbs the mean of ratio times "
+            "advantage, without a clip. Call `objective` with the three arguments it asks for.",
+            gain="(torch.exp(log_probs - old_log_probs[rows]) * advantages[rows]).mean()",
+        ),
+        slip(
+            "log-probability instead of the given objective",
+            "The objective that came in has no effect: each step climbs the mean of log pi "
+            "times advantage. Call `objective` with the three arguments it asks for.",
+            gain="(log_probs * advantages[rows]).mean()",
+        ),
     ),
     parts=(
         Property("one minibatch", 3, cases=lambda case: len(case["minibatches"]) == 1),

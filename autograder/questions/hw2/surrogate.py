@@ -114,21 +114,21 @@ CHECK = Check(
             "nothing is held constant",
             "The value is right, but gradients flow into the old policy and into the advantages. "
             "Both were fixed when the batch was collected: only log_probs may move.",
-            ratio="torch.exp(log_probs - old_log_probs)",
-            terms="ratio * advantages",
+            old_log_probs="old_log_probs",
+            advantages="advantages",
         ),
         slip(
             "old policy is not held constant",
             "The value is right, but a gradient flows into old_log_probs as well. The old policy "
             "is the one that collected the batch and stays as it was; were both computed from the "
             "same theta, the two gradients would cancel.",
-            ratio="torch.exp(log_probs - old_log_probs)",
+            old_log_probs="old_log_probs",
         ),
         slip(
             "advantages are not held constant",
             "The value is right, but a gradient flows into the advantages. They are weights here: "
             "what happens to a critic that is pushed to make them larger?",
-            terms="ratio * advantages",
+            advantages="advantages",
         ),
         slip(
             "ratio is always 1",
@@ -142,16 +142,7 @@ CHECK = Check(
             "The advantages multiply the difference of the log-probabilities. The weight is a "
             "ratio of probabilities: what turns the one into the other?",
             see="07_ppo#C62",
-            ratio="log_probs - old_log_probs.detach()",
-        ),
-        slip(
-            "exp is missing and nothing is held constant",
-            "The advantages multiply the difference of the log-probabilities; the weight is a "
-            "quotient of probabilities. And gradients flow into the old policy and the advantages, "
-            "which are numbers from the batch.",
-            see="07_ppo#C62",
             ratio="log_probs - old_log_probs",
-            terms="ratio * advantages",
         ),
         slip(
             "no gradient",
@@ -177,7 +168,7 @@ CHECK = Check(
             "ratio upside down",
             "The old probability stands above the new one. The batch was drawn from the old "
             "policy and is to speak for the new one: which of the two has to cancel?",
-            ratio="torch.exp(old_log_probs.detach() - log_probs)",
+            ratio="torch.exp(old_log_probs - log_probs)",
         ),
         slip(
             "no importance weight",
@@ -191,7 +182,7 @@ CHECK = Check(
             "You divide one log-probability by the other. The quotient of two logarithms is not "
             "the logarithm of the quotient, and the ratio is of the probabilities.",
             see="07_ppo#C62",
-            ratio="log_probs / old_log_probs.detach()",
+            ratio="log_probs / old_log_probs",
         ),
         slip(
             "divided by nothing",
@@ -203,7 +194,7 @@ CHECK = Check(
             "every ratio with every advantage",
             "Each ratio meets every advantage: either (B, 1) times (B,) made (B, B) products, or "
             "the two were averaged apart. Each advantage belongs to its own ratio alone.",
-            answer="ratio.mean() * advantages.detach().mean()",
+            answer="ratio.mean() * advantages.mean()",
         ),
         slip(
             "normalises the advantages",
@@ -216,7 +207,6 @@ CHECK = Check(
             "clipped already",
             "This is PPO's clipped objective, a later question. TRPO's surrogate leaves the ratio "
             "as it is and keeps the step small by the KL constraint.",
-            before="advantages = advantages.detach()",
             terms="torch.minimum(ratio * advantages, ratio.clamp(0.8, 1.2) * advantages)",
         ),
         slip(
@@ -235,25 +225,9 @@ CHECK = Check(
             "The value is right, but the graph was cut at the wrong place: gradients flow into the "
             "old policy and the advantages, and none reaches log_probs. Which of the two policies "
             "is to move?",
+            old_log_probs="old_log_probs",
+            advantages="advantages",
             ratio="torch.exp(log_probs.detach() - old_log_probs)",
-            terms="ratio * advantages",
-        ),
-        slip(
-            "quotient of logarithms, and nothing is held constant",
-            "You divide one log-probability by the other; the ratio is of the probabilities. And "
-            "gradients flow into the old policy and the advantages, which are numbers from the "
-            "batch.",
-            see="07_ppo#C62",
-            ratio="log_probs / old_log_probs",
-            terms="ratio * advantages",
-        ),
-        slip(
-            "ratio upside down, and nothing is held constant",
-            "The old probability stands above the new one: the batch was drawn from the old policy "
-            "and is to speak for the new one. And gradients flow into the old policy and the "
-            "advantages, which are numbers from the batch.",
-            ratio="torch.exp(old_log_probs - log_probs)",
-            terms="ratio * advantages",
         ),
         slip(
             "absolute value of the advantages",
@@ -265,7 +239,7 @@ CHECK = Check(
             "every ratio with every advantage, added up",
             "Each ratio meets every advantage, (B, B) products in all, and they are added up. "
             "Check the shapes, and take the mean: each advantage belongs to its own ratio.",
-            answer="ratio.sum() * advantages.detach().sum()",
+            answer="ratio.sum() * advantages.sum()",
         ),
     ),
     parts=(

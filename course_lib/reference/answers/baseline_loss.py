@@ -20,6 +20,7 @@ def baseline_loss(log_probs: Tensor, returns: Tensor, values: Tensor, gamma: flo
     validate.shapes("T, T, T", log_probs=log_probs, returns=returns, values=values)
     validate.fractions(gamma=gamma)
     discounts = gamma ** torch.arange(len(returns), dtype=returns.dtype, device=returns.device)
-    advantages = returns - values.detach()
+    baseline = values.detach()
+    advantages = returns - baseline
     terms = discounts * advantages * log_probs  # (T,)
     return -terms.sum()
