@@ -259,6 +259,39 @@ CHECK = Check(
             see="02_policy_gradient#C23",
             terms="gamma * advantages * log_probs",
         ),
+        slip(
+            "trains the critic too, by half the squares",
+            "Half the squared error of the values is added to the loss. How the values are learned "
+            "is another matter; this loss is for the policy alone.",
+            answer="answer + 0.5 * (returns - values).square().sum()",
+        ),
+        slip(
+            "trains the critic too, by the sum of squares",
+            "The squared error of the values is added to the loss. How the values are learned is "
+            "another matter; this loss is for the policy alone.",
+            answer="answer + (returns - values).square().sum()",
+        ),
+        slip(
+            "trains the critic too, by half the mean square",
+            "Half the squared error of the values is added to the loss. How the values are learned "
+            "is another matter; this loss is for the policy alone.",
+            answer="answer + 0.5 * (returns - values).square().mean()",
+        ),
+        slip(
+            "baseline outside the product",
+            "The baseline is subtracted from the return times log pi. It belongs to the return: "
+            "subtract first, then multiply.",
+            terms="discounts * (returns * log_probs - baseline)",
+        ),
+        slip(
+            "divided by the spread of the advantages",
+            "The differences G - b were divided by their standard deviation. That is a later "
+            "trick; here the plain differences are asked for.",
+            advantages="""
+                off = returns - baseline
+                advantages = off / (off.std(correction=0) + 1e-8)
+            """,
+        ),
     ),
     parts=(
         Property(

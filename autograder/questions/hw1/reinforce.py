@@ -338,6 +338,23 @@ CHECK = Check(
                 theta = theta + learning_rate * mean / (1 - 0.9 ** (_ + 1)) / spread
             """,
         ),
+        slip(
+            "one iteration too many",
+            "There is one iteration more than asked for: where does the count begin, and is the "
+            "last number part of it?",
+            _="range(iterations + 1)",
+        ),
+        slip(
+            "mean of all iterations",
+            "What comes back is the mean of theta over the iterations. Asked for is where the last "
+            "one arrived.",
+            before="visited = []",
+            theta_2="""
+                theta = theta + learning_rate * gradient
+                visited.append(theta)
+            """,
+            answer="torch.stack(visited).mean(dim=0)",
+        ),
     ),
     parts=(
         Property("one iteration", 3, cases=lambda case: case["iterations"] == 1),

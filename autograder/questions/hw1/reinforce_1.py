@@ -269,6 +269,17 @@ CHECK = Check(
             "adds to .grad, and it was not cleared between the steps. Each score counts once.",
             episode_return="torch.arange(len(rewards), 0, -1) * (discounts * rewards).sum()",
         ),
+        slip(
+            "bonus for entropy",
+            "A multiple of the policy's entropy was added, as actor-critic programs do. The "
+            "formula has no such term.",
+            gradient="""
+                pi = torch.softmax(theta, dim=-1)[states]
+                entropy = -(pi * pi.log()).sum()
+                total = (episode_return * log_probs).sum() + 0.01 * entropy
+                (gradient,) = torch.autograd.grad(total, theta)
+            """,
+        ),
     ),
     parts=(
         Property("an episode of one step", cases=lambda case: case["rewards"].size == 1),

@@ -282,6 +282,41 @@ CHECK = Check(
             "everything from step t on.",
             weights="(discounts * returns).flip(0).cumsum(0).flip(0) / discounts",
         ),
+        slip(
+            "bonus for entropy",
+            "A multiple of the policy's entropy was added, as actor-critic programs do. The "
+            "formula has no such term.",
+            gradient="""
+                pi = torch.softmax(theta, dim=-1)[states]
+                entropy = -(pi * pi.log()).sum()
+                total = (weights * log_probs).sum() + 0.01 * entropy
+                (gradient,) = torch.autograd.grad(total, theta)
+            """,
+        ),
+        slip(
+            "discounted return of step 0 on every step",
+            "Every score has the return of the whole episode, as in REINFORCE-1, with gamma^t in "
+            "front. Step t goes with returns[t], what came after it.",
+            weights="discounts * returns[0]",
+        ),
+        slip(
+            "subtracts the mean of the returns",
+            "The mean of the returns was subtracted first. As a baseline that is the next "
+            "question; here the returns are used as they come.",
+            weights="discounts * (returns - returns.mean())",
+        ),
+        slip(
+            "discounted twice",
+            "The weight is gamma^(2t). The returns hold the discount from their own step on, and "
+            "one gamma^t, from the start of the episode, is all that is added.",
+            weights="discounts**2 * returns",
+        ),
+        slip(
+            "logit instead of log pi",
+            "Only the entries of the actions taken are moved: the logit was differentiated, not "
+            "log pi. Does a softmax stand between theta and the probabilities?",
+            log_probs="theta[states, actions]",
+        ),
     ),
     parts=(
         Property("an episode of one step", cases=lambda case: case["returns"].size == 1),

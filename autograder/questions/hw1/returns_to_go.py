@@ -202,6 +202,21 @@ CHECK = Check(
             "hold too much. What is the sum of all that comes after the last step?",
             following_1="rewards[-1]",
         ),
+        slip(
+            "past rewards as well",
+            "Each step collects the rewards before it too, discounted backwards. What is to go "
+            "begins at the step itself: where is the sum cut below?",
+            answer="""
+                apart = torch.arange(len(rewards))[:, None] - torch.arange(len(rewards))
+                answer = gamma ** apart.abs().to(rewards.dtype) @ rewards
+            """,
+        ),
+        slip(
+            "subtracts the mean of the returns",
+            "The mean of the returns was subtracted. As a baseline that is a later step; here the "
+            "returns themselves are asked for.",
+            answer="answer - answer.mean()",
+        ),
     ),
     parts=(
         Property("gamma = 1", cases=lambda case: case["gamma"] == 1),

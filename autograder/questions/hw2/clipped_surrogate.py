@@ -295,6 +295,27 @@ CHECK = Check(
             "What should happen to an action that went worse than expected?",
             before="advantages = advantages.abs()",
         ),
+        slip(
+            "gradient through the clip",
+            "The value is right, but the clipped ratio is given the gradient of the unclipped one, "
+            "so that going too far is still rewarded. Beyond the limits the clip is flat.",
+            clipped_ratio="""
+                clipped_ratio = torch.clamp(ratio, 1 - epsilon, 1 + epsilon)
+                clipped_ratio = ratio + (clipped_ratio - ratio).detach()
+            """,
+        ),
+        slip(
+            "clips between epsilon and 1 + epsilon",
+            "The lower limit of the clip is epsilon. It lies as far below 1 as the upper one lies "
+            "above: 1 - epsilon.",
+            clipped_ratio="torch.clamp(ratio, min=epsilon, max=1 + epsilon)",
+        ),
+        slip(
+            "bonus for entropy",
+            "A multiple of the entropy (the mean of -log pi) was added, as PPO programs do. The "
+            "clipped objective alone is asked for.",
+            answer="answer - 0.01 * log_probs.mean()",
+        ),
     ),
     parts=(
         Property("inside the clip", cases=lambda case: _inside(case), observations=("value",)),

@@ -318,6 +318,27 @@ CHECK = Check(
             "in the first iteration only.",
             x_2="x + step_size * residual",
         ),
+        slip(
+            "new direction from the old residual",
+            "The new direction is built from the residual before the step. Is it updated first?",
+            before="previous = b",
+            residual_2="""
+                previous = residual
+                residual = residual - step_size * product
+            """,
+            direction_2="previous + factor * direction",
+        ),
+        slip(
+            "last step thrown away",
+            "The step that reaches the tolerance is not added to x. Look at the residual after x "
+            "was moved.",
+            x_2="""
+                left = residual - step_size * product
+                if left @ left <= tolerance:
+                    break
+                x = x + step_size * direction
+            """,
+        ),
     ),
     parts=(
         Property("the first steps", 3, cases=lambda case: _shows(case) == "first steps"),

@@ -271,6 +271,17 @@ CHECK = Check(
             see="06_trpo#C57",
             theta="(theta.detach() + vector).requires_grad_()",
         ),
+        slip(
+            "half of F",
+            "F v is half as large as it should be. The KL starts with half the quadratic form, and "
+            "its Hessian is the whole of F.",
+            product="0.5 * torch.autograd.grad(gradient @ vector, theta)[0]",
+        ),
+        slip(
+            "damping mixes F and the identity",
+            "F has the weight 1 - damping. It keeps its full weight, and damping times v is added.",
+            answer="(1 - damping) * product + damping * vector",
+        ),
     ),
     parts=(
         Property("without damping", 2, cases=lambda case: case["damping"] == 0),

@@ -343,6 +343,46 @@ CHECK = Check(
             "alone ends the episode.",
             same_episode="1.0 - (terminated & truncated).to(values.dtype)",
         ),
+        slip(
+            "value added instead of subtracted",
+            "V(s_t) is added. An advantage says how much better than expected it went: subtract "
+            "what was expected.",
+            deltas="rewards + gamma * goes_on * next_values + values",
+        ),
+        slip(
+            "forward in time, cut where it should be",
+            "The sum runs from the first step to the last, so each step collects the TD errors of "
+            "its own past. An advantage looks ahead.",
+            decays="gamma * lam * torch.cat([torch.ones_like(values[:1]), same_episode[:-1]])",
+            delta="zip(deltas, decays, strict=True)",
+            answer="torch.stack(advantages)",
+        ),
+        slip(
+            "along the environments instead of along time",
+            "The sum runs over the columns, from one environment to the next. Time is the first "
+            "axis: each column is a world of its own.",
+            following_1="0.0",
+            delta="zip(deltas.flip(1).unbind(1), decays.flip(1).unbind(1), strict=True)",
+            answer="torch.stack(advantages[::-1], dim=1)",
+        ),
+        slip(
+            "zero at the last step of an episode",
+            "Where an episode ends the whole advantage is 0. Only what comes after it is cut off: "
+            "the step's own delta stays.",
+            deltas="(rewards + gamma * goes_on * next_values - values) * same_episode",
+        ),
+        slip(
+            "zero at terminated steps",
+            "At a terminated step the whole advantage is 0. Only the next value is left out there: "
+            "the reward was paid, and V(s_t) was expected.",
+            deltas="(rewards + gamma * next_values - values) * goes_on",
+        ),
+        slip(
+            "lam in delta",
+            "lam multiplies the next value inside delta. It weighs the later deltas only: a TD "
+            "error has gamma alone.",
+            deltas="rewards + gamma * lam * goes_on * next_values - values",
+        ),
     ),
     parts=(
         Property("steps without an end", 2, cases=lambda case: not _ends(case)),

@@ -215,6 +215,13 @@ CHECK = Check(
             "log-ratio, log pi_old minus log pi.",
             terms="old_log_probs.exp() * (old_log_probs.exp() - log_probs.exp())",
         ),
+        slip(
+            "logarithms where probabilities belong",
+            "The old policy's log-probabilities stand where its probabilities belong, and their "
+            "logarithm does not exist (torch's kl_div needs log_target=True for that, if you used "
+            "it).",
+            terms="old_log_probs * (old_log_probs.log() - log_probs)",
+        ),
     ),
     parts=(
         Property("the value", 2, observations=("value",)),

@@ -356,6 +356,23 @@ CHECK = Check(
             answer_1="torch.tensor(shrink**i)",
             answer_2="torch.tensor(0.0)",
         ),
+        slip(
+            "as good is good enough",
+            "A step is accepted where the surrogate is as large as at theta. It has to be larger: "
+            "what does a step without a gain do?",
+            good="safe and surrogate(candidate) >= old_surrogate",
+        ),
+        slip(
+            "equal parts instead of powers",
+            "The tries get shorter by equal parts of the step. Try i goes shrink^i of the way.",
+            candidate="theta + (1 - i / tries) * step",
+        ),
+        slip(
+            "shrinks what was shrunk",
+            "A step that is already shrunk is multiplied by shrink^i again. Either the power of "
+            "the whole step, or one more factor a try.",
+            candidate="theta + shrink ** (i * (i + 1) / 2) * step",
+        ),
     ),
     parts=(
         Property(

@@ -354,6 +354,61 @@ CHECK = Check(
             "times advantage. Call `objective` with the three arguments it asks for.",
             gain="(log_probs * advantages[rows]).mean()",
         ),
+        slip(
+            "gradient clipped to length 0.5",
+            "Long gradients are cut to length 0.5, as PPO programs do. Asked for are plain steps: "
+            "the learning rate times the gradient.",
+            theta_2="""
+                cut = (0.5 / (gradient.norm() + 1e-6)).clamp(max=1.0)
+                theta = theta + learning_rate * cut * gradient
+            """,
+        ),
+        slip(
+            "columns as minibatches",
+            "The columns of `minibatches` are used. Row k says which steps minibatch k is made of.",
+            rows="minibatches.T",
+        ),
+        slip(
+            "old policy one step behind",
+            "The old log-probabilities are those before the last step. The old policy is the one "
+            "that collected the batch, theta as it came in, for all minibatches.",
+            see="07_ppo#C65",
+            before="previous = theta.detach()",
+            gain="""
+                old = torch.log_softmax(previous, dim=-1)[states, actions]
+                gain = objective(log_probs, old[rows], advantages[rows])
+            """,
+            theta_2="""
+                previous = theta
+                theta = theta + learning_rate * gradient
+            """,
+        ),
+        slip(
+            "softmax over the states",
+            "The softmax runs down the columns, over the states. One row is one state, and its "
+            "probabilities sum to 1 over the actions.",
+            old_log_probs="torch.log_softmax(theta, dim=0)[states, actions]",
+            log_probs="torch.log_softmax(leaf, dim=0)[states[rows], actions[rows]]",
+        ),
+        slip(
+            "old policy in the graph of the first step",
+            "The old log-probabilities come from the parameters that the first step "
+            "differentiates, so that its gradient flows into both. They are fixed numbers: detach "
+            "them.",
+            see="07_ppo#C65",
+            before="""
+                first = theta.detach().clone().requires_grad_()
+                old = torch.log_softmax(first, dim=-1)[states, actions]
+                at_first = True
+            """,
+            gain="objective(log_probs, old[rows], advantages[rows])",
+            gradient="""
+                (gradient,) = torch.autograd.grad(gain, leaf, retain_graph=True)
+                if at_first:
+                    gradient = gradient + torch.autograd.grad(gain, first, retain_graph=True)[0]
+                at_first = False
+            """,
+        ),
     ),
     parts=(
         Property("one minibatch", 3, cases=lambda case: len(case["minibatches"]) == 1),

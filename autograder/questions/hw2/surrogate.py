@@ -241,6 +241,30 @@ CHECK = Check(
             "Check the shapes, and take the mean: each advantage belongs to its own ratio.",
             answer="ratio.sum() * advantages.sum()",
         ),
+        slip(
+            "ratio detached, times log pi",
+            "The gradient is right, but the value is not the surrogate's: the ratio was detached "
+            "and multiplies log pi. It is the ratio itself that moves.",
+            terms="ratio.detach() * log_probs * advantages",
+        ),
+        slip(
+            "clipped ratio",
+            "The ratio is clipped, as in PPO, a later question. TRPO's surrogate leaves it as it "
+            "is and keeps the step small by the KL constraint.",
+            ratio="torch.exp(log_probs - old_log_probs).clamp(0.8, 1.2)",
+        ),
+        slip(
+            "weights that sum to 1",
+            "The ratios were divided by their sum (a softmax of the differences does that too). "
+            "The estimate is a plain mean: the sum over the batch, divided by its size.",
+            answer="terms.sum() / ratio.sum()",
+        ),
+        slip(
+            "1 subtracted from the ratio",
+            "The ratio minus 1 multiplies the advantages. The gradient is the same, but the value "
+            "is not that of the surrogate.",
+            ratio="torch.exp(log_probs - old_log_probs) - 1",
+        ),
     ),
     parts=(
         Property("the value", observations=("value",)),
