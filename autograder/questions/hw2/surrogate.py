@@ -114,21 +114,21 @@ CHECK = Check(
             "nothing is held constant",
             "The value is right, but gradients flow into the old policy and into the advantages. "
             "Both were fixed when the batch was collected: only log_probs may move.",
-            old_log_probs="old_log_probs",
-            advantages="advantages",
+            old="old_log_probs",
+            weights="advantages",
         ),
         slip(
             "old policy is not held constant",
             "The value is right, but a gradient flows into old_log_probs as well. The old policy "
             "is the one that collected the batch and stays as it was; were both computed from the "
             "same theta, the two gradients would cancel.",
-            old_log_probs="old_log_probs",
+            old="old_log_probs",
         ),
         slip(
             "advantages are not held constant",
             "The value is right, but a gradient flows into the advantages. They are weights here: "
             "what happens to a critic that is pushed to make them larger?",
-            advantages="advantages",
+            weights="advantages",
         ),
         slip(
             "ratio is always 1",
@@ -142,7 +142,7 @@ CHECK = Check(
             "The advantages multiply the difference of the log-probabilities. The weight is a "
             "ratio of probabilities: what turns the one into the other?",
             see="07_ppo#C62",
-            ratio="log_probs - old_log_probs",
+            ratio="log_probs - old",
         ),
         slip(
             "no gradient",
@@ -168,7 +168,7 @@ CHECK = Check(
             "ratio upside down",
             "The old probability stands above the new one. The batch was drawn from the old "
             "policy and is to speak for the new one: which of the two has to cancel?",
-            ratio="torch.exp(old_log_probs - log_probs)",
+            ratio="torch.exp(old - log_probs)",
         ),
         slip(
             "no importance weight",
@@ -182,7 +182,7 @@ CHECK = Check(
             "You divide one log-probability by the other. The quotient of two logarithms is not "
             "the logarithm of the quotient, and the ratio is of the probabilities.",
             see="07_ppo#C62",
-            ratio="log_probs / old_log_probs",
+            ratio="log_probs / old",
         ),
         slip(
             "divided by nothing",
@@ -194,7 +194,7 @@ CHECK = Check(
             "every ratio with every advantage",
             "Each ratio meets every advantage: either (B, 1) times (B,) made (B, B) products, or "
             "the two were averaged apart. Each advantage belongs to its own ratio alone.",
-            answer="ratio.mean() * advantages.mean()",
+            answer="ratio.mean() * weights.mean()",
         ),
         slip(
             "normalises the advantages",
@@ -207,7 +207,7 @@ CHECK = Check(
             "clipped already",
             "This is PPO's clipped objective, a later question. TRPO's surrogate leaves the ratio "
             "as it is and keeps the step small by the KL constraint.",
-            terms="torch.minimum(ratio * advantages, ratio.clamp(0.8, 1.2) * advantages)",
+            terms="torch.minimum(ratio * weights, ratio.clamp(0.8, 1.2) * weights)",
         ),
         slip(
             "normalises the advantages by n - 1",
@@ -225,9 +225,9 @@ CHECK = Check(
             "The value is right, but the graph was cut at the wrong place: gradients flow into the "
             "old policy and the advantages, and none reaches log_probs. Which of the two policies "
             "is to move?",
-            old_log_probs="old_log_probs",
-            advantages="advantages",
-            ratio="torch.exp(log_probs.detach() - old_log_probs)",
+            old="old_log_probs",
+            weights="advantages",
+            ratio="torch.exp(log_probs.detach() - old)",
         ),
         slip(
             "absolute value of the advantages",
@@ -239,19 +239,19 @@ CHECK = Check(
             "every ratio with every advantage, added up",
             "Each ratio meets every advantage, (B, B) products in all, and they are added up. "
             "Check the shapes, and take the mean: each advantage belongs to its own ratio.",
-            answer="ratio.sum() * advantages.sum()",
+            answer="ratio.sum() * weights.sum()",
         ),
         slip(
             "ratio detached, times log pi",
             "The gradient is right, but the value is not the surrogate's: the ratio was detached "
             "and multiplies log pi. It is the ratio itself that moves.",
-            terms="ratio.detach() * log_probs * advantages",
+            terms="ratio.detach() * log_probs * weights",
         ),
         slip(
             "clipped ratio",
             "The ratio is clipped, as in PPO, a later question. TRPO's surrogate leaves it as it "
             "is and keeps the step small by the KL constraint.",
-            ratio="torch.exp(log_probs - old_log_probs).clamp(0.8, 1.2)",
+            ratio="torch.exp(log_probs - old).clamp(0.8, 1.2)",
         ),
         slip(
             "weights that sum to 1",
@@ -263,7 +263,7 @@ CHECK = Check(
             "1 subtracted from the ratio",
             "The ratio minus 1 multiplies the advantages. The gradient is the same, but the value "
             "is not that of the surrogate.",
-            ratio="torch.exp(log_probs - old_log_probs) - 1",
+            ratio="torch.exp(log_probs - old) - 1",
         ),
     ),
     parts=(

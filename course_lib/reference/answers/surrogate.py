@@ -20,8 +20,8 @@ def surrogate(log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor) -> T
     validate.shapes(
         "B, B, B", log_probs=log_probs, old_log_probs=old_log_probs, advantages=advantages
     )
-    old_log_probs = old_log_probs.detach()
-    advantages = advantages.detach()
-    ratio = torch.exp(log_probs - old_log_probs)  # (B,)
-    terms = ratio * advantages  # (B,)
+    old = old_log_probs.detach()
+    weights = advantages.detach()
+    ratio = torch.exp(log_probs - old)  # (B,)
+    terms = ratio * weights  # (B,)
     return terms.mean()

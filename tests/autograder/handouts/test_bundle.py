@@ -161,8 +161,10 @@ INLINE = """
 import torch
 a, b, c = torch.ones(3, 4)
 print("before")
-q = torch.exp(a - b.detach())
-weighted = q * c.detach()
+fixed = b.detach()
+gains = c.detach()
+q = torch.exp(a - fixed)
+weighted = q * gains
 objective = weighted.mean()
 print(objective)
 """
