@@ -112,7 +112,16 @@ def find_leaks(files: Mapping[str, bytes], private: Secrets) -> list[str]:
 
 def inlined(statements: Sequence[ast.stmt]) -> list[ast.stmt]:
     """Statements in which a name that is given a value once and used once is that value."""
+    return list(_stages(statements))[-1]
+
+
+def _stages(statements: Sequence[ast.stmt]) -> Iterator[list[ast.stmt]]:
+    """The statements as they are, with the first such name replaced, the first two, and so on.
+
+    Each is worked on for the next: read it before going on.
+    """
     block = copy.deepcopy([s for s in statements if not _is_guard(s)])
+    yield block
     for statement in list(block):
         if not isinstance(statement, ast.Assign) or not isinstance(statement.targets[0], ast.Name):
             continue
@@ -121,7 +130,7 @@ def inlined(statements: Sequence[ast.stmt]) -> list[ast.stmt]:
         if len(uses) == 2 and len(statement.targets) == 1:  # here, and in one place after it
             block.remove(statement)
             block = [_Put(name, statement.value).visit(s) for s in block]
-    return block
+            yield block
 
 
 class _Put(ast.NodeTransformer):
@@ -197,8 +206,8 @@ def _gather(code: dict[tuple[str, ...], str], tree: ast.AST, where: str) -> None
             continue
         kept = [s for s in body if not _is_guard(s)]
         if sum(_size(s) for s in kept) >= SMALLEST:
-            code.setdefault(normalised(kept), label)
-            code.setdefault(normalised(inlined(kept)), label)
+            for stage in _stages(kept):  # written out, in one line, and between the two
+                code.setdefault(normalised(stage), label)
 
 
 def _programs(name: str, text: str) -> Iterator[tuple[str, str]]:

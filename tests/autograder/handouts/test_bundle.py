@@ -161,10 +161,8 @@ INLINE = """
 import torch
 a, b, c = torch.ones(3, 4)
 print("before")
-fixed = b.detach()
-gains = c.detach()
-q = torch.exp(a - fixed)
-weighted = q * gains
+q = torch.exp(a - b.detach())
+weighted = q * c.detach()
 objective = weighted.mean()
 print(objective)
 """
