@@ -66,14 +66,15 @@ def take_along(folder: Path) -> tuple[dict[str, str], tuple[str, ...]]:
             size += bytes_
     said = []
     if hiding:
-        said.append(f"Left out, since they would stand before the course's own: {_few(hiding)}.")
+        said.append(f"Left out, since they would stand before the course's own: {few(hiding)}.")
     if large:
         said.append(
-            f"Left out, since files beside a notebook were too many or large: {_few(large)}."
+            f"Left out, since files beside a notebook were too many or large: {few(large)}."
         )
     return files, tuple(said)
 
 
-def _few(names: list[str]) -> str:
+def few(names: list[str]) -> str:
+    """The first few of these, and how many more."""
     more = len(names) - MAX_NAMES
     return ", ".join(names[:MAX_NAMES]) + (f" and {more} more" if more > 0 else "")

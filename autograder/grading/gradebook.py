@@ -19,27 +19,34 @@ from nbgrader.api import Gradebook
 from nbgrader.preprocessors import AssignLatePenalties, LimitOutput
 from nbgrader.utils import compute_checksum, determine_grade, parse_utc
 
+from autograder.grading import by_hand
+from autograder.grading.by_hand import Given, Kept, answer_hash
 from autograder.grading.submissions import Submission
 from autograder.handouts.assignments import gradebook_url, settings
 from autograder.student.exam import Verdict
 
 HARMLESS = r"/?(?:br|hr|sub|sup)\s*/?>"
-INACTIVE = (
-    (re.compile(rf"<(?=[A-Za-z/!?])(?!{HARMLESS})", re.IGNORECASE), "< "),  # a tag, a comment
-    (re.compile(r"!\["), "! ["),  # a picture, which the reader's browser would fetch
-    (re.compile(r"\](?=\(\s*(?!https?://)|:\s*(?!https?://))"), "] "),  # links but to the web
-    (re.compile(r"\\(?=href|style|class|cssId|require|unicode|url|data|html)"), r"\\ "),  # MathJax
-)
+MARKERS = re.compile(r"^=== (?:BEGIN|END) MARK SCHEME ===\n?", re.MULTILINE)  # nbgrader's
+NO_RESPONSE = "No response."
+NOTHING = r"(?!)"  # matches nowhere
 
 
-def inactive(text: str) -> str:
+def inactive(text: str, pictures: Collection[str] = ()) -> str:
     """Markdown in which nothing acts on its reader: a space breaks what would.
 
     Where a text stands, in HTML, Markdown, code or a formula, is read differently by each of its
-    readers, so no use is made of it. Comparisons, formulas and code stay legible.
+    readers, so no use is made of it. Comparisons, formulas and code stay legible, and so do links
+    to the web. pictures: names of attachments that may be shown.
     """
-    for pattern, instead in INACTIVE:
-        text = pattern.sub(instead, text)
+    ours = "|".join(re.escape(f"](attachment:{name})") for name in pictures) or NOTHING
+    patterns = (
+        (rf"(?i)<(?=[A-Za-z/!?])(?!{HARMLESS})", "< "),  # a tag, a comment
+        (rf"!\[(?!picture \d+(?:{ours}))", "! ["),  # a picture that a browser would fetch
+        (rf"(?!{ours})\](?=\(\s*(?!https?://)|:\s*(?!https?://))", "] "),  # links but to the web
+        (r"\\(?=href|style|class|cssId|require|unicode|url|data|html)", r"\\ "),  # MathJax
+    )
+    for pattern, instead in patterns:
+        text = re.sub(pattern, instead, text)
     return text
 
 
@@ -50,7 +57,7 @@ def clean_markdown(notebook: NotebookNode, release: Collection[str]) -> None:
     """
     for cell in notebook.cells:
         if cell.cell_type in ("markdown", "raw") and cell.source not in release:
-            cell.source = inactive(cell.source)
+            cell.source = inactive(cell.source, cell.get("attachments", {}))
 
 
 class GradebookWriter:
@@ -82,11 +89,12 @@ class GradebookWriter:
         Filing again replaces what was there; marks given by hand stay.
         """
         clean_markdown(notebook, self.release)
+        self._show_mark_schemes(submission.homework, notebook)
         notebook, _ = LimitOutput(config=self.config).preprocess(notebook, {})
         stamp = read_timestamp(submission.folder)
         with _nbgrader_warnings_off():
             self._save(submission, notebook, verdicts, stamp)
-        folder = self.course / "autograded" / submission.student / submission.homework
+        folder = self._folder(submission)
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         texts = {f"{submission.homework}.ipynb": nbformat.writes(notebook) + "\n"}
@@ -95,6 +103,26 @@ class GradebookWriter:
         for name, text in texts.items():
             (folder / name).write_text(text, encoding="utf-8")
             (folder / name).chmod(0o444)  # as nbgrader leaves them
+
+    def _filed_before(self, submission: Submission) -> list[NotebookNode]:
+        """The cells that people have seen in formgrader, none if nothing was filed yet."""
+        path = self._folder(submission) / f"{submission.homework}.ipynb"
+        try:
+            return list(nbformat.read(path, as_version=4).cells)
+        except Exception:  # no file yet, or one that somebody damaged
+            return []
+
+    def _folder(self, submission: Submission) -> Path:
+        return self.course / "autograded" / submission.student / submission.homework
+
+    def _show_mark_schemes(self, homework: str, notebook: NotebookNode) -> None:
+        """Locked texts as they stand in the source: with the mark scheme, beside the answer."""
+        sources = self.gradebook.find_notebook(homework, homework).source_cells
+        texts = {cell.name: cell.source for cell in sources if cell.cell_type == "markdown"}
+        for cell in notebook.cells:
+            tag = cell.metadata.get("nbgrader", {})
+            if tag.get("locked") and tag["grade_id"] in texts:
+                cell.source = MARKERS.sub("", texts[tag["grade_id"]])
 
     def _save(
         self,
@@ -114,18 +142,34 @@ class GradebookWriter:
             for cell in notebook.cells
             if "nbgrader" in cell.metadata
         }
+        comments = {comment.name: comment for comment in entry.comments}
+        before = self._filed_before(submission)
+        kept = by_hand.load(self.course, homework, student)
         for mark in entry.grades:
             verdict = verdicts.get(mark.name)
             # A written answer goes by nbgrader's own rule: untouched is nothing, else by hand.
             mark.auto_score = verdict.points if verdict else determine_grade(cells[mark.name])[0]
-            mark.needs_manual_grade = mark.manual_score is not None or mark.auto_score is None
-        for comment in entry.comments:
-            verdict = verdicts.get(comment.name.removeprefix("answer_"))
-            cell = cells[comment.name]
-            untouched = cell.metadata.nbgrader.get("checksum") == compute_checksum(cell)
-            words = f"{verdict.sentence} {verdict.credit}".strip() if verdict else ""
-            said = inactive(words) or None  # nbgrader reads it as Markdown
-            comment.auto_comment = "No response." if untouched else said
+            comment = comments[f"answer_{mark.name}" if verdict else mark.name]
+            answer = answer_hash(notebook.cells, mark.name, coded=bool(verdict))
+            filed = answer_hash(before, mark.name, coded=bool(verdict))
+            known = kept.get(mark.name, Kept(filed))
+            # nbgrader's autograde puts another answer under a mark, and asks for a look at it.
+            marked = known.answer if mark.needs_manual_grade else filed
+            given = Given(mark.manual_score, mark.extra_credit, comment.manual_comment or "")
+            kept[mark.name], holds = known.file(answer, marked, given)
+            mark.manual_score, mark.extra_credit = holds.score, holds.extra_credit
+            comment.manual_comment = holds.comment or None
+            waits = mark.auto_score is None or kept[mark.name].had_score
+            mark.needs_manual_grade = waits and mark.manual_score is None
+            if verdict:
+                # nbgrader reads it as Markdown.
+                words = inactive(f"{verdict.sentence} {verdict.credit}".strip())
+                cell = cells[comment.name]
+                untouched = cell.metadata.nbgrader.get("checksum") == compute_checksum(cell)
+                comment.auto_comment = NO_RESPONSE if untouched else words or None
+            else:
+                comment.auto_comment = NO_RESPONSE if mark.auto_score is not None else None
+        by_hand.save(self.course, homework, student, kept)
         entry.late_submission_penalty = None
         book.db.commit()
         if submitted.total_seconds_late > 0:

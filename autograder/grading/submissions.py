@@ -20,6 +20,8 @@ from nbgrader.utils import compute_checksum
 
 from autograder.grading.beside import files_in, take_along
 from autograder.grading.imports import find_imports
+from autograder.grading.pictures import show_pictures
+from autograder.grading.written import is_written, put_in, take_out
 from autograder.student.notebook_file import MAX_BYTES, Unreadable, grade_id_of, read_notebook
 
 MAX_SENTENCES = 20
@@ -112,10 +114,13 @@ def take_in(submission: Submission, release: NotebookNode, functions: Sequence[s
         path, renamed = _find_notebook(submission, release)
         notebook = read_notebook(path)
         _refuse_other_homework(notebook, release, functions, submission.homework)
+        outside = take_out(notebook, release)
         repairs, notices = repair(notebook, release)
+        moved = put_in(notebook, release, outside)
+        shown = _show_pictures(notebook, release, submission.folder)
         imports, put_back = find_imports(notebook, release)
         files, left_out = take_along(submission.folder)
-        repairs = (*renamed, *put_back, *repairs, *left_out)
+        repairs = (*renamed, *put_back, *repairs, *moved, *shown, *left_out)
         return Intake(notebook, repairs, notices, files, imports)
     except Unreadable:
         raise
@@ -234,6 +239,18 @@ def repair(
     notebook.metadata = NotebookNode(copy.deepcopy(release.metadata))
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     return _first(repairs), _first(notices)
+
+
+def _show_pictures(notebook: NotebookNode, release: NotebookNode, folder: Path) -> tuple[str, ...]:
+    """Pictures in cells of text, and beside the notebook where no answer in words stands."""
+    empty = {grade_id_of(cell): cell.source for cell in release.cells if is_written(cell)}
+    texts = [cell for cell in notebook.cells if cell.cell_type != "code"]
+    unanswered = [
+        cell
+        for cell in texts
+        if empty.get(grade_id_of(cell)) == cell.source and not cell.get("attachments")
+    ]
+    return show_pictures(texts, unanswered, folder)
 
 
 def _first(sentences: list[str]) -> tuple[str, ...]:

@@ -16,12 +16,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import bleach
 import jinja2
+import mistune
 import nbformat
 from markupsafe import Markup
 from nbformat import NotebookNode
 
+from autograder.grading.by_hand import answer_cell
 from autograder.grading.examiner import STOPPED
+from autograder.grading.pictures import pictures_of
 from autograder.project import Progress, replace, unseen
 from autograder.report import results
 from autograder.report.results import ClassResults, Mark, StudentResult, class_results, points
@@ -30,6 +34,9 @@ from autograder.student.notebook_file import grade_id_of, read_notebook
 
 MAX_TEXT = 600
 MAX_CODE = 20_000
+MAX_COMMENT = 4_000
+# What Markdown makes of a comment, and no more: nothing that loads, runs or looks like the page.
+COMMENT_TAGS = set("a blockquote br code del em h1 h2 h3 hr li ol p pre strong ul".split())  # noqa: SIM905
 
 # outcome -> (symbol, words, CSS class); the symbols are in the fonts that every system has.
 OUTCOMES = {
@@ -102,6 +109,12 @@ def code(text: str) -> Markup:
     return Markup(highlight(visible(text, MAX_CODE), PythonLexer(), HtmlFormatter(nowrap=True)))
 
 
+def comment(text: str) -> Markup:
+    """A grader's comment as HTML: Markdown, in which HTML is text and links lead to the web."""
+    html = str(mistune.create_markdown(escape=True)(visible(text, MAX_COMMENT)))
+    return Markup(bleach.clean(html, COMMENT_TAGS, {"a": ["href"]}, {"http", "https", "mailto"}))
+
+
 def where(see: str) -> tuple[str, str]:
     """A pointer such as "02_policy_gradient#C23" as (notebook, place)."""
     lecture, _, place = see.partition("#")
@@ -121,6 +134,7 @@ def _templates() -> jinja2.Environment:
         "visible": visible,
         "points": points,
         "code": code,
+        "comment": comment,
         "where": where,
         "why_not": why_not,
     }
@@ -323,6 +337,7 @@ def _write_feedback(group: ClassResults, one: StudentResult) -> Path:
         one=one,
         said=(one.record.for_student if one.record else "") or FOR_STUDENT[one.state],
         sources={mark.question.name: _own_source(cells, mark) for mark in one.marks},
+        pictures={mark.question.name: _own_pictures(cells, mark) for mark in one.marks},
         errors=_errors(cells, one),
         failed_cells=results.failed_cells,
     )
@@ -344,20 +359,15 @@ def _cells_of(group: ClassResults, student: str) -> list[NotebookNode]:
 
 
 def _own_source(cells: list[NotebookNode], mark: Mark) -> str:
-    """What the student wrote for a question: its cell, or else one that defines the function."""
-    name = mark.question.name
-    wanted = f"answer_{name}" if mark.question.kind == "coded" else name
-    for cell in cells:
-        if grade_id_of(cell) == wanted:
-            return str(cell.source)
-    if mark.question.kind == "coded":
-        for cell in cells:
-            source = str(cell.source)
-            if cell.get("cell_type") == "code" and re.search(
-                rf"^def {re.escape(name)}\b", source, re.M
-            ):
-                return source
-    return ""
+    """What the student wrote for a question."""
+    cell = answer_cell(cells, mark.question.name, coded=mark.question.kind == "coded")
+    return "" if cell is None else str(cell.source)
+
+
+def _own_pictures(cells: list[NotebookNode], mark: Mark) -> list[str]:
+    """Addresses that hold the pictures of an answer in words."""
+    found = [cell for cell in cells if grade_id_of(cell) == mark.question.name]
+    return [picture for cell in found for picture in pictures_of(cell)]
 
 
 def _errors(cells: list[NotebookNode], one: StudentResult) -> list[tuple[int, str]]:

@@ -14,7 +14,9 @@ from typing import Any
 
 import nbformat
 
+from autograder.grading import by_hand
 from autograder.grading import record as records
+from autograder.grading.by_hand import Given, Kept
 from autograder.grading.record import Record, by_import
 from autograder.handouts.assignments import gradebook_url, settings
 from autograder.student.exam import Verdict
@@ -40,6 +42,7 @@ class Mark:
 
     score: None while there is none. waiting: a person must still grade it. by_hand: a person has
     set it. auto_score: what the gradebook has from the machine. comment: the grader's, or "".
+    earlier: what a person gave for another answer to it, in an earlier hand-in.
     """
 
     question: Question
@@ -49,6 +52,7 @@ class Mark:
     auto_score: float | None = None
     comment: str = ""
     verdict: Verdict | None = None
+    earlier: Given | None = None
 
     @property
     def outcome(self) -> str:
@@ -102,16 +106,22 @@ class StudentResult:
                 found.append(f"{failed_cells(self.record)} stopped with an error.")
             found += self.record.repairs
         for mark in self.marks:
+            if mark.earlier is not None and mark.earlier.score is not None:
+                found.append(
+                    f"{mark.question.name}: {points(mark.earlier.score)} by hand are from an "
+                    "earlier hand-in; the answer of this one waits for a person."
+                )
+            if mark.by_hand and (mark.score or 0.0) > mark.question.max_points:
+                found.append(
+                    f"{mark.question.name}: the mark by hand, {points(mark.score)}, is more than "
+                    f"the question gives now, {points(mark.question.max_points)}."
+                )
             if mark.question.kind != "coded" or mark.verdict is None:
                 continue
             if mark.auto_score is not None and mark.auto_score != mark.verdict.points:
                 found.append(
                     f"{mark.question.name}: the gradebook has {points(mark.auto_score)} and the "
                     f"run gave {points(mark.verdict.points)}: grade it again."
-                )
-            if mark.by_hand and mark.waiting:
-                found.append(
-                    f"{mark.question.name}: a mark set by hand stands from before the last run."
                 )
         return tuple(found)
 
@@ -374,27 +384,31 @@ def _plain_title(name: str) -> str:
     return name.removeprefix("written_").replace("_", " ")
 
 
-def _mark(question: Question, student: str, books: _Books, record: Record | None) -> Mark:
+def _mark(
+    question: Question, student: str, books: _Books, record: Record | None, kept: Kept
+) -> Mark:
     verdicts = record.verdicts if record is not None else ()
     verdict = next((v for v in verdicts if v.check == question.name), None)
     grade = books.grades.get((student, question.name))
     if grade is None:
         return Mark(question, score=float(verdict.points) if verdict else None, verdict=verdict)
-    auto, manual, waiting, score = grade
+    auto, manual, asks, score = grade
+    is_by_hand = manual is not None  # then it counts, also where nbgrader asks for another look
+    earlier = None if is_by_hand else kept.earlier
+    unread = record is not None and record.state == "unreadable"  # there is no answer to read
     if question.kind == "coded":
         # The machine's comment is the verdict's sentence over again.
         comment, _ = books.comments.get((student, f"answer_{question.name}"), ("", ""))
-        known = auto is not None or manual is not None
+        known = auto is not None or is_by_hand
         value = float(score) if known else float(verdict.points) if verdict else None
-        waiting = bool(waiting) and manual is not None
+        waiting = bool(asks) and earlier is not None
     else:
         by_person, by_machine = books.comments.get((student, question.name), ("", ""))
-        comment = by_person or by_machine
-        value = None if waiting else float(score)
-        if record is not None and record.state == "unreadable":  # there is no answer to read
-            value, waiting = None if manual is None else float(score), False
-            comment = by_person
-    return Mark(question, value, bool(waiting), manual is not None, auto, comment, verdict)
+        comment = by_person if unread else by_person or by_machine
+        waiting = bool(asks) and not is_by_hand
+        value = None if waiting or (unread and not is_by_hand) else float(score)
+    waiting = waiting and not unread
+    return Mark(question, value, waiting, is_by_hand, auto, comment, verdict, earlier)
 
 
 def _handed_in(course: Path, homework: str) -> set[str]:
@@ -418,6 +432,7 @@ def class_results(course: Path, homework: str) -> ClassResults:
     students = []
     for student in sorted({*found, *books.names, *handed_in}):
         record = found.get(student)
+        kept = by_hand.load(course, homework, student) if is_folder_name(student) else {}
         state = (
             record.state
             if record is not None
@@ -430,7 +445,9 @@ def class_results(course: Path, homework: str) -> ClassResults:
                 student=student,
                 full_name=books.names.get(student, ""),
                 state=state,
-                marks=tuple(_mark(q, student, books, record) for q in questions),
+                marks=tuple(
+                    _mark(q, student, books, record, kept.get(q.name, Kept())) for q in questions
+                ),
                 record=record,
                 penalty=books.penalties.get(student, 0.0),
             )

@@ -14,7 +14,8 @@ from nbformat import NotebookNode
 from autograder.student import wire
 from autograder.student.kept import asked_in
 
-MAX_BYTES = 50_000_000
+MAX_BYTES = 200_000_000  # of a file, outputs and all
+MAX_KEPT = 50_000_000  # of what is kept of it: texts and attached pictures
 MAX_CELLS = 2_000
 MAX_TEXT = 5_000_000
 
@@ -76,6 +77,20 @@ def read_notebook(path: Path) -> NotebookNode:
 def _refuse_endless(cells: list[Any]) -> None:
     """Outputs aside, a notebook is a text that people write."""
     length = sum(len(cell.get("source") or "") for cell in cells if isinstance(cell, dict))
+    attached = sum(
+        len(text)
+        for cell in cells
+        if isinstance(cell, dict)
+        for content in _dict(cell.get("attachments")).values()
+        for text in _dict(content).values()
+        if isinstance(text, str)
+    )
+    if attached > MAX_KEPT:
+        raise Unreadable(
+            f"The pictures in your notebook have {attached / 1e6:.0f} MB: make them smaller and "
+            "hand it in again.",
+            f"pictures of {attached / 1e6:.0f} MB, more than {MAX_KEPT / 1e6:.0f} MB",
+        )
     if len(cells) > MAX_CELLS or length > MAX_TEXT:
         raise Unreadable(
             f"Your notebook has {len(cells)} cells with {length / 1e6:.1f} MB of text: clear away "
@@ -95,7 +110,7 @@ def _readable(parsed: dict[str, Any]) -> str:
 
 
 def _bare(cell: dict[str, Any]) -> dict[str, Any]:
-    """Of a cell: its kind, its text, and which question it says it is."""
+    """Of a cell: its kind, its text, pictures attached to it, which question it says it is."""
     source = cell.get("source")
     if isinstance(source, list):
         source = "".join(line for line in source if isinstance(line, str))
@@ -107,7 +122,20 @@ def _bare(cell: dict[str, Any]) -> dict[str, Any]:
         "source": text.replace("\r\n", "\n").replace("\r", "\n"),
         "metadata": {} if tag is None else {"nbgrader": tag},
     }
-    return bare | ({"outputs": [], "execution_count": None} if kind == "code" else {})
+    if kind == "code":
+        return bare | {"outputs": [], "execution_count": None}
+    attached = {
+        name: kept
+        for name, content in _dict(cell.get("attachments")).items()
+        if (
+            kept := {kind: text for kind, text in _dict(content).items() if _is_picture(kind, text)}
+        )
+    }
+    return bare | ({"attachments": attached} if attached else {})
+
+
+def _is_picture(kind: str, text: Any) -> bool:
+    return kind.startswith("image/") and isinstance(text, str)
 
 
 def _dict(value: Any) -> dict[str, Any]:

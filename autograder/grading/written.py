@@ -1,0 +1,206 @@
+"""Answers in words, wherever in a notebook they were put: beside their cell, in a copy, retyped.
+
+Before a notebook is repaired `take_out` takes such texts out of it, and afterwards `put_in` puts
+them into the cells of the questions that they answer, where a person reads and marks them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from nbformat import NotebookNode
+
+from autograder.student.notebook_file import grade_id_of
+
+MOVED = "The answer to {name} stood outside its cell: it was put there, for a person to read."
+LOOSE = (
+    "Nothing stands at {name}, and text elsewhere may be its answer: it was put there, for a "
+    "person to read."
+)
+
+
+@dataclass
+class Outside:
+    """What stands outside the cell of one question in words. moved: cells of the student's, taken
+    out of the notebook. quoted: texts that stay where they are and count if nothing else does.
+    """
+
+    moved: list[NotebookNode] = field(default_factory=list)
+    quoted: list[str] = field(default_factory=list)
+    loose: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Question:
+    name: str
+    heading: str
+    source: str
+
+
+def is_written(cell: NotebookNode) -> bool:
+    """Whether a cell of the release is the one for an answer in words."""
+    tag = cell.metadata.get("nbgrader") or {}
+    return cell.cell_type == "markdown" and bool(tag.get("grade") and tag.get("solution"))
+
+
+def take_out(notebook: NotebookNode, release: NotebookNode) -> dict[str, Outside]:
+    """Take what students wrote outside the cells of questions in words, by question. In place.
+
+    A text belongs to the question under whose heading it stands, up to the homework's next heading.
+    """
+    questions = list(_questions(release))
+    outside = {question.name: Outside() for question in questions}
+    if not questions:
+        return outside
+    home = _Home(release, questions)
+    loose: list[NotebookNode] = []
+    kept: list[NotebookNode] = []
+    seen: set[str] = set()
+    for cell in notebook.cells:
+        kept.append(cell)
+        grade_id = grade_id_of(cell)
+        copied = grade_id in seen
+        if grade_id:
+            seen.add(grade_id)
+        name = home.enter(cell, None if copied else grade_id)
+        if grade_id in home.graded and not copied:
+            if name and grade_id != name:  # its locked cells: somebody may have typed there
+                outside[name].quoted += home.added(cell)
+        elif home.is_own(cell):
+            if name:
+                outside[name].quoted += home.added(cell)
+        elif cell.cell_type == "code":
+            if name and cell.source.strip():
+                outside[name].quoted.append(f"```python\n{cell.source}\n```")
+        elif (name or (copied and grade_id in outside)) and _is_filled(cell):
+            outside[name or grade_id].moved.append(kept.pop())
+        elif _is_filled(cell):
+            loose.append(cell)
+    notebook.cells = kept
+    for question in questions:
+        if question.name in seen:
+            texts = [cell.source for cell in loose if _speaks_of(cell.source, question.heading)]
+        else:
+            texts = [cell.source for cell in loose]
+        outside[question.name].loose = texts
+    return outside
+
+
+def put_in(
+    notebook: NotebookNode, release: NotebookNode, outside: dict[str, Outside]
+) -> tuple[str, ...]:
+    """Put what was taken out into the questions' cells, in place. A sentence for each question.
+
+    The notebook is repaired: it has each question's cell once.
+    """
+    cells = {grade_id_of(cell): cell for cell in notebook.cells}
+    said = []
+    for question in _questions(release):
+        cell, found = cells[question.name], outside[question.name]
+        touched = _normal(cell.source) not in ("", _normal(question.source))
+        own = [cell.source] if touched else []
+        pictures = bool(cell.get("attachments"))
+        for moved in found.moved:
+            own.append(_with_attachments_of(cell, moved))
+        if found.moved:
+            said.append(MOVED.format(name=question.name))
+        elif found.quoted and not (touched or pictures):
+            own += found.quoted
+            said.append(MOVED.format(name=question.name))
+        elif found.loose and not (touched or pictures):
+            own += found.loose
+            said.append(LOOSE.format(name=question.name))
+        cell.source = "\n\n".join(own) or ("" if pictures else question.source)
+    return tuple(said)
+
+
+def _questions(release: NotebookNode) -> Iterator[_Question]:
+    heading = ""
+    for cell in release.cells:
+        heading = _heading(cell) or heading
+        if is_written(cell):
+            yield _Question(grade_id_of(cell), heading, cell.source)
+
+
+class _Home:
+    """Which cells are the homework's own, and under which question in words one stands."""
+
+    def __init__(self, release: NotebookNode, questions: Sequence[_Question]) -> None:
+        self.by_heading: dict[str, str] = {}
+        for question in questions:
+            self.by_heading.setdefault(question.heading, question.name)
+        self.headings = {heading for cell in release.cells if (heading := _heading(cell))}
+        self.texts = {_normal(cell.source) for cell in release.cells}
+        self.lines = {_normal(line) for cell in release.cells for line in cell.source.split("\n")}
+        self.graded: dict[str, str] = {}  # the heading above each graded cell
+        heading = ""
+        for cell in release.cells:
+            heading = _heading(cell) or heading
+            if grade_id := grade_id_of(cell):
+                self.graded[grade_id] = heading
+        self.names = {question.name for question in questions}
+        self.here = ""
+
+    def enter(self, cell: NotebookNode, grade_id: str | None) -> str:
+        """The question in words that this cell stands at, "" if none."""
+        heading = _heading(cell)
+        if grade_id in self.names:
+            self.here = grade_id
+        elif heading in self.headings:
+            self.here = self.by_heading.get(heading, "")
+        elif grade_id in self.graded and self.graded[grade_id] != self.graded.get(self.here):
+            self.here = self.by_heading.get(self.graded[grade_id], "")
+        return self.here
+
+    def is_own(self, cell: NotebookNode) -> bool:
+        """Whether the homework brought a cell: its text, or at least its heading, is there."""
+        return _normal(cell.source) in self.texts or _heading(cell) in self.headings
+
+    def added(self, cell: NotebookNode) -> list[str]:
+        """What somebody typed into a cell that is the homework's."""
+        lines = [line for line in cell.source.split("\n") if _normal(line) not in self.lines]
+        return ["\n".join(lines).strip()] if any(line.strip() for line in lines) else []
+
+
+def _with_attachments_of(cell: NotebookNode, moved: NotebookNode) -> str:
+    """A moved cell's text; its attachments go to `cell`, under another name if one is taken."""
+    text = str(moved.source)
+    there = dict(cell.get("attachments", {}))
+    for name, content in (moved.get("attachments") or {}).items():
+        new = name
+        while new in there and there[new] != content:
+            new = f"2-{new}"
+        there[new] = content
+        text = text.replace(f"attachment:{name}", f"attachment:{new}")
+    if there:
+        cell.attachments = there
+    return text
+
+
+def _is_filled(cell: NotebookNode) -> bool:
+    return bool(cell.source.strip() or cell.get("attachments"))
+
+
+def _heading(cell: NotebookNode) -> str:
+    """The heading that a text cell begins with, in plain words, or ""."""
+    if cell.cell_type != "markdown":
+        return ""
+    first = cell.source.strip().split("\n", 1)[0]
+    return _normal(first) if re.match(r"#{1,6}\s", first) else ""
+
+
+def _normal(text: str) -> str:
+    return " ".join(text.split()).casefold()
+
+
+def _speaks_of(text: str, heading: str) -> bool:
+    """Whether a text names a question: by its title, or by its number where a line begins."""
+    parts = re.fullmatch(r"#+ (?:(\d+)\W+)?(.*)", heading)
+    if parts is None:
+        return False
+    number, title = parts.groups()
+    begins = r"^\W*(?:(?:question|exercise|problem|task|part|q|answer(?: to)?)\W*)?"
+    by_number = number and re.search(rf"{begins}{number}\b", text, re.IGNORECASE | re.MULTILINE)
+    return bool(by_number) or (len(title) > 5 and title in _normal(text))
