@@ -29,7 +29,10 @@ from course_lib.reference.agents import command as train_command
 if TYPE_CHECKING:
     from autograder.grading.sandbox import Sandbox
     from autograder.handouts.build import Built
+    from autograder.report.pages import Written
+    from autograder.report.results import ClassResults
 
+MAX_CHANGES = 40  # on the terminal; the file has all
 DEMO_CELL_SECONDS = 2.0  # endless loops in the made-up class end sooner
 
 app = typer.Typer(
@@ -69,6 +72,9 @@ def grade(
         float, typer.Option(min=0.1, help="Processor time of one cell.")
     ] = CELL_SECONDS,
     again: Annotated[bool, typer.Option(help="Also what is graded and unchanged.")] = False,
+    student: Annotated[
+        list[str] | None, typer.Option(help="Only this student; may be given several times.")
+    ] = None,
     no_sandbox: Annotated[
         bool,
         typer.Option("--no-sandbox", help="Run notebooks unconfined. Trust every one of them."),
@@ -80,14 +86,19 @@ def grade(
     from autograder.report.pages import write_all
 
     folder = class_folder(course)
+    keep_private(folder)
+    chosen = tuple(student or ())
     with Sandbox(ROOT, confined=not no_sandbox) as sandbox:
-        records = _grade(sandbox, folder, homework, workers, cell_seconds, again, bar=not as_json)
+        records = _grade(
+            sandbox, folder, homework, workers, cell_seconds, again, chosen, bar=not as_json
+        )
     written = write_all(folder, homework)
     if as_json:
         print(json.dumps([asdict(record) for record in records], indent=1))
         return
-    print_records(homework, records)
-    print_paths(folder, homework, written)
+    print_records(homework, records, written.group)
+    print_changes(written)
+    print_paths(folder, homework, written.report)
 
 
 def _grade(
@@ -97,6 +108,7 @@ def _grade(
     workers: int,
     cell_seconds: float,
     again: bool,
+    students: tuple[str, ...] = (),
     bar: bool = True,
 ) -> list[Record]:
     from autograder.grading import grade as grading
@@ -109,6 +121,7 @@ def _grade(
         workers=workers,
         limits=Limits(cell_seconds=cell_seconds),
         again=again,
+        students=students,
     )
     with _bar(disable=not bar) as progress:
         task = progress.add_task(f"grading {homework}", total=None)
@@ -130,25 +143,38 @@ def _bar(disable: bool = False) -> rich.progress.Progress:
     )
 
 
-def print_records(homework: str, records: Sequence[Record]) -> None:
+def print_records(homework: str, records: Sequence[Record], group: ClassResults) -> None:
     """The class in a table: who, how many points, what was wrong in a few words.
 
     Below it, where the eye is once a long class has scrolled by, what takes points from many.
     """
     from autograder.report.pages import visible
+    from autograder.report.results import points
     from autograder.student.modules import why_not
 
     table = Table(title=f"{homework}: {len(records)} submissions", title_justify="left")
     table.add_column("student", no_wrap=True)
     table.add_column("points", justify="right", no_wrap=True)
+    penalties = {one.student: one.penalty for one in group.students if one.penalty}
+    if penalties:
+        table.add_column("late", justify="right", no_wrap=True)
     table.add_column("what was found", ratio=1)
     for record in records:
+        late = [f"-{points(penalties[record.student])}" if record.student in penalties else ""]
         table.add_row(
             escape(visible(record.student)),
             f"{record.points:g}/{record.max_points:g}",
+            *(late if penalties else []),
             escape(visible(in_short(record))),
         )
     console.print(table)
+    if group.not_placed:
+        shown = ", ".join(visible(name) for name in group.not_placed[:8])
+        more = len(group.not_placed) - 8
+        said = f"nobody's, and not graded, in submitted/: {shown}" + (
+            f" and {more} more" if more > 0 else ""
+        )
+        console.print(f"[bold]{escape(said)}[/]", soft_wrap=True, highlight=False)
     for words, students in list(by_import(records).items())[:8]:
         noun = "submission" if len(students) == 1 else "submissions"
         why = f" ({why_not(words)})" if why_not(words) else ""
@@ -173,6 +199,27 @@ def in_short(record: Record) -> str:
     return "; ".join(parts) or "all right"
 
 
+def print_changes(written: Written) -> None:
+    """Whose mark is another since the last run, and why."""
+    from autograder.report.changes import changes_path
+    from autograder.report.pages import visible
+    from autograder.report.results import points
+
+    if not written.changes:
+        return
+    number = len(written.changes)
+    title = f"{number} {'mark' if number == 1 else 'marks'} changed"
+    table = Table(title=title, title_justify="left")
+    for column in ("student", "question", "from", "to", "why"):
+        table.add_column(column, no_wrap=column == "student")
+    for change in written.changes[:MAX_CHANGES]:
+        words = (change.student, change.question, points(change.before), points(change.after))
+        table.add_row(*(escape(visible(word)) for word in (*words, change.why)))
+    console.print(table)
+    path = changes_path(written.group.course, written.group.homework)
+    console.print(f"changes    {path}", soft_wrap=True, highlight=False)
+
+
 def print_paths(folder: Path, homework: str, report: Path) -> None:
     """Where everything lies."""
     console.print(f"gradebook  {folder / 'gradebook.db'}", soft_wrap=True, highlight=False)
@@ -194,7 +241,101 @@ def report(
 
     checks_of(homework)  # or a slip of the pen would make a page of nothing
     folder = class_folder(course)
-    print_paths(folder, homework, write_all(folder, homework))
+    keep_private(folder)
+    written = write_all(folder, homework)
+    print_changes(written)
+    print_paths(folder, homework, written.report)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def mark(
+    context: typer.Context,
+    homework: Annotated[str, typer.Argument(help="hw1, hw2, ...")],
+    course: ClassOption = None,
+    port: Annotated[int, typer.Option(help="Where the browser finds it.")] = 8888,
+    browser: Annotated[bool, typer.Option(help="Open it at once.")] = True,
+) -> None:
+    """Open nbgrader's formgrader at a homework, to mark what is answered in words.
+
+    The class folder may lie anywhere. Ctrl-C ends it; then `course report` writes the pages anew.
+    Other options, such as --ip, go to Jupyter.
+    """
+    import subprocess
+    import sys
+
+    from autograder.questions import checks_of
+
+    checks_of(homework)
+    folder = class_folder(course)
+    if not (folder / "autograded").is_dir():
+        raise ValueError(f"Nothing is graded in {folder} yet: run `course grade {homework}`.")
+    keep_private(folder)
+    command = [
+        *(sys.executable, "-m", "jupyterlab"),
+        f"--ServerApp.root_dir={folder}",
+        f"--ServerApp.port={port}",
+        f"--ServerApp.open_browser={browser}",
+        f"--LabApp.default_url=/formgrader/gradebook/{homework}/{homework}",
+        *context.args,
+    ]
+    environment = {**os.environ, "COURSE_CLASS": str(folder)}
+    raise typer.Exit(subprocess.run(command, cwd=ROOT, env=environment).returncode)
+
+
+@app.command()
+def due(
+    homework: Annotated[str, typer.Argument(help="hw1, hw2, ...")],
+    until: Annotated[
+        str | None, typer.Argument(help="Such as 2026-10-02T23:59:00+02:00, or never.")
+    ] = None,
+    course: ClassOption = None,
+) -> None:
+    """Say until when a homework may be handed in, or set it; `course report` then counts anew."""
+    from autograder.grading import late
+    from autograder.handouts.assignments import release_assignment
+
+    folder = class_folder(course)
+    keep_private(folder)
+    end = None if until in (None, "never") else late.read_time(until)
+    release_assignment(folder, homework)
+    if until is not None:
+        late.set_due(folder, homework, end)
+    now = late.due_date(folder, homework)
+    said = "whenever one likes" if now is None else f"until {now.isoformat()}"
+    console.print(f"{homework} may be handed in {said}", highlight=False)
+
+
+@app.command()
+def extend(
+    homework: Annotated[str, typer.Argument(help="hw1, hw2, ...")],
+    student: Annotated[str, typer.Argument(help="The name of the student's folder.")],
+    days: Annotated[float, typer.Option(min=0, help="From the due date on.")] = 0,
+    hours: Annotated[float, typer.Option(min=0, help="And so many hours.")] = 0,
+    course: ClassOption = None,
+) -> None:
+    """Give one student longer, in place of what was given before; nothing takes it back."""
+    import datetime as dt
+
+    from autograder.grading import late
+
+    folder = class_folder(course)
+    keep_private(folder)
+    longer = dt.timedelta(days=days, hours=hours)
+    late.extend(folder, homework, student, longer)
+    end = late.due_date(folder, homework)
+    until = f"until {(end + longer).isoformat()}" if end else "no due date is set yet"
+    console.print(
+        f"{student} has {days:g} days and {hours:g} hours longer for {homework}: {until}",
+        highlight=False,
+    )
+    console.print(f"`course report {homework}` works out anew what is taken off", highlight=False)
+
+
+def keep_private(folder: Path) -> None:
+    """Nobody but their owner reads a class's files; nbgrader's `groupshared` lets the group."""
+    from autograder.grading.private import close
+
+    close(folder, ROOT)
 
 
 @app.command()
@@ -303,6 +444,7 @@ def demo(
     started = time.monotonic()
     _build(build_handouts)
     _remove(folder)
+    keep_private(folder)
     graded, reports = 0, []
     with Sandbox(ROOT) as sandbox:
         names = tuple(homeworks())
@@ -311,13 +453,14 @@ def demo(
         write_class(folder, names)
         for homework in names:
             records = _grade(sandbox, folder, homework, workers, DEMO_CELL_SECONDS, again=False)
-            reports.append((homework, write_all(folder, homework)))
-            print_records(homework, records)
+            written = write_all(folder, homework)
+            reports.append((homework, written.report))
+            print_records(homework, records, written.group)
             graded += len(records)
     for homework, path in reports:
         print_paths(folder, homework, path)
     console.print(
-        f"by hand    COURSE_CLASS={folder} .venv/bin/jupyter lab, menu Nbgrader > Formgrader",
+        f"by hand    .venv/bin/course mark {names[0]} --class {folder}",
         soft_wrap=True,
         highlight=False,
     )

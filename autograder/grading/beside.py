@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from autograder.project import LITTER
@@ -45,16 +45,21 @@ def files_in(folder: Path) -> Iterator[tuple[str, Path]]:
         todo += reversed(inner)
 
 
-def take_along(folder: Path) -> tuple[dict[str, str], tuple[str, ...]]:
+def take_along(
+    folder: Path, others: Collection[str] = ()
+) -> tuple[dict[str, str], tuple[str, ...]]:
     """What comes along: (content in base64 by name from the folder, sentences on what does not).
 
-    No other notebooks, nothing that would stand before a module of the course, nothing large.
+    No other notebooks, nothing that would stand before a module of the course, nothing large, and
+    nothing in the folders that are called `others`.
     """
     files: dict[str, str] = {}
     hiding, large = [], []
     size = 0
     for name, path in files_in(folder):
         if name.lower().endswith(".ipynb") or name == "timestamp.txt":
+            continue
+        if name.split("/")[0] in others:
             continue
         bytes_ = path.stat().st_size
         if hides_a_module(name):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import difflib
 import hashlib
 import inspect
 import json
@@ -21,23 +23,20 @@ from autograder.grading.environment import environment, installed, programs_in
 from autograder.grading.examiner import Examination, course_secret, examine, hidden_exams
 from autograder.grading.gradebook import GradebookWriter
 from autograder.grading.imports import imports_of, mended, stopped_imports
+from autograder.grading.placing import Submission, find_submissions, fingerprint
 from autograder.grading.record import Record, load, record_path, save
 from autograder.grading.sandbox import Limits, Sandbox, SandboxError
-from autograder.grading.submissions import (
-    Submission,
-    Unreadable,
-    find_submissions,
-    fingerprint,
-    suspicions,
-    take_in,
-)
+from autograder.grading.submissions import Unreadable, suspicions, take_in
 from autograder.handouts.assignments import release_assignment
 from autograder.project import Progress, unseen
 from autograder.questions import checks_of
 from autograder.questions.check import Check
-from autograder.student.exam import Failure, judge
+from autograder.student.exam import Failure, Verdict, judge
 from autograder.student.modules import require_installed
 from autograder.student.notebook_file import check_cells
+
+CHECK = "check "  # how names of checks begin among what a mark depends on
+HAND_IN = "hand-in"
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class Plan:
     """How a class is graded.
 
     root: the repository. course: the class folder. workers: submissions side by side. again: also
-    those whose record is up to date.
+    those whose record is up to date. students: only these; all if there are none.
     """
 
     root: Path
@@ -54,25 +53,28 @@ class Plan:
     workers: int = 2
     limits: Limits = field(default_factory=Limits)
     again: bool = False
+    students: tuple[str, ...] = ()
 
 
 def grade(plan: Plan, sandbox: Sandbox, progress: Progress = unseen) -> list[Record]:
-    """Grade every submission of a homework; one record each, by student.
+    """Grade the submissions of a homework; one record each, by student.
 
     Whatever a submission holds, it ends as a record, a row in the gradebook and an autograded
-    notebook. What an earlier run finished with the same file, checks and release is not done again.
+    notebook. What an earlier run finished with the same file, checks and release is not done again,
+    and where only some checks are others now, only those are asked.
     Raises ValueError for a homework or folder that does not exist or that another run is grading,
     or if a module that students may use is not installed; OSError if the gradebook or a file cannot
     be written, SandboxError without a sandbox.
     """
     require_installed()
     checks = checks_of(plan.homework, plan.root)
-    submissions = find_submissions(plan.course, plan.homework)
+    submissions = find_submissions(plan.course, plan.homework, [check.name for check in checks])
     if not submissions:
         raise ValueError(
             f"Nobody handed in {plan.homework}: put notebooks at {plan.course}/submitted/"
             f"<student>/{plan.homework}/{plan.homework}.ipynb."
         )
+    submissions = _chosen(plan, submissions)
     (plan.course / ".course").mkdir(exist_ok=True)
     try:
         with FileLock(plan.course / ".course" / "grading.lock", timeout=0):
@@ -89,9 +91,22 @@ def grade(plan: Plan, sandbox: Sandbox, progress: Progress = unseen) -> list[Rec
         ) from None
 
 
+def _chosen(plan: Plan, submissions: Sequence[Submission]) -> list[Submission]:
+    """Those of the students that are wanted."""
+    there = {submission.student for submission in submissions}
+    if absent := sorted(set(plan.students) - there):
+        like = difflib.get_close_matches(absent[0], there, 3)
+        meant = f" Is {' or '.join(like)} meant?" if like else ""
+        raise ValueError(f"{', '.join(absent)} did not hand in {plan.homework}.{meant}")
+    return [s for s in submissions if not plan.students or s.student in plan.students]
+
+
 @dataclass(frozen=True)
 class _Work:
-    """A plan with all that every submission is graded by. packages: installed, by module."""
+    """A plan with all that every submission is graded by.
+
+    packages: installed, by module. common: what all marks depend on, hashed.
+    """
 
     plan: Plan
     sandbox: Sandbox
@@ -99,6 +114,7 @@ class _Work:
     release: NotebookNode
     secret: bytes
     packages: Mapping[str, list[str]]
+    common: dict[str, str]
 
 
 def _grade_class(
@@ -112,23 +128,57 @@ def _grade_class(
     release = nbformat.read(
         plan.course / "release" / plan.homework / f"{plan.homework}.ipynb", as_version=4
     )
-    work = _Work(plan, sandbox, checks, release, course_secret(plan.course), installed())
-    prints = {submission.student: _fingerprint(work, submission) for submission in submissions}
-    records = [] if plan.again else _finished(plan, prints)
-    finished = {record.student for record in records}
-    todo = [submission for submission in submissions if submission.student not in finished]
-    for done, record in enumerate(records):
-        progress(record.student, done + 1, len(submissions))
+    secret = course_secret(plan.course)
+    common = _common(plan, checks, release, secret)
+    work = _Work(plan, sandbox, checks, release, secret, installed(), common)
+    made_from = {submission.student: _made_from(work, submission) for submission in submissions}
+    before = {} if plan.again else _recorded(plan, submissions)
+    finished = [
+        record for student, record in before.items() if record.made_from == made_from[student]
+    ]
+    for done, record in enumerate(finished, start=1):
+        progress(record.student, done, len(submissions))
+    todo = [
+        _Todo(submission, made_from[submission.student], before.get(submission.student))
+        for submission in submissions
+        if before.get(submission.student) not in finished
+    ]
+    records = finished
     if todo:
         sandbox.wait()
-        records += _grade_all(work, todo, prints, progress, len(records))
+        records = records + _grade_all(work, todo, progress, len(finished))
     return sorted(records, key=lambda record: record.student)
+
+
+@dataclass(frozen=True)
+class _Todo:
+    """A submission that is graded now. before: its record from an earlier run, if there is one."""
+
+    submission: Submission
+    made_from: dict[str, str]
+    before: Record | None
+
+    def stands(self) -> dict[str, Verdict]:
+        """Verdicts of the earlier run that hold: of checks that are as they were, all else equal.
+
+        Where that run left something to look at, everything is asked anew.
+        """
+        old, new = self.before, self.made_from
+        if old is None or old.state not in ("graded", "cells failed"):
+            return {}
+        if old.notices or old.repairs or old.stopped_at:
+            return {}
+        changed = {
+            name for name in {*old.made_from, *new} if old.made_from.get(name) != new.get(name)
+        }
+        if any(not name.startswith(CHECK) for name in changed):
+            return {}
+        return {v.check: v for v in old.verdicts if f"{CHECK}{v.check}" not in changed}
 
 
 def _grade_all(
     work: _Work,
-    todo: Sequence[Submission],
-    prints: dict[str, str],
+    todo: Sequence[_Todo],
     progress: Progress,
     done: int,
 ) -> list[Record]:
@@ -136,13 +186,12 @@ def _grade_all(
     pool = ThreadPoolExecutor(work.plan.workers)
     try:
         futures: list[Future[tuple[NotebookNode, Record]]] = [
-            pool.submit(_graded, work, submission, prints[submission.student])
-            for submission in todo
+            pool.submit(_graded, work, one) for one in todo
         ]
         with GradebookWriter(work.plan.root, work.plan.course, work.release) as writer:
-            for submission, future in zip(todo, futures, strict=True):
+            for one, future in zip(todo, futures, strict=True):
                 notebook, record = future.result()
-                record = _file(writer, submission, notebook, record, work.release)
+                record = _file(writer, one.submission, notebook, record, work.release)
                 save(work.plan.course, record)
                 records.append(record)
                 progress(record.student, done + len(records), done + len(todo))
@@ -176,11 +225,12 @@ def _file(
     return record
 
 
-def _graded(work: _Work, submission: Submission, fingerprint: str) -> tuple[NotebookNode, Record]:
+def _graded(work: _Work, todo: _Todo) -> tuple[NotebookNode, Record]:
     """One submission, from its file to a notebook with outputs and a record, whatever it holds."""
+    submission, made_from = todo.submission, todo.made_from
     try:
-        notebook, record = _run(work, submission)
-        return notebook, replace(record, fingerprint=fingerprint)
+        notebook, record = _run(work, submission, todo.stands())
+        return notebook, replace(record, made_from=made_from)
     except SandboxError:
         raise
     except Unreadable as error:
@@ -190,7 +240,7 @@ def _graded(work: _Work, submission: Submission, fingerprint: str) -> tuple[Note
             "Your notebook could not be graded by machine. Your teachers have been told.",
             f"grading it failed with {type(error).__name__}: {str(error)[:200]}",
         )
-        fingerprint = ""  # and the next run tries again
+        made_from = {}  # and the next run tries again
     lost = Failure("unreadable", reason.for_student)
     exams = hidden_exams(work.checks, work.secret, submission.student)
     return _blank(work.release), Record(
@@ -200,13 +250,16 @@ def _graded(work: _Work, submission: Submission, fingerprint: str) -> tuple[Note
         for_student=reason.for_student,
         for_staff=f"Not readable: {reason.for_staff}.",
         verdicts=tuple(judge(exam, [lost]) for exam in exams),
-        fingerprint=fingerprint,
+        made_from=made_from,
     )
 
 
-def _run(work: _Work, submission: Submission) -> tuple[NotebookNode, Record]:
-    """Read, repair, run and examine one submission."""
-    exams = hidden_exams(work.checks, work.secret, submission.student)
+def _run(
+    work: _Work, submission: Submission, stands: Mapping[str, Verdict]
+) -> tuple[NotebookNode, Record]:
+    """Read, repair, run and examine one submission. stands: verdicts not to be asked for again."""
+    asked = [check for check in work.checks if check.name not in stands]
+    exams = hidden_exams(asked, work.secret, submission.student)
     intake = take_in(submission, work.release, [check.name for check in work.checks])
     cells = [cell for cell in intake.notebook.cells if cell.cell_type == "code"]
     original = imports_of(work.release)
@@ -227,6 +280,7 @@ def _run(work: _Work, submission: Submission) -> tuple[NotebookNode, Record]:
         cell.outputs = [nbformat.from_dict(output) for output in outputs]
         cell.execution_count = index + 1 if index in examination.outputs else None
     for_student, for_staff = _sentences(examination)
+    verdicts = {**stands, **{verdict.check: verdict for verdict in examination.verdicts}}
     imports_mended = mended(examination, imports)
     if imports_mended:
         for_student += " What needs no more than the homework's own imports was graded as usual."
@@ -236,7 +290,7 @@ def _run(work: _Work, submission: Submission) -> tuple[NotebookNode, Record]:
         state=examination.state,
         for_student=for_student,
         for_staff=for_staff,
-        verdicts=tuple(examination.verdicts),
+        verdicts=tuple(verdicts[check.name] for check in work.checks),
         repairs=(*imports_mended, *intake.repairs),
         notices=(*intake.notices, *examination.remarks, *suspicions(intake.notebook)),
         failed_cells=tuple(index + 1 for index in examination.failed),
@@ -274,20 +328,32 @@ def _blank(release: NotebookNode) -> NotebookNode:
     return notebook
 
 
-def _fingerprint(work: _Work, submission: Submission) -> str:
-    """Everything a mark depends on.
-
-    The files, the packages that they import, the checks, the release, the secret, the limits.
-    """
-    digest = hashlib.sha256(fingerprint(submission).encode())
+def _made_from(work: _Work, submission: Submission) -> dict[str, str]:
+    """Everything a mark depends on, hashed, by a name that people read when a mark changes."""
     texts = [*programs_in(submission.folder), nbformat.writes(work.release)]
-    digest.update(json.dumps(environment(texts, work.packages)).encode())
-    for check in work.checks:
-        digest.update(_check_source(check).encode())
-    digest.update(nbformat.writes(work.release).encode())
-    digest.update(work.secret)
-    digest.update(json.dumps(asdict(work.plan.limits), sort_keys=True).encode())
-    return digest.hexdigest()
+    packages = json.dumps(environment(texts, work.packages))
+    return {HAND_IN: fingerprint(submission), "packages": _hash(packages), **work.common}
+
+
+def _common(
+    plan: Plan, checks: Sequence[Check], release: NotebookNode, secret: bytes
+) -> dict[str, str]:
+    """What the marks of all submissions depend on, hashed."""
+    release = copy.deepcopy(release)
+    for cell in release.cells:
+        if cell.cell_type == "code" and "points" in cell.metadata.get("nbgrader", {}):
+            del cell.metadata.nbgrader["points"]  # they belong to the check
+    common = {
+        "homework": nbformat.writes(release),
+        "secret of the class": secret.hex(),
+        "limits": json.dumps(asdict(plan.limits), sort_keys=True),
+        **{f"{CHECK}{check.name}": _check_source(check) for check in checks},
+    }
+    return {name: _hash(text) for name, text in common.items()}
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def _check_source(check: Check) -> str:
@@ -296,20 +362,15 @@ def _check_source(check: Check) -> str:
     Its known mistakes are in the one, and what they are edits of in the other.
     """
     modules = (inspect.getmodule(check.recipe), inspect.getmodule(check.reference))
-    return "".join(inspect.getsource(module) for module in modules if module is not None)
+    sources = [inspect.getsource(module) for module in modules if module is not None]
+    return "".join([str(check.points), *sources])
 
 
-def _finished(plan: Plan, prints: dict[str, str]) -> list[Record]:
-    """Records of an earlier run that still hold."""
-    found = []
-    for student, wanted in prints.items():
-        path = record_path(plan.course, plan.homework, student)
-        if not path.exists():
-            continue
-        try:
-            record = load(path)
-        except ValueError:
-            continue
-        if record.fingerprint == wanted:
-            found.append(record)
+def _recorded(plan: Plan, submissions: Sequence[Submission]) -> dict[str, Record]:
+    """Records of an earlier run, by student."""
+    found = {}
+    for submission in submissions:
+        path = record_path(plan.course, plan.homework, submission.student)
+        with contextlib.suppress(OSError, ValueError):  # none yet, or one that is damaged
+            found[submission.student] = load(path)
     return found

@@ -16,12 +16,13 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 from nbgrader.api import Gradebook
-from nbgrader.preprocessors import AssignLatePenalties, LimitOutput
-from nbgrader.utils import compute_checksum, determine_grade, parse_utc
+from nbgrader.preprocessors import LimitOutput
+from nbgrader.utils import compute_checksum, determine_grade
 
 from autograder.grading import by_hand
 from autograder.grading.by_hand import Given, Kept, answer_hash
-from autograder.grading.submissions import Submission
+from autograder.grading.late import handed_in
+from autograder.grading.placing import TIMESTAMP, Submission
 from autograder.handouts.assignments import gradebook_url, settings
 from autograder.student.exam import Verdict
 
@@ -91,18 +92,18 @@ class GradebookWriter:
         clean_markdown(notebook, self.release)
         self._show_mark_schemes(submission.homework, notebook)
         notebook, _ = LimitOutput(config=self.config).preprocess(notebook, {})
-        stamp = read_timestamp(submission.folder)
         with _nbgrader_warnings_off():
-            self._save(submission, notebook, verdicts, stamp)
+            self._save(submission, notebook, verdicts)
         folder = self._folder(submission)
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         texts = {f"{submission.homework}.ipynb": nbformat.writes(notebook) + "\n"}
-        if stamp:
-            texts["timestamp.txt"] = stamp
+        if handed_in(submission.timestamp).at is not None:
+            texts[TIMESTAMP] = submission.timestamp.read_text()
         for name, text in texts.items():
-            (folder / name).write_text(text, encoding="utf-8")
-            (folder / name).chmod(0o444)  # as nbgrader leaves them
+            path = folder / name
+            path.write_text(text, encoding="utf-8")
+            path.chmod(path.stat().st_mode & 0o444)  # read-only, as nbgrader leaves them
 
     def _filed_before(self, submission: Submission) -> list[NotebookNode]:
         """The cells that people have seen in formgrader, none if nothing was filed yet."""
@@ -129,13 +130,11 @@ class GradebookWriter:
         submission: Submission,
         notebook: NotebookNode,
         verdicts: Mapping[str, Verdict],
-        stamp: str,
     ) -> None:
         homework, student = submission.homework, submission.student
         book = self.gradebook
         book.update_or_create_student(student)
-        times = {"timestamp": stamp} if stamp else {}
-        submitted = book.update_or_create_submission(homework, student, **times)
+        book.update_or_create_submission(homework, student)
         entry = book.find_submission_notebook(homework, homework, student)
         cells = {
             cell.metadata.nbgrader["grade_id"]: cell
@@ -170,26 +169,7 @@ class GradebookWriter:
             else:
                 comment.auto_comment = NO_RESPONSE if mark.auto_score is not None else None
         by_hand.save(self.course, homework, student, kept)
-        entry.late_submission_penalty = None
         book.db.commit()
-        if submitted.total_seconds_late > 0:
-            where = {"notebook": homework, "assignment": homework, "student": student}
-            AssignLatePenalties(config=self.config).preprocess(
-                notebook, {"nbgrader": where | {"db_url": self.url}}
-            )
-
-
-def read_timestamp(folder: Path) -> str:
-    """The submission's timestamp.txt, or nothing if there is none or it is not a time."""
-    path = folder / "timestamp.txt"
-    if path.is_symlink() or not path.is_file() or path.stat().st_size > 200:
-        return ""
-    text = path.read_text(errors="replace").strip()
-    try:
-        parse_utc(text)
-    except Exception:  # dateutil raises what it likes
-        return ""
-    return text
 
 
 @contextlib.contextmanager

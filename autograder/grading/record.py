@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,8 @@ class Record:
     verdicts: one a check, in the homework's order. repairs: what was put back before running
     (locked cells, kernel name). notices: what a person should look at (tampering, escapes).
     failed_cells: numbers (from 1) of code cells that raised. stopped_at: imports that cells or
-    functions stopped at, such as "import seaborn". seconds: from start to verdicts. fingerprint: of
-    the submitted files, what they import, the checks and the release; equal means nothing to do
-    again.
+    functions stopped at, such as "import seaborn". seconds: from start to verdicts. made_from:
+    hashes of all that a mark depends on, by name; what is equal need not be done again.
     """
 
     homework: str
@@ -39,7 +38,7 @@ class Record:
     failed_cells: tuple[int, ...] = ()
     stopped_at: tuple[str, ...] = ()
     seconds: float = 0.0
-    fingerprint: str = ""
+    made_from: dict[str, str] = field(default_factory=dict)
 
     @property
     def points(self) -> float:
@@ -71,7 +70,8 @@ def load(path: Path) -> Record:
         data["verdicts"] = tuple(map(Verdict.from_json, data["verdicts"]))
         for name in ("repairs", "notices", "failed_cells", "stopped_at"):
             data[name] = tuple(data.get(name, ()))
-        return Record(**data)
+        known = {field.name for field in fields(Record)}
+        return Record(**{name: value for name, value in data.items() if name in known})
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path.name} is not a run record ({error}): grade it again") from None
 

@@ -1,4 +1,4 @@
-"""Reading what students hand in: find it, read it whatever state it is in, put it back into order.
+"""Reading what students hand in, whatever state it is in, and putting it back into order.
 
 The submitted file itself is never changed. What comes out is a notebook that has every graded cell
 of the release exactly once, with the release's metadata, or a reason why there is none.
@@ -7,10 +7,8 @@ of the release exactly once, with the release's metadata, or a reason why there 
 from __future__ import annotations
 
 import copy
-import hashlib
 import os
 import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,22 +16,14 @@ from pathlib import Path
 from nbformat import NotebookNode
 from nbgrader.utils import compute_checksum
 
-from autograder.grading.beside import files_in, take_along
+from autograder.grading.beside import take_along
 from autograder.grading.imports import find_imports
 from autograder.grading.pictures import show_pictures
+from autograder.grading.placing import Submission
 from autograder.grading.written import is_written, put_in, take_out
-from autograder.student.notebook_file import MAX_BYTES, Unreadable, grade_id_of, read_notebook
+from autograder.student.notebook_file import Unreadable, grade_id_of, read_notebook
 
 MAX_SENTENCES = 20
-
-
-@dataclass(frozen=True)
-class Submission:
-    """A folder <course>/submitted/<student>/<homework>."""
-
-    student: str
-    homework: str
-    folder: Path
 
 
 @dataclass(frozen=True)
@@ -52,58 +42,6 @@ class Intake:
     imports: NotebookNode | None = None
 
 
-def find_submissions(course: Path, homework: str) -> list[Submission]:
-    """Every student's folder for a homework, by student.
-
-    Raises ValueError if there is no submitted folder at all, saying where notebooks are expected,
-    or if a folder's name cannot be a student's: nbgrader would take "ada " for "ada".
-    """
-    submitted = course / "submitted"
-    if not submitted.is_dir():
-        raise ValueError(
-            f"There is no folder {submitted}: put notebooks at "
-            f"submitted/<student>/{homework}/{homework}.ipynb, nbgrader's layout."
-        )
-    folders = [path for path in submitted.iterdir() if not path.name.startswith(".")]
-    for name in sorted(path.name for path in folders):
-        if name != name.strip() or any(unicodedata.category(c) in ("Cc", "Cs") for c in name):
-            raise ValueError(
-                f"The folder {name!a} in {submitted} cannot be a student's: it has a space at an "
-                "end, or a character that is none. Rename it; nothing was graded."
-            )
-    return [
-        Submission(path.name, homework, path / homework)
-        for path in sorted(folders)
-        if os.path.lexists(path / homework)
-    ]
-
-
-def fingerprint(submission: Submission) -> str:
-    """A hash of the submitted files, to know whether there is anything new to grade.
-
-    Reads what grading would read, and never through a link: there may be a device behind it.
-    """
-    digest = hashlib.sha256()
-    folder = submission.folder
-    linked = [path for path in (folder.parent, folder) if path.is_symlink()]
-    named = [(path.name, path) for path in linked or sorted(folder.glob("*"))]
-    if not linked:
-        named += [(name, path) for name, path in files_in(folder) if "/" in name]
-    for name, path in named:
-        digest.update(os.fsencode(name) + b"\0")
-        try:
-            if path.is_symlink():
-                digest.update(os.fsencode(os.readlink(path)))
-            elif path.is_file() and path.stat().st_size > MAX_BYTES:
-                digest.update(f"{path.stat().st_size} {path.stat().st_mtime_ns}".encode())
-            elif path.is_file():
-                with path.open("rb") as file:
-                    digest.update(hashlib.file_digest(file, "sha256").digest())
-        except OSError as error:
-            digest.update(type(error).__name__.encode())
-    return digest.hexdigest()
-
-
 def take_in(submission: Submission, release: NotebookNode, functions: Sequence[str]) -> Intake:
     """Read and repair one submission.
 
@@ -111,16 +49,15 @@ def take_in(submission: Submission, release: NotebookNode, functions: Sequence[s
     the folder holds.
     """
     try:
-        path, renamed = _find_notebook(submission, release)
-        notebook = read_notebook(path)
+        notebook = read_notebook(_find_notebook(submission))
         _refuse_other_homework(notebook, release, functions, submission.homework)
         outside = take_out(notebook, release)
         repairs, notices = repair(notebook, release)
         moved = put_in(notebook, release, outside)
         shown = _show_pictures(notebook, release, submission.folder)
         imports, put_back = find_imports(notebook, release)
-        files, left_out = take_along(submission.folder)
-        repairs = (*renamed, *put_back, *repairs, *moved, *shown, *left_out)
+        files, left_out = take_along(submission.folder, submission.others)
+        repairs = (*submission.remarks, *put_back, *repairs, *moved, *shown, *left_out)
         return Intake(notebook, repairs, notices, files, imports)
     except Unreadable:
         raise
@@ -132,37 +69,24 @@ def take_in(submission: Submission, release: NotebookNode, functions: Sequence[s
         ) from error
 
 
-def _find_notebook(submission: Submission, release: NotebookNode) -> tuple[Path, tuple[str, ...]]:
-    """The notebook of a folder, and a sentence if it does not have the name it should have."""
-    folder, name = submission.folder, f"{submission.homework}.ipynb"
+def _find_notebook(submission: Submission) -> Path:
+    """The notebook of a submission."""
+    folder = submission.folder
     if folder.is_symlink() or folder.parent.is_symlink():
         raise Unreadable(
             "Your submission is a link, not a folder.", "the folder is a symbolic link"
         )
     if not folder.is_dir():
         raise Unreadable("Your submission holds no notebook.", "it is not a folder")
-    wanted = folder / name
-    if os.path.lexists(wanted):
-        _refuse_link(wanted)
-        return wanted, ()
-    others = sorted(p for p in folder.iterdir() if p.suffix.lower() == ".ipynb")
-    if not others:
+    path = folder / submission.name
+    if not os.path.lexists(path):
         found = ", ".join(sorted(p.name for p in folder.iterdir())[:5]) or "nothing"
         raise Unreadable(
-            f"No notebook was found: {name} was expected, and the folder holds {found}.",
+            f"No notebook was found: {path.name} was expected, and the folder holds {found}.",
             f"no .ipynb file; the folder holds {found}",
         )
-    for path in others:
-        _refuse_link(path)
-
-    def likeness(path: Path) -> int:
-        try:
-            return len(_ids(read_notebook(path)) & _ids(release))
-        except Unreadable:
-            return -1
-
-    best = max(others, key=likeness)
-    return best, (f"The notebook was handed in as {best.name} and read as {name}.",)
+    _refuse_link(path)
+    return path
 
 
 def _refuse_link(path: Path) -> None:

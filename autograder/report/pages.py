@@ -11,6 +11,7 @@ import io
 import json
 import re
 import unicodedata
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,11 @@ from nbformat import NotebookNode
 
 from autograder.grading.by_hand import answer_cell
 from autograder.grading.examiner import STOPPED
+from autograder.grading.late import settle
 from autograder.grading.pictures import pictures_of
 from autograder.project import Progress, replace, unseen
 from autograder.report import results
+from autograder.report.changes import Change, note
 from autograder.report.results import ClassResults, Mark, StudentResult, class_results, points
 from autograder.student.modules import why_not
 from autograder.student.notebook_file import grade_id_of, read_notebook
@@ -142,15 +145,27 @@ def _templates() -> jinja2.Environment:
     return environment
 
 
-def write_all(course: Path, homework: str, progress: Progress = unseen) -> Path:
-    """Feedback for everyone who handed in, then the report."""
+@dataclass(frozen=True)
+class Written:
+    """What came out. group: the class as it stands. report: the page. changes: since the last."""
+
+    group: ClassResults
+    report: Path
+    changes: list[Change]
+
+
+def write_all(course: Path, homework: str, progress: Progress = unseen) -> Written:
+    """Feedback for everyone who handed in, then the report; what is late is worked out anew."""
+    before = class_results(course, homework)
+    settle(course, homework, results.handed_in(course, homework, before.questions))
     group = class_results(course, homework)
     total = len(group.submissions)
     for done, one in enumerate(group.submissions, start=1):
         if results.is_folder_name(one.student):
             _write_feedback(group, one)
         progress(one.student, done, total)
-    return _write_report(group)
+    changes = note(group)
+    return Written(group, _write_report(group), changes)
 
 
 def feedback_path(course: Path, homework: str, student: str) -> Path:

@@ -14,9 +14,10 @@ from typing import Any
 
 import nbformat
 
-from autograder.grading import by_hand
+from autograder.grading import by_hand, late
 from autograder.grading import record as records
 from autograder.grading.by_hand import Given, Kept
+from autograder.grading.placing import Submission, find_submissions, not_placed
 from autograder.grading.record import Record, by_import
 from autograder.handouts.assignments import gradebook_url, settings
 from autograder.student.exam import Verdict
@@ -68,7 +69,11 @@ class Mark:
 
 @dataclass(frozen=True)
 class StudentResult:
-    """One student in one homework; record is None until `course grade` has seen the submission."""
+    """One student in one homework; record is None until `course grade` has seen the submission.
+
+    penalty: points taken off for being late. late: what to say of when it was handed in, or "".
+    times: what the penalty depends on: when it was handed in, the due date, the extension.
+    """
 
     student: str
     full_name: str
@@ -76,6 +81,8 @@ class StudentResult:
     marks: tuple[Mark, ...]
     record: Record | None = None
     penalty: float = 0.0
+    late: str = ""
+    times: dict[str, str] = field(default_factory=dict)
 
     @property
     def coded_points(self) -> float:
@@ -105,6 +112,8 @@ class StudentResult:
             elif self.record.failed_cells:
                 found.append(f"{failed_cells(self.record)} stopped with an error.")
             found += self.record.repairs
+        if self.late:
+            found.append(self.late)
         for mark in self.marks:
             if mark.earlier is not None and mark.earlier.score is not None:
                 found.append(
@@ -155,12 +164,16 @@ class Mistake:
 
 @dataclass(frozen=True)
 class ClassResults:
-    """Every student of a class in one homework, by student."""
+    """Every student of a class in one homework, by student.
+
+    not_placed: what lies in the submitted folder and is nobody's hand-in.
+    """
 
     course: Path
     homework: str
     questions: tuple[Question, ...]
     students: tuple[StudentResult, ...]
+    not_placed: tuple[str, ...] = ()
 
     @property
     def coded(self) -> tuple[Question, ...]:
@@ -294,6 +307,9 @@ class _Books:
     grades: dict[tuple[str, str], Any] = field(default_factory=dict)
     comments: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
     penalties: dict[str, float] = field(default_factory=dict)
+    due: Any = None
+    times: dict[str, Any] = field(default_factory=dict)
+    extensions: dict[str, Any] = field(default_factory=dict)
 
 
 def _read_gradebook(course: Path, homework: str) -> _Books:
@@ -337,15 +353,20 @@ def _read_gradebook(course: Path, homework: str) -> _Books:
             books.grades[row[0], row[1]] = row[2:]
         for row in rows(api.Comment, api.Comment.manual_comment, api.Comment.auto_comment):
             books.comments[row[0], row[1]] = (row[2] or "", row[3] or "")
-        late = gradebook.db.query(
-            api.SubmittedAssignment.student_id, api.SubmittedNotebook.late_submission_penalty
+        books.due = assignment.duedate
+        rows_late = gradebook.db.query(
+            api.SubmittedAssignment.student_id,
+            api.SubmittedNotebook.late_submission_penalty,
+            api.SubmittedAssignment.timestamp,
+            api.SubmittedAssignment.extension,
         ).select_from(api.SubmittedNotebook)
-        late = late.join(
+        rows_late = rows_late.join(
             api.SubmittedAssignment,
             api.SubmittedNotebook.assignment_id == api.SubmittedAssignment.id,
         ).filter(api.SubmittedAssignment.assignment_id == assignment.id)
-        for student, penalty in late:
+        for student, penalty, at, longer in rows_late:
             books.penalties[student] = books.penalties.get(student, 0.0) + (penalty or 0.0)
+            books.times[student], books.extensions[student] = at, longer
     return books
 
 
@@ -411,11 +432,33 @@ def _mark(
     return Mark(question, value, waiting, is_by_hand, auto, comment, verdict, earlier)
 
 
-def _handed_in(course: Path, homework: str) -> set[str]:
-    submitted = course / "submitted"
-    if not submitted.is_dir():
-        return set()
-    return {folder.name for folder in submitted.iterdir() if (folder / homework).exists()}
+def handed_in(course: Path, homework: str, questions: tuple[Question, ...]) -> list[Submission]:
+    """Where each submission lies; none if there is no folder for them."""
+    if not (course / "submitted").is_dir():
+        return []
+    return find_submissions(course, homework, _functions(questions))
+
+
+def _functions(questions: tuple[Question, ...]) -> list[str]:
+    return [question.name for question in questions if question.kind == "coded"]
+
+
+def _late(submission: Submission | None, student: str, books: _Books) -> str:
+    """What staff should know of when something was handed in."""
+    if submission is None:
+        return ""
+    found = late.handed_in(submission.timestamp)
+    if found.remark or books.due is None or books.times.get(student) or student not in books.times:
+        return found.remark
+    return late.unread("is missing")
+
+
+def _times(student: str, books: _Books) -> dict[str, str]:
+    return {
+        late.TIME: str(books.times.get(student) or ""),
+        late.DUE: str(books.due or ""),
+        late.EXTENSION: str(books.extensions.get(student) or ""),
+    }
 
 
 def class_results(course: Path, homework: str) -> ClassResults:
@@ -427,17 +470,17 @@ def class_results(course: Path, homework: str) -> ClassResults:
         raise ValueError(f"a homework is one name such as hw1, got {homework!r}")
     found = {record.student: record for record in records.load_all(course, homework)}
     books = _read_gradebook(course, homework)
-    handed_in = _handed_in(course, homework)
     questions = _questions(course, homework, books, found)
+    submissions = {one.student: one for one in handed_in(course, homework, questions)}
     students = []
-    for student in sorted({*found, *books.names, *handed_in}):
+    for student in sorted({*found, *books.names, *submissions}):
         record = found.get(student)
         kept = by_hand.load(course, homework, student) if is_folder_name(student) else {}
         state = (
             record.state
             if record is not None
             else NOT_GRADED
-            if student in handed_in
+            if student in submissions
             else NOT_HANDED_IN
         )
         students.append(
@@ -450,6 +493,11 @@ def class_results(course: Path, homework: str) -> ClassResults:
                 ),
                 record=record,
                 penalty=books.penalties.get(student, 0.0),
+                late=_late(submissions.get(student), student, books),
+                times=_times(student, books),
             )
         )
-    return ClassResults(course, homework, questions, tuple(students))
+    lost: list[str] = []
+    if (course / "submitted").is_dir():
+        lost = not_placed(course, homework, _functions(questions))
+    return ClassResults(course, homework, questions, tuple(students), tuple(lost))

@@ -10,15 +10,8 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from nbgrader.utils import compute_checksum
 
-from autograder.grading.submissions import (
-    Submission,
-    Unreadable,
-    find_submissions,
-    fingerprint,
-    repair,
-    suspicions,
-    take_in,
-)
+from autograder.grading.placing import Submission, find_submissions, fingerprint
+from autograder.grading.submissions import Unreadable, repair, suspicions, take_in
 
 
 def graded(grade_id, *, points=0, solution=False, locked=False, grade=False):
