@@ -152,7 +152,8 @@ def print_records(homework: str, records: Sequence[Record], group: ClassResults)
     from autograder.report.results import points
     from autograder.student.modules import why_not
 
-    table = Table(title=f"{homework}: {len(records)} submissions", title_justify="left")
+    noun = "submission" if len(records) == 1 else "submissions"
+    table = Table(title=f"{homework}: {len(records)} {noun}", title_justify="left")
     table.add_column("student", no_wrap=True)
     table.add_column("points", justify="right", no_wrap=True)
     penalties = {one.student: one.penalty for one in group.students if one.penalty}

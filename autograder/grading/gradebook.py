@@ -21,6 +21,7 @@ from nbgrader.utils import compute_checksum, determine_grade
 
 from autograder.grading import by_hand
 from autograder.grading.by_hand import Given, Kept, answer_hash
+from autograder.grading.hand_log import keep_log
 from autograder.grading.late import handed_in
 from autograder.grading.placing import TIMESTAMP, Submission
 from autograder.handouts.assignments import gradebook_url, settings
@@ -77,6 +78,7 @@ class GradebookWriter:
     def __enter__(self) -> GradebookWriter:
         with _nbgrader_warnings_off():
             self.gradebook = Gradebook(self.url, self.config.CourseDirectory.course_id)
+        keep_log(self.course, "course grade")
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -16,7 +16,7 @@ from sqlalchemy import event, inspect
 from sqlalchemy.orm import Session
 
 BY_HAND = ("manual_score", "extra_credit", "manual_comment")
-_logs: set[Path] = set()
+_logs: dict[Path, str] = {}  # with who is at work
 
 
 def log_path(course: Path) -> Path:
@@ -24,10 +24,13 @@ def log_path(course: Path) -> Path:
     return course / ".course" / "marked-by-hand.jsonl"
 
 
-def keep_log(course: str | Path) -> None:
-    """From now on write down every mark and comment that this process gives by hand."""
+def keep_log(course: str | Path, who: str = "") -> None:
+    """From now on write down every mark by hand that this process gives or takes back.
+
+    who: whose work it is; "" for whoever is logged in.
+    """
     _logs.clear()
-    _logs.add(log_path(Path(course)))
+    _logs[log_path(Path(course))] = who
     if not event.contains(Session, "before_flush", _write_down):
         event.listen(Session, "before_flush", _write_down)
 
@@ -35,11 +38,13 @@ def keep_log(course: str | Path) -> None:
 def _write_down(session: Session, *_: Any) -> None:
     with session.no_autoflush:
         lines = [line for changed in session.dirty for line in _lines(changed)]
-    for path in _logs if lines else ():
+    for path, who in _logs.items() if lines else ():
+        who = who or os.environ.get("JUPYTERHUB_USER") or getpass.getuser()
         if path.parent.parent.is_dir():
             path.parent.mkdir(mode=0o700, exist_ok=True)
             with path.open("a", encoding="utf-8") as file:
-                file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+                for line in lines:
+                    file.write(json.dumps({"who": who, **line}, ensure_ascii=False) + "\n")
 
 
 def _lines(changed: Any) -> list[dict[str, Any]]:
@@ -55,7 +60,6 @@ def _lines(changed: Any) -> list[dict[str, Any]]:
         lines.append(
             {
                 "when": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-                "who": os.environ.get("JUPYTERHUB_USER") or getpass.getuser(),
                 "homework": changed.assignment.name,
                 "student": changed.student.id,
                 "question": changed.name.removeprefix("answer_"),

@@ -106,20 +106,18 @@ def _why(
     """Why a mark is another, from what it depends on and what of that is another."""
     if mark["by_hand"]:
         return "its mark by hand is back" if old["earlier"] else "marked by hand"
-    names = {name for name in {*made_from, *made_now} if made_from.get(name) != made_now.get(name)}
-    other = f"{CHECK}{question}"
-    words = [
-        f"the {name} changed"
-        for name in sorted(names)
-        if not name.startswith(CHECK) or name == other
-    ]
     if old["by_hand"]:
-        words.append(
-            "its mark by hand was for another answer"
-            if mark["earlier"]
-            else "its mark by hand is gone"
-        )
-    return " and ".join(words) or "graded again"
+        was = "was for another answer" if mark["earlier"] else "was taken back"
+        return f"its mark by hand {was}"
+    if not made_from:
+        return "graded by an earlier version before"
+    names = {name for name in {*made_from, *made_now} if made_from.get(name) != made_now.get(name)}
+    *others, last = sorted(
+        f"the {name}"
+        for name in names
+        if not name.startswith(CHECK) or name == f"{CHECK}{question}"
+    ) or ["nothing that it depends on"]
+    return f"{', '.join(others)} and {last} changed" if others else f"{last} changed"
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import io
 import json
 import re
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -165,7 +166,7 @@ def write_all(course: Path, homework: str, progress: Progress = unseen) -> Writt
             _write_feedback(group, one)
         progress(one.student, done, total)
     changes = note(group)
-    return Written(group, _write_report(group), changes)
+    return Written(group, _write_report(group, changes), changes)
 
 
 def feedback_path(course: Path, homework: str, student: str) -> Path:
@@ -180,7 +181,7 @@ def _write(path: Path, text: str) -> Path:
     return path
 
 
-def _write_report(group: ClassResults) -> Path:
+def _write_report(group: ClassResults, changes: Sequence[Change]) -> Path:
     folder = group.course / "report"
     _write(folder / f"{group.homework}.json", json.dumps(facts(group), indent=1) + "\n")
     _write(folder / f"{group.homework}.csv", table(group))
@@ -188,6 +189,7 @@ def _write_report(group: ClassResults) -> Path:
     page = _templates().get_template("report.html.j2")
     text = page.render(
         group=group,
+        changes=changes,
         looks=[one for one in looks if not one.only_cells_failed],
         slips=[one for one in looks if one.only_cells_failed],
         links={one.student: _links(group, one) for one in group.students},

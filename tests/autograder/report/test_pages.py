@@ -164,7 +164,7 @@ class Tags(HTMLParser):
 
 def all_pages(course: Path) -> dict[str, str]:
     """The report as "report", feedback by student."""
-    found = {"report": pages.write_all(course, "hw1").read_text()}
+    found = {"report": pages.write_all(course, "hw1").report.read_text()}
     for path in course.glob("feedback/*/hw1/hw1.html"):
         found[path.parts[-3]] = path.read_text()
     return found
@@ -207,7 +207,7 @@ def test_pages_load_nothing(course: Path) -> None:
 
 
 def test_links_of_the_report_lead_to_files(course: Path) -> None:
-    path = pages.write_all(course, "hw1")
+    path = pages.write_all(course, "hw1").report
     links = {str(a["href"]) for t, a in Tags(path.read_text()).tags if t == "a"}
     assert {"hw1.csv", "hw1.json", "../feedback/ben/hw1/hw1.html"} <= links
     assert "../autograded/ben/hw1/hw1.ipynb" in links
@@ -217,7 +217,7 @@ def test_links_of_the_report_lead_to_files(course: Path) -> None:
 def test_a_renamed_notebook_is_reached_through_its_folder(course: Path) -> None:
     own = course / "submitted" / "ada" / "hw1" / "hw1.ipynb"
     own.rename(own.with_name("hw1 (1).ipynb"))
-    path = pages.write_all(course, "hw1")
+    path = pages.write_all(course, "hw1").report
     links = {a["href"] for t, a in Tags(path.read_text()).tags if t == "a"}
     assert "../submitted/ada/hw1/" in links
 
@@ -249,7 +249,7 @@ def test_a_failed_cell_alone_is_a_line_and_not_an_entry(tmp_path: Path) -> None:
     graver = Record("hw1", "ben", "cells failed", failed_cells=(4,), notices=("It forks.",))
     for record in (plain, graver):
         save(tmp_path, record)
-    text = Tags(pages.write_all(tmp_path, "hw1").read_text()).text
+    text = Tags(pages.write_all(tmp_path, "hw1").report.read_text()).text
     assert "Needs a look (1)" in text
     assert "a cell of 1 more stopped with an error" in text
     assert "ada (4, 7)." in text
@@ -258,7 +258,7 @@ def test_a_failed_cell_alone_is_a_line_and_not_an_entry(tmp_path: Path) -> None:
 def test_many_remarks_are_folded_and_none_is_lost(tmp_path: Path) -> None:
     notices = tuple(f"notice number {n}." for n in range(30))
     save(tmp_path, Record("hw1", "ada", "graded", notices=notices))
-    page = pages.write_all(tmp_path, "hw1").read_text()
+    page = pages.write_all(tmp_path, "hw1").report.read_text()
     assert "26 more" in page
     assert [n for n in notices if page.count(n) != 1] == []
 
@@ -429,7 +429,7 @@ def test_a_symbolic_link_is_not_read(course: Path) -> None:
 
 
 def test_empty_class_is_a_sentence(tmp_path: Path) -> None:
-    page = pages.write_all(tmp_path, "hw1").read_text()
+    page = pages.write_all(tmp_path, "hw1").report.read_text()
     assert "No submission of hw1 yet" in page
     assert "course grade hw1" in page
     assert json.loads((tmp_path / "report" / "hw1.json").read_text())["submissions"] == 0
@@ -469,7 +469,7 @@ def test_imports_that_stopped_many_stand_first_and_what_is_hostile_is_text(tmp_p
             Record("hw1", f"s{number}", "cells failed", stopped_at=("import seaborn",)),
         )
     save(tmp_path, Record("hw1", "t", "cells failed", stopped_at=(f"import {HOSTILE}",)))
-    page = pages.write_all(tmp_path, "hw1").read_text()
+    page = pages.write_all(tmp_path, "hw1").report.read_text()
     text = " ".join(Tags(page).text.split())
     assert "3 submissions stopped at import seaborn (no module that homework may use" in text
     assert "s0, s1, s2" in text
@@ -482,4 +482,4 @@ def test_imports_that_stopped_many_stand_first_and_what_is_hostile_is_text(tmp_p
 
 
 def test_a_class_whose_imports_went_through_is_not_told_of_any(course: Path) -> None:
-    assert "stopped at" not in pages.write_all(course, "hw1").read_text()
+    assert "stopped at" not in pages.write_all(course, "hw1").report.read_text()
