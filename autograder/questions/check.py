@@ -23,6 +23,7 @@ from autograder.student.wire import Arrays
 
 Function = Callable[..., Any]
 Case = dict[str, Any]
+Recipe = Callable[[Function, Arrays], dict[str, Any]]
 Edits = tuple[tuple[str, str], ...]
 FLAGS_PART = "leaves nothing behind"  # in an argument, a graph or another call
 
@@ -85,7 +86,7 @@ class Check:
 
     title: str
     reference: Function
-    recipe: Callable[[Function, Arrays], dict[str, Any]]
+    recipe: Recipe
     public_cases: Callable[[], list[Case]]
     hidden_cases: Callable[[np.random.Generator], list[Case]]
     misconceptions: tuple[Misconception, ...]
@@ -108,7 +109,15 @@ class Check:
 
 def observe(check: Check, function: Function, cases: Sequence[Arrays]) -> tuple[Arrays, ...]:
     """Run the recipe on a trusted function, just as the probe does on a student's."""
-    recipe = _recipe(check.recipe_source)
+    return _observe(_recipe(check.recipe_source), function, cases)
+
+
+def observe_once(check: Check, function: Function, cases: Sequence[Arrays]) -> tuple[Arrays, ...]:
+    """As `observe`, in half the time where nobody asks whether a second call gives the same."""
+    return _observe(_recipe_once(check.recipe_source), function, cases)
+
+
+def _observe(recipe: Recipe, function: Function, cases: Sequence[Arrays]) -> tuple[Arrays, ...]:
     return tuple(
         wire.decode(wire.encode(recipe(function, {k: v.copy() for k, v in case.items()})))
         for case in cases
@@ -116,6 +125,14 @@ def observe(check: Check, function: Function, cases: Sequence[Arrays]) -> tuple[
 
 
 _recipe = functools.cache(load_recipe)
+
+
+@functools.cache
+def _recipe_once(source: str) -> Recipe:
+    """The recipe, made to believe that a second call gives the same."""
+    recipe = load_recipe(source)
+    recipe.__globals__["same_again"] = lambda call, first: True
+    return recipe
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache, partial
 
-from autograder.questions.check import Check, compile_exam, observe
+from autograder.questions.check import Check, compile_exam, observe, observe_once
 from autograder.questions.slips import compose
 from autograder.student.check import public_exams
 from autograder.student.diagnosis import times
@@ -93,12 +93,15 @@ def pairs_of(check: Check) -> tuple[Pair, ...]:
 def _together(
     check: Check, cases: Sequence[Arrays], first: int, second: int
 ) -> tuple[Arrays, ...] | None:
-    """What two known mistakes answer together; None if they cannot be made at once, or stop."""
+    """What two known mistakes answer together; None if they cannot be made at once, or stop.
+
+    A second call is spared: whoever asks takes all flags as wanted (`Exam.unchanged`).
+    """
     both = [check.misconceptions[first], check.misconceptions[second]]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             mistake = compose(check.reference, both)
-            return observe(check, mistake.function, cases) if mistake else None
+            return observe_once(check, mistake.function, cases) if mistake else None
         except Exception:  # what two edits make may stop with anything
             return None

@@ -1,5 +1,6 @@
 """Two and three known mistakes at once: named in the notebook and in grading, and nothing else."""
 
+import functools
 import itertools
 import json
 from dataclasses import replace
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 from autograder.questions import homeworks
-from autograder.questions.check import compile_exam, observe
+from autograder.questions.check import compile_exam, observe, observe_once
 from autograder.questions.slips import compose
 from autograder.questions.together import with_pairs
 from autograder.student import probe
@@ -26,9 +27,12 @@ PUBLIC = {exam.check: exam for exams in public_exams().values() for exam in exam
 by_name = pytest.mark.parametrize("name", CHECKS)
 
 
+@functools.cache
 def graded(name, seed=4):
+    """The exam as in grading, with what known mistakes answer worked out once."""
     check = CHECKS[name]
-    return with_pairs(check, compile_exam(check, np.random.default_rng(seed)))
+    exam = with_pairs(check, compile_exam(check, np.random.default_rng(seed)))
+    return replace(exam, known_wrong=tuple(exam.known_wrong))
 
 
 def sit(exam, function):
@@ -108,6 +112,18 @@ def test_pairs_that_were_composed_are_named_as_themselves(name):
         if len(named) == 2:
             again = observe(check, compose(check.reference, named).function, exam.cases)
             assert exam.alike(exam.unchanged(again), exam.unchanged(made))
+
+
+@by_name
+def test_a_pair_is_spared_the_second_call_and_answers_the_same(name):
+    check, exam = CHECKS[name], graded(name)
+    both = list(check.misconceptions[-2:])
+    for function in (check.reference, *(mistake.function for mistake in both)):
+        once, twice = (each(check, function, exam.cases) for each in (observe_once, observe))
+        for one, two in zip(exam.unchanged(once), exam.unchanged(twice), strict=True):
+            assert one.keys() == two.keys()
+            for key in one:
+                np.testing.assert_array_equal(one[key], two[key])
 
 
 @by_name
