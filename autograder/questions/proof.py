@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from autograder.student.wire import Arrays
 SEEDS = (0, 1)  # of the hidden cases that are tried
 
 
+@cache
 def proven_exam(check: Check) -> Exam:
     """The public exam of a check, with all its numbers worked out.
 

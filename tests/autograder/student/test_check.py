@@ -18,7 +18,7 @@ import torch
 from typer.testing import CliRunner
 
 from autograder.handouts.bundle import is_allowed
-from autograder.handouts.public_exams import compile_public_exams, rounded
+from autograder.handouts.public_exams import rounded
 from autograder.questions import homeworks
 from autograder.student import command
 from autograder.student.check import CheckFailed, check, public_exams
@@ -313,11 +313,6 @@ def test_notebooks_show_the_sentence_without_a_traceback(capsys):
 
 
 # The data
-
-
-def test_public_exams_are_built_from_the_checks_as_they_are(root):
-    for name, content in compile_public_exams(root).items():
-        assert content == (root / name).read_bytes(), f"{name} is stale: run `course handouts`"
 
 
 def test_public_exams_hold_public_cases_only():
