@@ -10,6 +10,7 @@ import ast
 import copy
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -120,17 +121,31 @@ def _stages(statements: Sequence[ast.stmt]) -> Iterator[list[ast.stmt]]:
 
     Each is worked on for the next: read it before going on.
     """
-    block = copy.deepcopy([s for s in statements if not _is_guard(s)])
+    block = [s for s in statements if not _is_guard(s)]
+    uses = _uses(block)
+    if any(_used_once(statement, uses) for statement in block):  # to copy costs most of it all
+        block = copy.deepcopy(block)
     yield block
     for statement in list(block):
-        if not isinstance(statement, ast.Assign) or not isinstance(statement.targets[0], ast.Name):
-            continue
-        name = statement.targets[0].id
-        uses = [n for s in block for n in ast.walk(s) if isinstance(n, ast.Name) and n.id == name]
-        if len(uses) == 2 and len(statement.targets) == 1:  # here, and in one place after it
+        if isinstance(statement, ast.Assign) and (name := _used_once(statement, uses)):
             block.remove(statement)
             block = [_Put(name, statement.value).visit(s) for s in block]
+            uses = _uses(block)
             yield block
+
+
+def _uses(statements: Sequence[ast.stmt]) -> Counter[str]:
+    """How often each name stands in some statements."""
+    nodes = (node for statement in statements for node in ast.walk(statement))
+    return Counter(node.id for node in nodes if isinstance(node, ast.Name))
+
+
+def _used_once(statement: ast.stmt, uses: Mapping[str, int]) -> str:
+    """The name that a statement gives a value to, if it stands here and in one other place."""
+    if not isinstance(statement, ast.Assign) or len(statement.targets) != 1:
+        return ""
+    name = statement.targets[0]
+    return name.id if isinstance(name, ast.Name) and uses[name.id] == 2 else ""
 
 
 class _Put(ast.NodeTransformer):
@@ -258,11 +273,9 @@ def _code_leaks(python: str, private: Secrets, files: Mapping[str, bytes]) -> It
         if isinstance(node, ast.FunctionDef) and node.name in private.names and not is_stub(node):
             yield f"defines {node.name}, which students are to write or not to see"
     for block in _blocks(tree):
-        yield from dict.fromkeys(
-            leak
-            for kept in ([s for s in block if not _is_guard(s)], inlined(block))
-            for leak in _private_runs(kept, private)
-        )
+        kept, short = [s for s in block if not _is_guard(s)], inlined(block)
+        runs = [kept, short] if len(short) < len(kept) else [kept]
+        yield from dict.fromkeys(leak for run in runs for leak in _private_runs(run, private))
     yield from _import_leaks(tree, files)
 
 
