@@ -1,12 +1,16 @@
 """`course` as its users call it: what it prints, and its exit status."""
 
 import json
+import os
+import stat
 import sys
+from pathlib import Path
 
 import pytest
 
 from autograder import cli
 from autograder.grading.record import Record
+from autograder.report.results import ClassResults
 
 
 @pytest.fixture
@@ -20,7 +24,9 @@ def course(monkeypatch, capsys):
         printed = capsys.readouterr()
         return stopped.value.code or 0, printed.out, printed.err
 
-    return call
+    umask = os.umask(0o022)
+    yield call
+    os.umask(umask)  # `course` closes what it writes to others; the tests after this one do not
 
 
 def test_checks_as_json_lists_every_question_with_its_mistakes(course):
@@ -67,6 +73,28 @@ def test_what_the_system_refuses_is_a_sentence(course, tmp_path):
     assert "Traceback" not in err
 
 
+def test_due_dates_and_extensions_are_set_said_and_refused(course, tmp_path):
+    at = ("--class", tmp_path)
+    assert "whenever" in course("due", "hw1", *at)[1]
+    status, out, _ = course("due", "hw1", "2026-10-02T23:59:00+02:00", *at)
+    assert (status, "2026-10-02T21:59:00+00:00" in out) == (0, True)
+    assert "2026-10-02T21:59:00+00:00" in course("due", "hw1", *at)[1]
+    status, _, err = course("due", "hw1", "2026-10-02 23:59", *at)
+    assert (status, "names no zone" in err) == (2, True)
+    status, _, err = course("extend", "hw1", "ada", "--days", 2, *at)
+    assert (status, "not in this class" in err) == (2, True)
+    (tmp_path / "submitted" / "ada").mkdir(parents=True)
+    status, out, _ = course("extend", "hw1", "ada", "--days", 2, *at)
+    assert (status, "2026-10-04T21:59:00+00:00" in out) == (0, True)
+    assert stat.S_IMODE((tmp_path / "gradebook.db").stat().st_mode) == 0o600
+    assert stat.S_IMODE((tmp_path / "source/hw1/hw1.ipynb").stat().st_mode) == 0o600
+
+
+def test_marking_before_grading_is_told_what_comes_first(course, tmp_path):
+    status, _, err = course("mark", "hw1", "--class", tmp_path)
+    assert (status, "run `course grade hw1`" in err) == (2, True)
+
+
 def test_an_unknown_command_is_a_wrong_call(course):
     assert course("grad")[0] == 2
 
@@ -89,8 +117,9 @@ def test_without_a_sandbox_grading_fails_with_a_sentence(course, tmp_path, monke
 
 def test_imports_that_stopped_many_are_told_below_the_class(capsys):
     missing = {"state": "cells failed", "stopped_at": ("import seaborn",)}
-    cli.print_records("hw1", [Record("hw1", name, **missing) for name in ("ada", "ben")])
+    group = ClassResults(Path(), "hw1", (), ())
+    cli.print_records("hw1", [Record("hw1", name, **missing) for name in ("ada", "ben")], group)
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1].startswith("2 submissions stopped at `import seaborn` (no module that")
-    cli.print_records("hw1", [Record("hw1", "ada", "graded")])
+    cli.print_records("hw1", [Record("hw1", "ada", "graded")], group)
     assert "stopped at" not in capsys.readouterr().out

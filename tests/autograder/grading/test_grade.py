@@ -14,7 +14,11 @@ import pytest
 from nbgrader.api import Gradebook
 
 from autograder.demo.made_up_class import make_draft, make_submission, write_class
+from autograder.grading import grade as grading
+from autograder.grading.examiner import hidden_exams
 from autograder.grading.grade import Plan, grade
+from autograder.grading.late import settle
+from autograder.grading.placing import find_submissions
 from autograder.grading.record import Record, load, load_all, record_path, save
 from autograder.grading.sandbox import Limits
 from autograder.handouts.assignments import release_assignment
@@ -218,6 +222,39 @@ def test_a_new_file_is_graded_anew_and_the_others_are_not(small, root, sandbox):
     assert {name for name in times if times[name] != after[name]} == {"student2.json"}
 
 
+def test_only_the_check_that_changed_is_asked_again(small, root, sandbox, monkeypatch):
+    course, _ = small
+    plan = Plan(root, course, "hw1", limits=LIMITS)
+    before = {r.student: r for r in grade(plan, sandbox)}
+    asked = {}
+
+    def note(checks, secret, student):
+        asked[student] = [check.name for check in checks]
+        return hidden_exams(checks, secret, student)
+
+    monkeypatch.setattr("autograder.grading.grade.hidden_exams", note)
+    source = grading._check_source
+    monkeypatch.setattr(
+        grading, "_check_source", lambda c: source(c) + "#" * (c.name == "reinforce_2")
+    )
+    after = {r.student: r for r in grade(plan, sandbox)}
+    plain = {s for s, r in before.items() if r.state == "graded" and not r.notices}
+    assert {s: names for s, names in asked.items() if s in plain} == {
+        s: ["reinforce_2"] for s in plain
+    }
+    assert len(plain) >= 2
+    assert {s: r.verdicts for s, r in after.items()} == {s: r.verdicts for s, r in before.items()}
+
+
+def test_one_student_is_graded_alone_and_a_wrong_name_is_told(small, root, sandbox):
+    course, _ = small
+    (record,) = grade(Plan(root, course, "hw1", limits=LIMITS, students=("student0",)), sandbox)
+    assert record.student == "student0"
+    assert [r.student for r in load_all(course, "hw1")] == ["student0"]
+    with pytest.raises(ValueError, match=r"studnt0 did not hand in hw1\. Is student0"):
+        grade(Plan(root, course, "hw1", students=("studnt0",)), sandbox)
+
+
 def test_two_runs_on_one_class_are_kept_apart(small, root, sandbox):
     course, _ = small
     held = "import sys, filelock as f; a = f.FileLock(sys.argv[1]).acquire(); print(1); input()"
@@ -256,6 +293,7 @@ def test_late_submissions_are_known_as_such(small, root, sandbox):
     (folder / "timestamp.txt").write_text("2026-01-01 01:00:00 UTC")
     (course / "submitted" / "student1" / "hw1" / "timestamp.txt").write_text("soon after lunch")
     grade(Plan(root, course, "hw1", limits=LIMITS), sandbox)
+    settle(course, "hw1", find_submissions(course, "hw1"), root)
     with Gradebook(url(course)) as gradebook:
         assert gradebook.find_submission("hw1", "student0").total_seconds_late == 3600
         assert gradebook.find_submission("hw1", "student1").total_seconds_late == 0

@@ -13,6 +13,7 @@ import pytest
 from nbgrader import api
 from nbgrader.api import Gradebook
 
+from autograder.grading.late import PercentPerDay
 from autograder.grading.record import Record, save
 from autograder.report import pages
 from autograder.report.results import ClassResults, StudentResult, class_results
@@ -171,9 +172,12 @@ def all_pages(course: Path) -> dict[str, str]:
 
 
 def feedback(course: Path, student: str) -> str:
+    return " ".join(Tags(feedback_page(course, student)).text.split())
+
+
+def feedback_page(course: Path, student: str) -> str:
     pages.write_all(course, "hw1")
-    page = pages.feedback_path(course, "hw1", student).read_text()
-    return " ".join(Tags(page).text.split())
+    return pages.feedback_path(course, "hw1", student).read_text()
 
 
 def one(group: ClassResults, name: str) -> StudentResult:
@@ -329,12 +333,49 @@ def test_an_untouched_written_answer_is_not_called_marked(course: Path) -> None:
     assert (outcomes["ada"], outcomes["cem"]) == ("marked", "waiting")
 
 
-def test_a_late_penalty_is_taken_off_and_said(course: Path) -> None:
+def test_a_late_penalty_is_taken_off_and_said(
+    course: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rule = PercentPerDay(percent=50)
+    monkeypatch.setattr("autograder.grading.late._plugin", lambda config: rule)
+    (course / "submitted/ben/hw1/timestamp.txt").write_text("2026-01-01T12:00:00Z")
+    (course / "submitted/cem/hw1/timestamp.txt").write_text("03/02/2026")
     with Gradebook(f"sqlite:///{course}/gradebook.db") as gradebook:
-        gradebook.find_submission_notebook("hw1", "hw1", "ben").late_submission_penalty = 1
+        gradebook.update_or_create_assignment("hw1", duedate="2026-01-01 00:00:00 UTC")
+    assert "1.5 taken off for handing in late" in feedback(course, "ben")
+    group = class_results(course, "hw1")
+    assert one(group, "ben").score == 1.5
+    assert "03/02/2026" in " ".join(one(group, "cem").remarks)
+    assert "is missing" in " ".join(one(group, "ada").remarks)
+
+
+def test_a_comment_is_markdown_and_harmless(course: Path) -> None:
+    comment = (
+        "**Good**, but see [here](https://example.org) and [there](javascript:alert(1)):\n\n"
+        f"- one\n- `two`\n\n![x](https://example.org/x.png)\n\n{HOSTILE}"
+    )
+    with Gradebook(f"sqlite:///{course}/gradebook.db") as gradebook:
+        gradebook.find_comment("written_why", "hw1", "hw1", "ada").manual_comment = comment
         gradebook.db.commit()
-    assert one(class_results(course, "hw1"), "ben").score == 2
-    assert "1 taken off for handing in late" in feedback(course, "ben")
+    page = feedback_page(course, "ada")
+    assert "<strong>Good</strong>" in page
+    assert "<li>one</li>" in page
+    assert '<a href="https://example.org">here</a>' in page
+    tags = {tag: attributes for tag, attributes in Tags(page).tags}
+    assert not {"img", "script"} & set(tags)
+    assert "javascript:" not in str(Tags(page).tags)
+
+
+def test_pictures_of_an_answer_are_on_the_students_page(course: Path) -> None:
+    cell = {
+        "cell_type": "markdown",
+        "metadata": {"nbgrader": {"grade_id": "written_why"}},
+        "source": "![picture 1](attachment:picture-1.png)",
+        "attachments": {"picture-1.png": {"image/png": "iVBORw0KGgoAAAA="}},
+    }
+    hand_in(course, "ada", notebook([cell]), "autograded")
+    page = feedback_page(course, "ada")
+    assert '<img src="data:image/png;base64,iVBORw0KGgoAAAA="' in page
 
 
 def test_csv_and_json_agree(course: Path) -> None:
