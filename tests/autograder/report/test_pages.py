@@ -524,3 +524,12 @@ def test_imports_that_stopped_many_stand_first_and_what_is_hostile_is_text(tmp_p
 
 def test_a_class_whose_imports_went_through_is_not_told_of_any(course: Path) -> None:
     assert "stopped at" not in pages.write_all(course, "hw1").report.read_text()
+
+
+def test_what_release_feedback_needs_lies_beside_the_page(course: Path) -> None:
+    for name in ("timestamp.txt", "submission_secret.txt"):
+        (course / "submitted/ada/hw1" / name).write_text(f"{name} of ada")
+    pages.write_all(course, "hw1")
+    for name in ("timestamp.txt", "submission_secret.txt"):
+        assert (course / "feedback/ada/hw1" / name).read_text() == f"{name} of ada"
+    assert not (course / "feedback/ben/hw1/timestamp.txt").exists()
