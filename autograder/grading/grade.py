@@ -273,7 +273,7 @@ def _run(
         # One that fails is a verdict, not an accident: only the student's own cells count.
         tests={index for index, cell in enumerate(cells) if is_locked(cell)},
         imports=None if imports is None or original is None else (imports, original.source),
-        checks=check_cells(cells, [check.name for check in work.checks]),
+        checks=check_cells(cells, [check.name for check in asked]),
     )
     for index, cell in enumerate(cells):
         outputs = examination.outputs.get(index, [])

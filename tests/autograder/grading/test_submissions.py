@@ -341,3 +341,18 @@ def test_what_looks_like_an_attack_is_pointed_at(release):
 
 def test_the_homework_itself_is_not_suspicious(release):
     assert suspicions(release) == []
+
+
+def test_what_is_thrown_away_makes_no_notebook_too_large(submission, release):
+    release.cells[0].outputs = [
+        {"output_type": "stream", "name": "stdout", "text": "x" * 60_000_000}
+    ]
+    hand_in(submission, json.dumps(release))
+    assert take(submission, release).notebook.cells[0].source == "import torch"
+
+
+def test_pictures_without_end_are_refused(submission, release):
+    release.cells[5].attachments = {"a.png": {"image/png": "A" * 60_000_000}}
+    hand_in(submission, json.dumps(release))
+    with pytest.raises(Unreadable, match="pictures of 60 MB"):
+        take(submission, release)
