@@ -10,6 +10,7 @@ from pathlib import Path
 from autograder.project import LITTER
 from autograder.student.modules import hides_a_module
 
+TIMESTAMP = "timestamp.txt"  # nbgrader's: when it was handed in
 MAX_FILES = 50
 MAX_FILE_BYTES = 1_000_000
 MAX_BYTES = 8_000_000  # of all of them
@@ -57,7 +58,7 @@ def take_along(
     hiding, large = [], []
     size = 0
     for name, path in files_in(folder):
-        if name.lower().endswith(".ipynb") or name == "timestamp.txt":
+        if name.lower().endswith(".ipynb") or name == TIMESTAMP:
             continue
         if name.split("/")[0] in others:
             continue

@@ -20,10 +20,11 @@ from nbgrader.preprocessors import LimitOutput
 from nbgrader.utils import compute_checksum, determine_grade
 
 from autograder.grading import by_hand
+from autograder.grading.beside import TIMESTAMP
 from autograder.grading.by_hand import Given, Kept, answer_hash
 from autograder.grading.hand_log import keep_log
 from autograder.grading.late import handed_in
-from autograder.grading.placing import TIMESTAMP, Submission
+from autograder.grading.placing import Submission
 from autograder.handouts.assignments import gradebook_url, settings
 from autograder.student.exam import Verdict
 

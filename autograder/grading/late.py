@@ -21,7 +21,8 @@ from nbgrader.preprocessors import AssignLatePenalties
 from traitlets import Float
 from traitlets.config.loader import Config
 
-from autograder.grading.placing import TIMESTAMP, Submission
+from autograder.grading.beside import TIMESTAMP
+from autograder.grading.placing import Submission
 from autograder.handouts.assignments import gradebook_url, settings
 from autograder.project import ROOT, replace
 

@@ -17,10 +17,9 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from autograder.grading.beside import few, files_in
+from autograder.grading.beside import TIMESTAMP, few, files_in
 from autograder.student.notebook_file import MAX_BYTES, read_notebook
 
-TIMESTAMP = "timestamp.txt"  # nbgrader's: when it was handed in
 NOTEBOOK = re.compile(r"\.ipynb(\.txt|\.json)?$", re.IGNORECASE)
 HAND_IN = re.compile(r"\.(ipynb(\.txt|\.json)?|zip|pdf|html?|py|docx?)$", re.IGNORECASE)
 MAX_ZIPPED = 2_000  # files in a zip

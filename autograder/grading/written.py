@@ -23,8 +23,11 @@ LOOSE = (
 
 @dataclass
 class Outside:
-    """What stands outside the cell of one question in words. moved: cells of the student's, taken
-    out of the notebook. quoted: texts that stay where they are and count if nothing else does.
+    """What stands outside the cell of one question in words.
+
+    moved: cells of the student's under its heading, taken out of the notebook. quoted: texts that
+    stay where they are (in the question itself, in code) and count if there is no other answer.
+    loose: texts elsewhere that may be it, which count if there is nothing else at all.
     """
 
     moved: list[NotebookNode] = field(default_factory=list)

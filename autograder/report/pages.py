@@ -231,7 +231,7 @@ def _tiles(group: ClassResults) -> list[tuple[str, str, str]]:
     tiles.append((str(looks), "need a look", f"and {slips} with a failed cell only"))
     if group.written:
         waiting = sum(one.waiting for one in group.students)
-        tiles.append((str(waiting), "written answers to grade", "in nbgrader's formgrader"))
+        tiles.append((str(waiting), "written answers to grade", f"by course mark {group.homework}"))
     return tiles
 
 

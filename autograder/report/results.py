@@ -425,7 +425,7 @@ def _mark(
         waiting = bool(asks) and earlier is not None
     else:
         by_person, by_machine = books.comments.get((student, question.name), ("", ""))
-        comment = by_person if unread else by_person or by_machine
+        comment = by_person if unread or is_by_hand else by_person or by_machine
         waiting = bool(asks) and not is_by_hand
         value = None if waiting or (unread and not is_by_hand) else float(score)
     waiting = waiting and not unread
