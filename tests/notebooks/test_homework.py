@@ -14,6 +14,7 @@ from autograder.handouts import assignments
 from autograder.student import probe
 from autograder.questions import homeworks
 from autograder.student.command import examine_notebook
+from autograder.student.limits import CELL_SECONDS
 from autograder.handouts.sources import homework_notebook, notebook_bytes
 
 HOMEWORKS = homeworks()
@@ -121,6 +122,23 @@ def test_wrong_answers_cost_the_pictures_and_no_traceback(homework, built):
     assert "No picture: " in outputs[-1][0]["text"]
     for source, shown in zip(sources, outputs, strict=True):
         assert source.startswith("check(") or not [o for o in shown if o["output_type"] == "error"]
+
+
+@by_homework
+def test_a_policy_that_gets_worse_takes_no_picture_near_the_limit_of_time(homework, built):
+    """Its episodes never end: what a busy machine makes of that would be luck."""
+    wrong = {
+        "reinforce_1": "-right(theta, *given)",
+        "reinforce_2": "-right(theta, *given)",
+        "ppo_update": "2 * theta - right(theta, *given)",
+    }
+    sources = code_cells(built[homework][0])
+    for name, answer in wrong.items():
+        spoilt = f"\n\n\ndef {name}(theta, *given, right={name}):\n    return {answer}\n"
+        sources = [s + spoilt if s.startswith(f"def {name}(") else s for s in sources]
+    outputs, longest = run(sources)
+    assert not re.search("Not yet|No picture", "".join(o.get("text", "") for o in outputs[-1]))
+    assert longest < CELL_SECONDS / 2
 
 
 @by_homework

@@ -214,7 +214,7 @@ def exact_returns_on_the_way(estimate: Callable[[Tensor, Any], Tensor], seed: in
     def sample(theta: Tensor) -> list[Any]:
         policy = softmax_policy(in_doubles(theta))
         curve.append(chain.expected_return(policy).item())
-        return sample_episodes(chain, policy, 8, generator)
+        return sample_episodes(chain, policy, 8, generator, max_steps=100)
 
     reinforce(torch.zeros(3, 2), sample, estimate, 0.05, 50)  # by position: names may differ
     return curve

@@ -227,7 +227,7 @@ def collect(theta: Tensor, episodes: int, generator: torch.Generator) -> tuple[T
     For `gae` they lie side by side, (T, N), with zeros below the shorter ones.
     """
     policy = softmax_policy(theta)
-    sampled = sample_episodes(cliff, policy, episodes, generator)
+    sampled = sample_episodes(cliff, policy, episodes, generator, max_steps=200)
     states, actions, rewards = (
         pad_sequence([getattr(episode, name) for episode in sampled])
         for name in ("states", "actions", "rewards")
