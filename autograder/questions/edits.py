@@ -31,6 +31,15 @@ class Edit:
         """What no other edit may change: statements replace all that is in a statement."""
         return self.statements if self.expression else _within(self.statements)
 
+    @property
+    def follows(self) -> bool:
+        """Whether it goes on from what is returned, as `-answer` does, whatever that is."""
+        nodes = [node for statement in self.code for node in ast.walk(statement)]
+        changed = [node.target for node in nodes if isinstance(node, ast.AugAssign)]
+        read = [node for node in nodes if isinstance(getattr(node, "ctx", None), ast.Load)]
+        uses = any(isinstance(n, ast.Name) and n.id == "answer" for n in (*changed, *read))
+        return uses and any(isinstance(place, ast.Return) for place in self.statements)
+
 
 @dataclass(frozen=True)
 class _Parts:
@@ -73,9 +82,16 @@ def is_validation(statement: ast.stmt) -> bool:
 
 
 def clash(edits: Sequence[Edit]) -> bool:
-    """Whether two edits change the same place."""
-    changed = [place for edit in edits for place in edit.changed]
-    return len(set(changed)) < len(changed)
+    """Whether two edits change the same place, or one goes on from what another takes away.
+
+    Those that go on from what is returned (`-answer`) follow the one that changes it, and each
+    other in the order given.
+    """
+    changed = [place for edit in edits if not edit.follows for place in edit.changed]
+    taken = {place for edit in edits for place in edit.changed if place not in edit.statements}
+    return len(set(changed)) < len(changed) or any(
+        place in taken for edit in edits if edit.follows for place in edit.statements
+    )
 
 
 def edited(reference: Function, name: str, edits: Sequence[Edit]) -> Function:
@@ -94,7 +110,10 @@ def _source(parts: _Parts, edits: Sequence[Edit]) -> str:
     start = parts.body[0].lineno - 1
     text = ["\n".join(parts.lines[:start])]
     text += [_line(statement) for edit in edits if not edit.statements for statement in edit.code]
-    changes = {statement: edit for edit in edits for statement in edit.statements}
+    changes: dict[ast.stmt, list[Edit]] = {}
+    for edit in edits:
+        for statement in edit.statements:
+            changes.setdefault(statement, []).append(edit)
     for statement in parts.body:
         if changes.keys().isdisjoint(_within([statement])):
             text.append("\n".join(parts.lines[start : statement.end_lineno]))
@@ -109,7 +128,7 @@ def _line(statement: ast.stmt) -> str:
 
 
 def _rewritten(
-    statements: Iterable[ast.stmt], changes: Mapping[ast.stmt, Edit]
+    statements: Iterable[ast.stmt], changes: Mapping[ast.stmt, Sequence[Edit]]
 ) -> Iterator[ast.stmt]:
     """Copies of statements, with the edits made in them and in those inside them."""
     for statement in statements:
@@ -120,15 +139,11 @@ def _rewritten(
         yield from _replaced(new, changes[statement]) if statement in changes else [new]
 
 
-def _replaced(new: Any, edit: Edit) -> list[ast.stmt]:
-    """A statement's copy with the edit made in it, or what stands there instead."""
+def _replaced(new: Any, edits: Sequence[Edit]) -> list[ast.stmt]:
+    """A statement's copy with the edits made in it, or what stands there instead."""
     if isinstance(new, ast.Return):
-        answer = ast.Name("answer")
-        names = (node for statement in edit.code for node in ast.walk(statement))
-        used = any(isinstance(node, ast.Name) and node.id == "answer" for node in names)
-        kept = [ast.Assign([answer], new.value, lineno=0)] if used and new.value else []
-        code = [] if edit.expression else edit.code
-        return [*kept, *code, ast.Return(edit.expression or answer)]
+        return _returned(new, sorted(edits, key=lambda edit: edit.follows))
+    (edit,) = edits
     if edit.expression is None:
         return edit.code
     if isinstance(new, ast.For):
@@ -138,6 +153,20 @@ def _replaced(new: Any, edit: Edit) -> list[ast.stmt]:
         if isinstance(new, ast.Assign) and len(_targets(new)) == 1:
             new.targets = _targets(new)  # `(x,) = ...`: the expression is x itself
     return [new]
+
+
+def _returned(new: ast.Return, edits: Iterable[Edit]) -> list[ast.stmt]:
+    """What stands instead of a `return`: each edit has at hand, as `answer`, what came of the last.
+
+    The first of them may do without.
+    """
+    made, code = new.value, list[ast.stmt]()
+    for edit in edits:
+        if edit.follows and made is not None:
+            code.append(ast.Assign([ast.Name("answer")], made, lineno=0))
+        code += [] if edit.expression else edit.code
+        made = edit.expression or ast.Name("answer")
+    return [*code, ast.Return(made)]
 
 
 def _within(statements: Iterable[ast.stmt]) -> Iterator[ast.stmt]:

@@ -51,7 +51,9 @@ def slip_of(
 def compose(reference: Function, mistakes: Sequence[Misconception]) -> Misconception | None:
     """Several slips of a reference as one mistake.
 
-    None if two change the same place, one is there twice, or one is a whole function.
+    Those that go on from what is returned (`answer="-answer"`) follow one that returns something
+    else, and each other in the order given. None if two change the same place otherwise, one is
+    there twice, or one is a whole function.
     """
     edits = tuple(edit for mistake in mistakes for edit in mistake.edits)
     each = [edit for mistake in mistakes for edit in parsed(reference, mistake.edits)]

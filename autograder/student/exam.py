@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from autograder.student import diagnosis, relations, wire
-from autograder.student.pairs import Pair
+from autograder.student.pairs import Pair, packed, unpacked
 from autograder.student.wire import Arrays
 
 # Parts of what PyTorch says when a graph is not there, and what to think about.
@@ -233,7 +233,7 @@ class Exam:
                 }
                 for wrong in self.known_wrong
             ],
-            "pairs": [pair.to_json() for pair in self.pairs],
+            "pairs": packed(self.pairs),
             "tolerance": asdict(self.tolerance),
             "public": self.public,
             "parts": [asdict(part) for part in self.parts],
@@ -256,7 +256,7 @@ class Exam:
             tolerance=Close(**data["tolerance"]),
             public=data["public"],
             parts=tuple(_part(part) for part in data.get("parts", [])),
-            pairs=tuple(Pair(*pair) for pair in data.get("pairs", [])),
+            pairs=unpacked(data.get("pairs", "")),
         )
 
 

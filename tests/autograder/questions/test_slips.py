@@ -197,9 +197,56 @@ def descends_once_on_probabilities(
     return theta - learning_rate * gradient
 
 
+def backwards_and_centred(rewards, gamma):
+    returns, total = [], 0.0
+    for reward in reversed(rewards.tolist()):
+        total = reward + gamma * total
+        returns.append(total)
+    return torch.tensor(returns, dtype=rewards.dtype) - sum(returns) / len(returns)
+
+
+def minus_the_mean_loss(log_probs, returns, values, gamma):
+    weights = gamma ** torch.arange(len(returns)).double() * (returns - values.detach())
+    return (weights * log_probs).mean()
+
+
+def average_that_climbs_with_the_critic(log_probs, returns, values, gamma):
+    weights = gamma ** torch.arange(len(returns)).double() * (returns - values.detach())
+    return -(weights * log_probs).mean() + ((returns - values) ** 2).mean()
+
+
+def errors_as_targets(rewards, values, next_values, terminated, truncated, gamma, lam):
+    return rewards + gamma * next_values * ~terminated - values + values
+
+
+def step_backwards(surrogate, kl, theta, step, delta, shrink=0.5, tries=10):
+    for i in range(tries):
+        new = theta + shrink**i * step
+        if kl(new) <= delta and surrogate(new) > surrogate(theta):
+            return new - theta
+    return new - theta
+
+
 @pytest.mark.parametrize(
     ("name", "mistakes", "by_hand"),
     [
+        (
+            "returns_to_go",
+            ("in reverse order", "subtracts the mean of the returns"),
+            backwards_and_centred,
+        ),
+        (
+            "baseline_loss",
+            ("wrong sign", "mean over steps instead of sum"),
+            minus_the_mean_loss,
+        ),
+        (
+            "baseline_loss",
+            ("mean over steps instead of sum", "trains the critic too"),
+            average_that_climbs_with_the_critic,
+        ),
+        ("gae", ("TD errors only", "returns instead of advantages"), errors_as_targets),
+        ("line_search", ("last try if none is good", "returns the step"), step_backwards),
         (
             "clipped_surrogate",
             ("clips around 0 instead of 1", "sum instead of mean"),
@@ -254,14 +301,60 @@ def test_slips_made_together_are_both_mistakes(name, mistakes, by_hand):
         ({"before": "numbers = -numbers"}, {"before": "numbers = -numbers"}),
         ({"product": "1"}, {"product": "2"}),
         ({"number": "[]"}, {"weight": "[]"}),
-        ({"answer": "-answer"}, {"answer_2": "total"}),
+        ({"answer": "number"}, {"answer_2": "total"}),
         ({"product": "1"}, {"number": "pass"}),
-        ({"product": "1", "answer": "-answer"}, {"answer": "total"}),
+        ({"product": "1", "answer": "-answer"}, {"answer": "total", "product": "2"}),
+        ({"answer": "answer = total"}, {"answer": "-total"}),
     ],
 )
 def test_slips_of_the_same_place_are_refused(one, other):
     assert compose(weigh, [slip(**one), slip(**other)]) is None
     assert compose(weigh, [slip(**other), slip(**one)]) is None
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "answer"),
+    [
+        ({"answer": "-answer"}, {"answer": "product"}, 1.5),
+        ({"answer": "-answer"}, {"answer_2": "product"}, 1.5),
+        ({"answer": "-answer"}, {"answer": "answer = product"}, 1.5),
+        ({"answer": "answer = answer.clone(); answer += 1"}, {"answer": "product"}, -0.5),
+        ({"answer": "answer += 1"}, {"answer": "half = product / 2\nanswer = half"}, 0.25),
+        ({"product": "number", "answer": "-answer"}, {"answer": "weight"}, -0.5),
+        ({"product": "number", "answer_1": "answer + 3"}, {"answer": "product"}, -3.0),
+    ],
+)
+def test_what_goes_on_from_the_answer_follows_what_returns_another_one(one, other, answer):
+    for two in ([slip("one", **one), slip("other", **other)], [slip(**other), slip(**one)]):
+        made = compose(weigh, two)
+        assert made.function(*NUMBERS) == answer
+        again = {"validate": validate, "torch": torch, "np": np, "math": math}
+        exec(made.source, again)
+        assert again["weigh"](*NUMBERS) == answer
+
+
+def test_what_goes_on_from_the_answer_does_so_in_the_order_of_the_slips():
+    first = slip("first", answer="answer + 1")
+    second = slip("second", answer="answer = answer.clone(); answer *= 2")
+    third = slip("third", answer="weights[0] - number")
+    assert compose(weigh, [first, second]).function(*NUMBERS).item() == 7.0
+    assert compose(weigh, [second, first]).function(*NUMBERS).item() == 6.0
+    assert compose(weigh, [first, second, third]).function(*NUMBERS).item() == 12.0
+
+
+def test_nothing_goes_on_from_a_return_that_is_taken_away():
+    def first_above(numbers, level):
+        for number in numbers:
+            if number > level:
+                return number
+        return level
+
+    def slip(**edits):
+        return slip_of(first_above, str(edits), "You slipped.", see="00_x#C1", **edits)
+
+    for edits in ({"answer": "-answer"}, {"answer_1": "-answer"}):
+        assert compose(first_above, [slip(**edits), slip(number="pass")]) is None
+    assert compose(first_above, [slip(answer_2="-answer"), slip(number="pass")])
 
 
 def test_lines_ahead_add_up_and_order_is_that_of_the_slips():

@@ -3,7 +3,7 @@
 import functools
 import itertools
 import json
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from autograder.student import probe
 from autograder.student.check import public_exams
 from autograder.student.diagnosis import MAX_TRIALS
 from autograder.student.exam import judge
-from autograder.student.pairs import is_bland, matching, pair_of
+from autograder.student.pairs import Pair, is_bland, matching, packed, pair_of, unpacked
 from autograder.student.run import read_answers
 from course_lib.reference.answers.gae import gae as right_gae
 
@@ -222,16 +222,23 @@ def test_without_what_was_handed_out_one_mistake_is_still_named():
 
 
 def test_what_is_handed_out_is_made_of_numbers_alone(root):
-    for exam in PUBLIC.values():
-        rows = [pair.to_json() for pair in exam.pairs]
-        assert rows
-        assert all(type(number) in (int, float) for row in rows for number in row)
-    size = sum(
-        len(json.dumps(exam["pairs"]))
-        for path in sorted(Path(root, "autograder/student/public").glob("*.json"))
-        for exam in json.loads(path.read_text())
-    )
-    assert size < 80_000
+    size = 0
+    for path in sorted(Path(root, "autograder/student/public").glob("*.json")):
+        for exam in json.loads(path.read_text()):
+            pairs = unpacked(exam["pairs"])
+            assert pairs
+            assert all(type(number) in (int, float) for pair in pairs for number in astuple(pair))
+            assert packed(pairs) == exam["pairs"]
+            size += len(exam["pairs"])
+    assert size < 60_000
+
+
+def test_packing_keeps_a_pair_to_seven_digits():
+    pairs = (Pair(0, 254, 65_000, -123_456.0, 0.0), Pair(7, 8, 9, 1.23456e-7, 6.54321e9))
+    for pair, again in zip(pairs, unpacked(packed(pairs)), strict=True):
+        assert astuple(again)[:3] == astuple(pair)[:3]
+        assert astuple(again)[3:] == pytest.approx(astuple(pair)[3:], rel=1e-7)
+    assert unpacked(packed(())) == ()
 
 
 # A guard around a mistake, and a changed argument beside one.
