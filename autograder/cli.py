@@ -310,8 +310,8 @@ def due(
 def extend(
     homework: Annotated[str, typer.Argument(help="hw1, hw2, ...")],
     student: Annotated[str, typer.Argument(help="The name of the student's folder.")],
-    days: Annotated[float, typer.Option(min=0, help="From the due date on.")] = 0,
-    hours: Annotated[float, typer.Option(min=0, help="And so many hours.")] = 0,
+    days: Annotated[float, typer.Option(min=0, max=366, help="From the due date on.")] = 0,
+    hours: Annotated[float, typer.Option(min=0, max=999, help="And so many hours.")] = 0,
     course: ClassOption = None,
 ) -> None:
     """Give one student longer, in place of what was given before; nothing takes it back."""

@@ -7,12 +7,13 @@ import contextlib
 import copy
 import re
 
-from IPython.core.inputtransformer2 import TransformerManager
 from nbformat import NotebookNode
 
 from autograder.grading.examiner import Examination
 from autograder.student.modules import stopped_at
 from autograder.student.notebook_file import grade_id_of
+
+MAGIC = re.compile(r"^[ \t]*[%!].*$", re.MULTILINE)  # lines for IPython, which are not Python
 
 
 def imports_of(release: NotebookNode) -> NotebookNode | None:
@@ -49,7 +50,7 @@ def find_imports(
 def names_brought(source: str) -> set[str]:
     """Names that the top-level imports of a cell bring; of its lines alone, if it is not Python."""
     try:
-        body = _statements(TransformerManager().transform_cell(source))
+        body = _statements(MAGIC.sub("", source))
     except (SyntaxError, ValueError, RecursionError):
         body = []
         for line in source.splitlines():

@@ -27,6 +27,7 @@ from autograder.handouts.assignments import gradebook_url, settings
 from autograder.project import ROOT, replace
 
 DAY = dt.timedelta(days=1)
+LONGEST = 366 * DAY  # that anybody is given
 WRITTEN = re.compile(
     r"(?P<date>\d{4}-\d\d-\d\d)[T ](?P<clock>\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?)\s*(?P<zone>\S*)"
 )
@@ -79,7 +80,7 @@ def handed_in(path: Path) -> HandedIn:
         clock = found["clock"].replace(",", ".")
         at = dt.datetime.fromisoformat(f"{found['date']}T{clock}").replace(tzinfo=zone or dt.UTC)
         at = at.astimezone(dt.UTC)
-    except (ValueError, OverflowError, zoneinfo.ZoneInfoNotFoundError):
+    except (ValueError, OverflowError):
         return HandedIn(None, unread(f"says {text[:60]!r}"))
     if zone is None:
         return HandedIn(at, f"{TIMESTAMP} says {text!r} and names no zone: it was read as UTC.")
@@ -95,7 +96,7 @@ def unread(what: str) -> str:
 
 
 def _zone(text: str) -> dt.tzinfo | None:
-    """The zone that a time names, None if none. Raises ValueError or ZoneInfoNotFoundError."""
+    """The zone that a time names, None if none. Raises ValueError if it is unknown."""
     if not text:
         return None
     if text.upper() in ("Z", "UTC", "GMT"):
@@ -104,6 +105,8 @@ def _zone(text: str) -> dt.tzinfo | None:
         sign, hours, minutes = found.groups()
         shift = dt.timedelta(hours=int(hours), minutes=int(minutes))
         return dt.timezone(-shift if sign == "-" else shift)
+    if text not in zoneinfo.available_timezones():  # or a folder of them would be opened
+        raise ValueError(text)
     return zoneinfo.ZoneInfo(text)
 
 
@@ -137,8 +140,10 @@ def extend(
 ) -> None:
     """Give one student longer; nothing longer takes it back.
 
-    Raises ValueError if nobody of that name is in the class.
+    Raises ValueError if nobody of that name is in the class, or for more than a year.
     """
+    if longer > LONGEST:
+        raise ValueError(f"{longer.days} days longer are more than a year: set another due date.")
     with _gradebook(course, root) as gradebook:
         _assignment(gradebook, homework)
         known = {one.id for one in gradebook.students}
@@ -191,11 +196,13 @@ def settle(
                 submitted.timestamp = None
             if student in granted:
                 submitted.extension = dt.timedelta(seconds=granted[student]) or None
+            if assignment.duedate is None:  # nbgrader cannot add an extension to nothing
+                submitted.extension = None
             late = submitted.total_seconds_late if assignment.duedate else 0.0
             for notebook in submitted.notebooks:
                 score = notebook.score
                 taken = plugin.late_submission_penalty(student, score, late) if late > 0 else 0.0
-                notebook.late_submission_penalty = min(max(taken or 0.0, 0.0), score) or None
+                notebook.late_submission_penalty = max(0.0, min(taken or 0.0, score)) or None
         gradebook.db.commit()
 
 

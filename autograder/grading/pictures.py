@@ -18,6 +18,7 @@ from nbformat import NotebookNode
 from autograder.grading.beside import few, files_in
 
 MAX_PICTURE = 20_000_000
+MAX_SHOWN = 60_000_000  # of one notebook, each as often as it is shown
 MAX_PICTURES = 20  # of one cell, or beside one notebook
 KINDS = {
     "png": ("image/png", re.compile(rb"\x89PNG\r\n\x1a\n")),
@@ -27,11 +28,13 @@ KINDS = {
 }
 NAMES = re.compile(r"\.(png|jpe?g|gif|webp|heic|heif|svg|tiff?|bmp|pdf)$", re.IGNORECASE)
 SHOWN = r"picture \d+\]\(attachment:picture-\d+\.\w+\)"  # as this file writes it, after "!["
+# No part of these can be tried twice at the same place: texts are long and not always friendly.
 SHOWS = re.compile(
-    r"!\[[^\]\n]*\]\(\s*<?(?P<markdown>[^)>\n]+?)>?(?:\s+[\"'][^\"'\n]*[\"'])?\s*\)"
-    r"|<img\b[^>]*?\bsrc\s*=\s*[\"']?(?P<html>[^\"'>]+?)[\"']?(?:\s[^>]*)?/?>",
+    r"!\[[^\[\]\n]*\]\((?P<markdown>(?:[^()\n]|\([^()\n]*\))+)\)|<img\b(?P<html>[^<>]*)>",
     re.IGNORECASE,
 )
+SOURCE = re.compile(r"""\bsrc\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))""", re.IGNORECASE)
+TITLE = re.compile(r"""(?<=\s)(?:"[^"]*"|'[^']*')$""")
 
 
 def show_pictures(
@@ -45,12 +48,16 @@ def show_pictures(
     beside, others = _look(folder)
     used: set[str] = set()
     missing: list[str] = []
+    room = MAX_SHOWN
     for cell in cells:
-        used |= _settle(cell, beside, missing)
+        used |= _settle(cell, beside, missing, room)
+        room -= _size(cell)
     rest = {name: data for name, data in beside.items() if name not in used}
     said = []
     if missing:
         said.append(f"Shown in a text, and not handed in or no picture: {few(missing)}.")
+    if rest and sum(map(len, rest.values())) * len(empty) > room:
+        empty = []
     if rest and empty:
         for cell in empty:
             _put_below(cell, rest)
@@ -93,18 +100,27 @@ def _look(folder: Path) -> tuple[dict[str, bytes], list[str]]:
     return found, others
 
 
-def _settle(cell: NotebookNode, beside: dict[str, bytes], missing: list[str]) -> set[str]:
+def _size(cell: NotebookNode) -> int:
+    return sum(len(data) for _, data in _attached(cell))
+
+
+def _settle(
+    cell: NotebookNode, beside: dict[str, bytes], missing: list[str], room: int
+) -> set[str]:
     """One cell's pictures, under plain names. Returns which of those beside it shows."""
     attached = dict(_attached(cell))
     used: set[str] = set()
     names: dict[bytes, str] = {}
 
     def name_for(data: bytes) -> str:
-        new = names.get(data) or f"picture-{len(names) + 1}.{_ending(data)}"
-        return names.setdefault(data, new) if data in names or len(names) < MAX_PICTURES else ""
+        if data not in names:
+            if len(names) >= MAX_PICTURES or sum(map(len, names)) + len(data) > room:
+                return ""
+            names[data] = f"picture-{len(names) + 1}.{_ending(data)}"
+        return names[data]
 
     def show(found: re.Match[str]) -> str:
-        target = unquote((found["markdown"] or found["html"]).strip())
+        target = unquote(_target(found))
         name = target.removeprefix("attachment:")
         data = None
         if target.lower().startswith("data:"):
@@ -128,6 +144,14 @@ def _settle(cell: NotebookNode, beside: dict[str, bytes], missing: list[str]) ->
     if names:
         cell.attachments = {new: _attachment(data) for data, new in names.items()}
     return used
+
+
+def _target(found: re.Match[str]) -> str:
+    """The address of a picture in a text, "" if it has none."""
+    if found["markdown"] is not None:
+        return TITLE.sub("", found["markdown"].strip()).strip().strip("<>").strip()
+    source = SOURCE.search(found["html"])
+    return next((group for group in source.groups() if group), "").strip() if source else ""
 
 
 def _put_below(cell: NotebookNode, pictures: dict[str, bytes]) -> None:

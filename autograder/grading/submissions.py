@@ -239,7 +239,7 @@ SUSPICIOUS = (
     ),
     (r"def\s+__(eq|ne|array__|torch_function)__", "defines what equality means"),
     (
-        r"autograder\.student\.[\w.]*\s*=[^=]|\bos\.(write|dup2?)\s*\(",
+        r"autograder\.student\.[\w.]{0,80}\s{0,9}=[^=]|\bos\.(write|dup2?)\s*\(",
         "writes to the grader",
     ),
     (r"sitecustomize|usercustomize|\.ipython|startup/|\.jupyter", "writes start-up files"),

@@ -176,7 +176,10 @@ def write_all(course: Path, homework: str, progress: Progress = unseen) -> Writt
 
 def _put_receipts_beside(page: Path, submission: Submission) -> None:
     """What `nbgrader collect` left with a hand-in, where `release_feedback` looks for it."""
-    for path in (submission.timestamp, submission.timestamp.with_name("submission_secret.txt")):
+    stamp = submission.timestamp
+    if stamp.parent.is_symlink() or stamp.parent.parent.is_symlink():  # another student's
+        return
+    for path in (stamp, stamp.with_name("submission_secret.txt")):
         if path.is_file() and not path.is_symlink() and path.stat().st_size < 1000:
             replace(page.with_name(path.name), path.read_bytes())
 

@@ -16,6 +16,7 @@ import nbformat
 
 from autograder.grading import by_hand, late
 from autograder.grading import record as records
+from autograder.grading.beside import TIMESTAMP
 from autograder.grading.by_hand import Given, Kept
 from autograder.grading.placing import Submission, find_submissions, not_placed
 from autograder.grading.record import Record, by_import
@@ -448,8 +449,13 @@ def _late(submission: Submission | None, student: str, books: _Books) -> str:
     if submission is None:
         return ""
     found = late.handed_in(submission.timestamp)
-    if found.remark or books.due is None or books.times.get(student) or student not in books.times:
+    if found.remark or found.at or books.due is None or student not in books.times:
         return found.remark
+    if books.times[student]:
+        return (
+            f"{TIMESTAMP} is missing: the time that the gradebook has from before was taken, "
+            f"{books.times[student]} UTC."
+        )
     return late.unread("is missing")
 
 

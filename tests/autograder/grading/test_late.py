@@ -40,7 +40,15 @@ def test_a_time_without_a_zone_is_read_as_utc_and_said(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["03/02/2026", "soon after lunch", "", "2026-13-01 00:00 UTC", "2026-10-02 21:59 XYZ"]
+    "text",
+    [
+        "03/02/2026",
+        "soon after lunch",
+        "",
+        "2026-13-01 00:00 UTC",
+        "2026-10-02 21:59 XYZ",
+        "2026-10-02 21:59 Europe",
+    ],
 )
 def test_what_is_no_time_is_never_on_time_in_silence(tmp_path, text):
     (tmp_path / "timestamp.txt").write_text(text)
@@ -117,6 +125,16 @@ def test_a_due_date_an_extension_and_the_policy_count_at_once_and_can_be_taken_b
     assert penalty(folder, root) == 0
 
 
+def test_an_extension_without_a_due_date_stops_nothing_and_counts_once_there_is_one(course):
+    folder, root = course
+    late.extend(folder, "hw1", "ada", dt.timedelta(days=1), root)
+    assert penalty(folder, root) == 0
+    with Gradebook(f"sqlite:///{folder}/gradebook.db", "policy-gradient-course") as books:
+        assert books.find_submission("hw1", "ada").total_seconds_late == 0
+    late.set_due(folder, "hw1", late.read_time("2026-01-01T00:00:00Z"), root)
+    assert penalty(folder, root) == 1
+
+
 def test_a_time_that_cannot_be_read_replaces_the_one_before(course):
     folder, root = course
     late.set_due(folder, "hw1", late.read_time("2026-01-01T00:00:00Z"), root)
@@ -135,6 +153,8 @@ def test_wrong_calls_are_told_what_is_wanted(course):
         late.read_time("tomorrow")
     with pytest.raises(ValueError, match="zoe is not in this class"):
         late.extend(folder, "hw1", "zoe", dt.timedelta(days=1), root)
+    with pytest.raises(ValueError, match="more than a year"):
+        late.extend(folder, "hw1", "ada", dt.timedelta(days=10**6), root)
     with pytest.raises(ValueError, match="knows no hw9"):
         late.set_due(folder, "hw9", None, root)
     with pytest.raises(ValueError, match="no gradebook"):

@@ -1,6 +1,7 @@
 """Pictures reach the person who marks: attached, beside the notebook, or pasted as data."""
 
 import base64
+import time
 
 import pytest
 from nbformat.v4 import new_markdown_cell
@@ -94,3 +95,18 @@ def test_only_pictures_that_are_there_stay_active():
         "![picture 1]\n(attachment:picture-1.png)",
     ):
         assert "![" not in inactive(text, names)
+
+
+@pytest.mark.parametrize("text", ["![", "![](", "![]( ", "<img ", "<img src=a ", "<img src= "])
+def test_a_text_of_openings_takes_no_time(tmp_path, text):
+    cell = new_markdown_cell(text * 20_000 + " " * 20_000)
+    started = time.process_time()
+    show_pictures([cell], [], tmp_path)
+    assert time.process_time() - started < 2
+
+
+def test_a_name_with_parentheses_is_the_attachments(tmp_path):
+    cell = new_markdown_cell("![IMG (1).png](attachment:IMG%20(1).png)")
+    cell.attachments = {"IMG (1).png": attached(PNG)}
+    assert show_pictures([cell], [], tmp_path) == ()
+    assert cell.source == SHOWN

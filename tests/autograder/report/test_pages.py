@@ -533,3 +533,11 @@ def test_what_release_feedback_needs_lies_beside_the_page(course: Path) -> None:
     for name in ("timestamp.txt", "submission_secret.txt"):
         assert (course / "feedback/ada/hw1" / name).read_text() == f"{name} of ada"
     assert not (course / "feedback/ben/hw1/timestamp.txt").exists()
+
+
+def test_nobody_gets_anothers_receipt_by_a_link(course: Path) -> None:
+    (course / "submitted/ada/hw1/submission_secret.txt").write_text("of ada")
+    (course / "submitted/mal").mkdir()
+    (course / "submitted/mal/hw1").symlink_to("../ada/hw1")
+    pages.write_all(course, "hw1")
+    assert not (course / "feedback/mal/hw1/submission_secret.txt").exists()
