@@ -83,4 +83,5 @@ def take_along(
 def few(names: list[str]) -> str:
     """The first few of these, and how many more."""
     more = len(names) - MAX_NAMES
+    names = [name.encode(errors="replace").decode() for name in names]
     return ", ".join(names[:MAX_NAMES]) + (f" and {more} more" if more > 0 else "")

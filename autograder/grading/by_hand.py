@@ -53,8 +53,13 @@ class Kept:
         marked: the answer for which `given`, which stands in the gradebook, was given.
         """
         every = self.given | ({marked: given} if given else {})
+        if not given and marked == self.answer:  # whoever gave it took it back
+            every.pop(marked, None)
         holds = every.get(answer, Given())
-        earlier = None if holds else given or self.earlier
+        earlier = given if given and marked != answer else self.earlier
+        had_score = earlier is not None and earlier.score is not None
+        if holds.score is not None or (holds and not had_score):
+            earlier = None
         return Kept(answer, every, earlier), holds
 
 

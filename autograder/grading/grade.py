@@ -134,7 +134,10 @@ def _grade_class(
     made_from = {submission.student: _made_from(work, submission) for submission in submissions}
     before = {} if plan.again else _recorded(plan, submissions)
     finished = [
-        record for student, record in before.items() if record.made_from == made_from[student]
+        record
+        for student, record in before.items()
+        if record.made_from == made_from[student]
+        and (plan.course / "autograded" / student / plan.homework).is_dir()
     ]
     for done, record in enumerate(finished, start=1):
         progress(record.student, done, len(submissions))

@@ -156,7 +156,7 @@ class GradebookWriter:
             filed = answer_hash(before, mark.name, coded=bool(verdict))
             known = kept.get(mark.name, Kept(filed))
             # nbgrader's autograde puts another answer under a mark, and asks for a look at it.
-            marked = known.answer if mark.needs_manual_grade else filed
+            marked = known.answer if mark.needs_manual_grade or not filed else filed
             given = Given(mark.manual_score, mark.extra_credit, comment.manual_comment or "")
             kept[mark.name], holds = known.file(answer, marked, given)
             mark.manual_score, mark.extra_credit = holds.score, holds.extra_credit

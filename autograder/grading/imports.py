@@ -51,10 +51,10 @@ def names_brought(source: str) -> set[str]:
     """Names that the top-level imports of a cell bring; of its lines alone, if it is not Python."""
     try:
         body = _statements(MAGIC.sub("", source))
-    except (SyntaxError, ValueError, RecursionError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         body = []
         for line in source.splitlines():
-            with contextlib.suppress(SyntaxError, ValueError, RecursionError):
+            with contextlib.suppress(SyntaxError, ValueError, RecursionError, MemoryError):
                 body += _statements(line)
     return {
         (alias.asname or alias.name).partition(".")[0]

@@ -202,7 +202,9 @@ def settle(
             for notebook in submitted.notebooks:
                 score = notebook.score
                 taken = plugin.late_submission_penalty(student, score, late) if late > 0 else 0.0
-                notebook.late_submission_penalty = max(0.0, min(taken or 0.0, score)) or None
+                notebook.late_submission_penalty = (
+                    round(max(0.0, min(taken or 0.0, score)), 6) or None
+                )
         gradebook.db.commit()
 
 

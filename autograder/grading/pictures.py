@@ -9,13 +9,13 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
 from nbformat import NotebookNode
 
-from autograder.grading.beside import few, files_in
+from autograder.grading.beside import TIMESTAMP, few, files_in
 
 MAX_PICTURE = 20_000_000
 MAX_SHOWN = 60_000_000  # of one notebook, each as often as it is shown
@@ -27,6 +27,7 @@ KINDS = {
     "webp": ("image/webp", re.compile(rb"RIFF....WEBP", re.DOTALL)),
 }
 NAMES = re.compile(r"\.(png|jpe?g|gif|webp|heic|heif|svg|tiff?|bmp|pdf)$", re.IGNORECASE)
+TEXTS = re.compile(r"\.(docx?|odt|rtf|md|tex|html?)$", re.IGNORECASE)
 SHOWN = r"picture \d+\]\(attachment:picture-\d+\.\w+\)"  # as this file writes it, after "!["
 # No part of these can be tried twice at the same place: texts are long and not always friendly.
 SHOWS = re.compile(
@@ -38,14 +39,19 @@ TITLE = re.compile(r"""(?<=\s)(?:"[^"]*"|'[^']*')$""")
 
 
 def show_pictures(
-    cells: Sequence[NotebookNode], empty: Sequence[NotebookNode], folder: Path
+    cells: Sequence[NotebookNode],
+    empty: Sequence[NotebookNode],
+    folder: Path,
+    without: Collection[str] = (),
 ) -> tuple[str, ...]:
     """Make the pictures that cells of text show attachments of theirs. In place.
 
     empty: those of the cells that hold no answer: pictures beside the notebook that no text shows
-    may be it. Returns sentences on what was put where and on what cannot be shown.
+    may be it. without: folders in it that are not looked into. Returns sentences on what was put
+    where and on what cannot be shown.
     """
-    beside, others = _look(folder)
+    beside, others, texts = _look(folder, without)
+    others += texts if empty else []
     used: set[str] = set()
     missing: list[str] = []
     room = MAX_SHOWN
@@ -85,11 +91,15 @@ def _ending(data: bytes) -> str:
     return next((end for end, (_, begins) in KINDS.items() if begins.match(data)), "")
 
 
-def _look(folder: Path) -> tuple[dict[str, bytes], list[str]]:
-    """Pictures beside a notebook, and names of files that look like some and cannot be shown."""
+def _look(folder: Path, without: Collection[str]) -> tuple[dict[str, bytes], list[str], list[str]]:
+    """Pictures beside a notebook, what looks like some and cannot be shown, and texts."""
     found: dict[str, bytes] = {}
-    others = []
+    others, texts = [], []
     for name, path in files_in(folder):
+        if name == TIMESTAMP or name.split("/")[0] in without:
+            continue
+        if TEXTS.search(name):
+            texts.append(name)
         if not NAMES.search(name):
             continue
         data = path.read_bytes() if path.stat().st_size <= MAX_PICTURE else b""
@@ -97,7 +107,7 @@ def _look(folder: Path) -> tuple[dict[str, bytes], list[str]]:
             found[name] = data
         else:
             others.append(name)
-    return found, others
+    return found, others, texts
 
 
 def _size(cell: NotebookNode) -> int:
@@ -159,7 +169,8 @@ def _put_below(cell: NotebookNode, pictures: dict[str, bytes]) -> None:
     for name, data in pictures.items():
         new = f"picture-{len(there) + 1}.{_ending(data)}"
         there[new] = _attachment(data)
-        cell.source = f"{cell.source}\n\n{name}:\n\n{_markdown(new)}"
+        shown = name.encode(errors="replace").decode()
+        cell.source = f"{cell.source}\n\n{shown}:\n\n{_markdown(new)}"
     cell.attachments = there
 
 

@@ -17,7 +17,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from autograder.grading.beside import TIMESTAMP, few, files_in
+from autograder.grading.beside import MAX_DEPTH, TIMESTAMP, few, files_in
 from autograder.student.notebook_file import MAX_BYTES, read_notebook
 
 NOTEBOOK = re.compile(r"\.ipynb(\.txt|\.json)?$", re.IGNORECASE)
@@ -145,7 +145,7 @@ class _Finder:
         if not (len(folders) == 1 and self._is_usual(folders[0])):
             candidates = [one for folder in folders for one in self._candidates(student, folder)]
         if candidates:
-            return self._submission(student, self._likely(candidates), folders)
+            return self._submission(student, self._likeliest(candidates), candidates, folders)
         there = next((path for path in usual if os.path.lexists(path)), None)
         return None if there is None else Submission(student, self.homework, there)
 
@@ -192,15 +192,14 @@ class _Finder:
             return False
         return any(self.by_name.search(_plain(name)) for name in (path.name, named))
 
-    def _likely(self, candidates: Sequence[_Candidate]) -> list[_Candidate]:
-        """Those with most of the homework in them, the newest first, by name where dates agree."""
+    def _likeliest(self, candidates: Sequence[_Candidate]) -> _Candidate:
+        """The newest of those with most of the homework in them; its own name if dates agree."""
         weights = {one: self._weight(one.path) for one in candidates}
         most = max(weights.values())
         own = f"{self.homework}.ipynb"
-        return sorted(
+        return max(
             (one for one in candidates if 2 * weights[one] >= most),
             key=lambda one: (round(one.modified), one.path.name == own, weights[one]),
-            reverse=True,
         )
 
     def _weight(self, path: Path) -> int:
@@ -216,9 +215,13 @@ class _Finder:
         return 1 + len(set(self.by_content.findall(text.encode(errors="replace"))))
 
     def _submission(
-        self, student: str, likely: Sequence[_Candidate], folders: Sequence[Path]
+        self,
+        student: str,
+        best: _Candidate,
+        candidates: Sequence[_Candidate],
+        folders: Sequence[Path],
     ) -> Submission:
-        best, *others = likely
+        others = [one for one in candidates if one is not best]
         own, folder = f"{self.homework}.ipynb", best.path.parent
         usual = [above / self.homework for above in folders]
         shown = best.zipped or best.path
@@ -232,7 +235,7 @@ class _Finder:
                 (one.zipped or one.path).relative_to(self.course / "submitted").as_posix()
                 for one in others
             ]
-            remarks.append(f"Several were handed in, and the newest was read, not {few(names)}.")
+            remarks.append(f"Several were handed in, and one was read, not {few(names)}.")
         not_ours = [
             path.name
             for path in folder.iterdir()
@@ -267,6 +270,8 @@ def _is_hand_in(path: Path) -> bool:
 def _unzip(path: Path, folder: Path) -> bool:
     """Unpack a zip; nothing of it if it is too large, damaged or locked. Whether it was."""
     draft = folder.with_name(f".{folder.name}")
+    if path.stat().st_size > MAX_BYTES:
+        return False
     try:
         with zipfile.ZipFile(path) as archive:
             members = [
@@ -274,12 +279,13 @@ def _unzip(path: Path, folder: Path) -> bool:
                 for one in archive.infolist()
                 if not one.is_dir() and not one.filename.startswith("__MACOSX/")
             ]
+            members = [one for one in members if one.filename.count("/") <= MAX_DEPTH]
             if len(members) > MAX_ZIPPED or sum(one.file_size for one in members) > MAX_BYTES:
                 return False
             for one in members:
                 archive.extract(one, draft)
         draft.rename(folder)
-    except (OSError, RuntimeError, ValueError, NotImplementedError, zipfile.BadZipFile):
+    except Exception:  # damaged, locked, packed in some other way: it is listed as not placed
         return False
     finally:
         shutil.rmtree(draft, ignore_errors=True)

@@ -14,13 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nbformat import NotebookNode
-from nbgrader.utils import compute_checksum
 
 from autograder.grading.beside import take_along
 from autograder.grading.imports import find_imports
 from autograder.grading.pictures import show_pictures
 from autograder.grading.placing import Submission
-from autograder.grading.written import is_written, put_in, take_out
+from autograder.grading.written import is_as_handed_out, is_written, put_in, take_out
 from autograder.student.notebook_file import Unreadable, grade_id_of, read_notebook
 
 MAX_SENTENCES = 20
@@ -54,7 +53,7 @@ def take_in(submission: Submission, release: NotebookNode, functions: Sequence[s
         outside = take_out(notebook, release)
         repairs, notices = repair(notebook, release)
         moved = put_in(notebook, release, outside)
-        shown = _show_pictures(notebook, release, submission.folder)
+        shown = _show_pictures(notebook, release, submission)
         imports, put_back = find_imports(notebook, release)
         files, left_out = take_along(submission.folder, submission.others)
         repairs = (*submission.remarks, *put_back, *repairs, *moved, *shown, *left_out)
@@ -165,7 +164,9 @@ def repair(
     return _first(repairs), _first(notices)
 
 
-def _show_pictures(notebook: NotebookNode, release: NotebookNode, folder: Path) -> tuple[str, ...]:
+def _show_pictures(
+    notebook: NotebookNode, release: NotebookNode, submission: Submission
+) -> tuple[str, ...]:
     """Pictures in cells of text, and beside the notebook where no answer in words stands."""
     empty = {grade_id_of(cell): cell.source for cell in release.cells if is_written(cell)}
     texts = [cell for cell in notebook.cells if cell.cell_type != "code"]
@@ -174,7 +175,7 @@ def _show_pictures(notebook: NotebookNode, release: NotebookNode, folder: Path) 
         for cell in texts
         if empty.get(grade_id_of(cell)) == cell.source and not cell.get("attachments")
     ]
-    return show_pictures(texts, unanswered, folder)
+    return show_pictures(texts, unanswered, submission.folder, submission.others)
 
 
 def _first(sentences: list[str]) -> tuple[str, ...]:
@@ -192,9 +193,11 @@ def _restore(cell: NotebookNode, original: NotebookNode, grade_id: str) -> list[
     """Give a cell the release's type and metadata, and its text if it is locked."""
     notices = []
     before, after = cell.metadata.nbgrader, original.metadata.nbgrader
-    if after.get("locked") and _is_as_handed_out(cell):  # if it differs, the homework changed since
+    if after.get("locked") and is_as_handed_out(cell):  # if it differs, the homework changed since
         cell.source, cell.metadata = original.source, copy.deepcopy(original.metadata)
     for key in ("points", "grade", "solution", "locked"):
+        if key == "points" and after.get("solution"):  # people mark it, by what it gives now
+            continue
         if cell.metadata.nbgrader.get(key) != after.get(key):
             notices.append(
                 f"The metadata of the cell {grade_id} was changed: {key} said "
@@ -214,14 +217,6 @@ def _restore(cell: NotebookNode, original: NotebookNode, grade_id: str) -> list[
         cell.source = original.source
     cell.metadata = copy.deepcopy(original.metadata)
     return notices
-
-
-def _is_as_handed_out(cell: NotebookNode) -> bool:
-    """Whether a cell's text and points are those that nbgrader's checksum in it was made of."""
-    try:
-        return bool(cell.metadata.nbgrader.get("checksum") == compute_checksum(cell))
-    except (AttributeError, KeyError, TypeError, ValueError):
-        return False
 
 
 SUSPICIOUS = (

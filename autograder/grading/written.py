@@ -11,9 +11,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from nbformat import NotebookNode
+from nbgrader.utils import compute_checksum
 
 from autograder.student.notebook_file import grade_id_of
 
+HEADING = re.compile(r"#{1,6}\s")
 MOVED = "The answer to {name} stood outside its cell: it was put there, for a person to read."
 LOOSE = (
     "Nothing stands at {name}, and text elsewhere may be its answer: it was put there, for a "
@@ -48,6 +50,14 @@ def is_written(cell: NotebookNode) -> bool:
     return cell.cell_type == "markdown" and bool(tag.get("grade") and tag.get("solution"))
 
 
+def is_as_handed_out(cell: NotebookNode) -> bool:
+    """Whether a cell's text and points are those that nbgrader's checksum in it was made of."""
+    try:
+        return bool(cell.metadata.nbgrader.get("checksum") == compute_checksum(cell))
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return False
+
+
 def take_out(notebook: NotebookNode, release: NotebookNode) -> dict[str, Outside]:
     """Take what students wrote outside the cells of questions in words, by question. In place.
 
@@ -61,7 +71,7 @@ def take_out(notebook: NotebookNode, release: NotebookNode) -> dict[str, Outside
     loose: list[NotebookNode] = []
     kept: list[NotebookNode] = []
     seen: set[str] = set()
-    for cell in notebook.cells:
+    for place, cell in enumerate(notebook.cells):
         kept.append(cell)
         grade_id = grade_id_of(cell)
         copied = grade_id in seen
@@ -69,7 +79,8 @@ def take_out(notebook: NotebookNode, release: NotebookNode) -> dict[str, Outside
             seen.add(grade_id)
         name = home.enter(cell, None if copied else grade_id)
         if grade_id in home.graded and not copied:
-            if name and grade_id != name:  # its locked cells: somebody may have typed there
+            # Its locked cells: somebody may have typed there.
+            if name and grade_id != name and not is_as_handed_out(cell):
                 outside[name].quoted += home.added(cell)
         elif home.is_own(cell):
             if name:
@@ -77,17 +88,22 @@ def take_out(notebook: NotebookNode, release: NotebookNode) -> dict[str, Outside
         elif cell.cell_type == "code":
             if name and cell.source.strip():
                 outside[name].quoted.append(f"```python\n{cell.source}\n```")
-        elif (name or (copied and grade_id in outside)) and _is_filled(cell):
-            outside[name or grade_id].moved.append(kept.pop())
-        elif _is_filled(cell):
+        elif not _is_filled(cell):
+            continue
+        elif name := name or home.ahead(notebook.cells[place + 1 :]):
+            outside[name].moved.append(kept.pop())
+        elif copied and grade_id in outside:
+            outside[grade_id].moved.append(kept.pop())
+        else:
             loose.append(cell)
     notebook.cells = kept
+    last = max((i for i, cell in enumerate(kept) if home.knows(cell)), default=-1)
+    at_the_end = [cell for cell in kept[last + 1 :] if any(cell is one for one in loose)]
     for question in questions:
-        if question.name in seen:
-            texts = [cell.source for cell in loose if _speaks_of(cell.source, question.heading)]
-        else:
-            texts = [cell.source for cell in loose]
-        outside[question.name].loose = texts
+        own = loose if question.name not in seen else at_the_end
+        named = [cell for cell in loose if _speaks_of(cell.source, question.heading)]
+        texts = named if named and question.name in seen else own
+        outside[question.name].loose = [cell.source for cell in texts]
     return outside
 
 
@@ -135,8 +151,11 @@ class _Home:
         for question in questions:
             self.by_heading.setdefault(question.heading, question.name)
         self.headings = {heading for cell in release.cells if (heading := _heading(cell))}
+        self.texts_below = {
+            heading: _lines(cell) for cell in release.cells if (heading := _heading(cell))
+        }
         self.texts = {_normal(cell.source) for cell in release.cells}
-        self.lines = {_normal(line) for cell in release.cells for line in cell.source.split("\n")}
+        self.lines = {_line(line) for cell in release.cells for line in cell.source.split("\n")}
         self.graded: dict[str, str] = {}  # the heading above each graded cell
         heading = ""
         for cell in release.cells:
@@ -148,22 +167,53 @@ class _Home:
 
     def enter(self, cell: NotebookNode, grade_id: str | None) -> str:
         """The question in words that this cell stands at, "" if none."""
-        heading = _heading(cell)
+        heading = self.heading_of(cell)
         if grade_id in self.names:
             self.here = grade_id
-        elif heading in self.headings:
+        elif heading:
             self.here = self.by_heading.get(heading, "")
         elif grade_id in self.graded and self.graded[grade_id] != self.graded.get(self.here):
             self.here = self.by_heading.get(self.graded[grade_id], "")
         return self.here
 
+    def ahead(self, cells: Sequence[NotebookNode]) -> str:
+        """The question in words whose own cells come next, if its heading was written over."""
+        for cell in cells:
+            if self.heading_of(cell):
+                return ""
+            if (grade_id := grade_id_of(cell)) in self.graded:
+                return self.by_heading.get(self.graded[grade_id], "")
+        return ""
+
+    def heading_of(self, cell: NotebookNode) -> str:
+        """The homework's heading that a cell has, also where it was put in other words."""
+        heading = _heading(cell)
+        if heading in self.headings:
+            return heading
+        lines = _lines(cell) if cell.cell_type == "markdown" else set()
+        for known, wanted in self.texts_below.items():
+            if len(wanted) > 1 and 2 * len(lines & wanted) >= len(wanted):
+                return known
+        return ""
+
+    def knows(self, cell: NotebookNode) -> bool:
+        """Whether a cell is the homework's, as it was or changed."""
+        return grade_id_of(cell) in self.graded or self.is_own(cell)
+
     def is_own(self, cell: NotebookNode) -> bool:
-        """Whether the homework brought a cell: its text, or at least its heading, is there."""
-        return _normal(cell.source) in self.texts or _heading(cell) in self.headings
+        """Whether the homework brought a cell: its text, its heading, or nothing but its lines."""
+        if _normal(cell.source) in self.texts or self.heading_of(cell):
+            return True
+        bare = cell.cell_type != "code" and not cell.get("attachments")
+        return bare and _is_filled(cell) and not self.added(cell)
 
     def added(self, cell: NotebookNode) -> list[str]:
-        """What somebody typed into a cell that is the homework's."""
-        lines = [line for line in cell.source.split("\n") if _normal(line) not in self.lines]
+        """What somebody typed into a cell that is the homework's; headings are not counted."""
+        lines = [
+            line
+            for line in cell.source.split("\n")
+            if _line(line) not in self.lines and not HEADING.match(line)
+        ]
         return ["\n".join(lines).strip()] if any(line.strip() for line in lines) else []
 
 
@@ -182,6 +232,11 @@ def _with_attachments_of(cell: NotebookNode, moved: NotebookNode) -> str:
     return text
 
 
+def _lines(cell: NotebookNode) -> set[str]:
+    """The lines of a cell below its first, as far as they say something."""
+    return {plain for line in cell.source.split("\n")[1:] if (plain := _normal(line))}
+
+
 def _is_filled(cell: NotebookNode) -> bool:
     return bool(cell.source.strip() or cell.get("attachments"))
 
@@ -191,11 +246,16 @@ def _heading(cell: NotebookNode) -> str:
     if cell.cell_type != "markdown":
         return ""
     first = cell.source.strip().split("\n", 1)[0]
-    return _normal(first) if re.match(r"#{1,6}\s", first) else ""
+    return _normal(first) if HEADING.match(first) else ""
 
 
 def _normal(text: str) -> str:
     return " ".join(text.split()).casefold()
+
+
+def _line(text: str) -> str:
+    """A line without its numbers: points and sections change, and it is the homework's still."""
+    return re.sub(r"\d+", "0", _normal(text))
 
 
 def _speaks_of(text: str, heading: str) -> bool:
@@ -204,6 +264,6 @@ def _speaks_of(text: str, heading: str) -> bool:
     if parts is None:
         return False
     number, title = parts.groups()
-    begins = r"^\W*(?:(?:question|exercise|problem|task|part|q|answer(?: to)?)\W*)?"
+    begins = r"^[^\w\n]*(?:(?:question|exercise|problem|task|part|q|answer(?: to)?)[^\w\n]*){0,3}"
     by_number = number and re.search(rf"{begins}{number}\b", text, re.IGNORECASE | re.MULTILINE)
     return bool(by_number) or (len(title) > 5 and title in _normal(text))

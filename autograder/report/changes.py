@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from autograder.grading import late
-from autograder.grading.grade import CHECK
+from autograder.grading.grade import CHECK, HAND_IN
 from autograder.handouts.assignments import settings
 from autograder.project import replace
 from autograder.report.results import ClassResults, Mark, StudentResult
@@ -105,7 +105,8 @@ def _why(
 ) -> str:
     """Why a mark is another, from what it depends on and what of that is another."""
     if mark["by_hand"]:
-        return "its mark by hand is back" if old["earlier"] else "marked by hand"
+        other = old["by_hand"] and made_from.get(HAND_IN) != made_now.get(HAND_IN)
+        return "its mark by hand is back" if old["earlier"] or other else "marked by hand"
     if old["by_hand"]:
         was = "was for another answer" if mark["earlier"] else "was taken back"
         return f"its mark by hand {was}"

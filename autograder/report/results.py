@@ -93,7 +93,7 @@ class StudentResult:
     @property
     def score(self) -> float:
         """All points so far, written answers included, less the penalty for being late."""
-        return max(0.0, sum(m.score or 0.0 for m in self.marks) - self.penalty)
+        return max(0.0, round(sum(m.score or 0.0 for m in self.marks) - self.penalty, 6))
 
     @property
     def waiting(self) -> int:
@@ -124,7 +124,7 @@ class StudentResult:
             if mark.by_hand and (mark.score or 0.0) > mark.question.max_points:
                 found.append(
                     f"{mark.question.name}: the mark by hand, {points(mark.score)}, is more than "
-                    f"the question gives now, {points(mark.question.max_points)}."
+                    f"the {points(mark.question.max_points)} of the question."
                 )
             if mark.question.kind != "coded" or mark.verdict is None:
                 continue

@@ -166,3 +166,19 @@ def test_when_it_was_handed_in_changes_no_fingerprint(course):
     before = fingerprint(found(course)["ada"])
     put(course, "ada/hw1/timestamp.txt", b"2026-10-01 10:00:00 UTC")
     assert fingerprint(found(course)["ada"]) == before
+
+
+def test_a_zip_damaged_within_and_one_too_deep_stop_nobody(course):
+    folder = course / "submitted" / "ada"
+    folder.mkdir()
+    with zipfile.ZipFile(folder / "hw1.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("hw1.ipynb", notebook() * 50)
+    data = bytearray((folder / "hw1.zip").read_bytes())
+    data[60:120] = bytes(60)
+    (folder / "hw1.zip").write_bytes(data)
+    (course / "submitted" / "bob").mkdir()
+    with zipfile.ZipFile(course / "submitted" / "bob" / "hw1.zip", "w") as archive:
+        archive.writestr("a/" * 800 + "x", "")
+        archive.writestr("hw1.ipynb", notebook())
+    assert set(found(course)) == {"bob"}
+    assert not_placed(course, "hw1", NAMES) == ["ada/hw1.zip"]

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_raw_cell
+from nbgrader.utils import compute_checksum
 
 from autograder.grading.submissions import repair
 from autograder.grading.written import put_in, take_out
@@ -123,3 +124,55 @@ def test_spaces_are_no_answer(release):
     notebook = copy.deepcopy(release)
     notebook.cells[3].source = " \n\t"
     assert answers(notebook, release) == ({"why": EMPTY, "lost": EMPTY}, ())
+
+
+@pytest.mark.parametrize(
+    "heading", ["## 3. What is lost (done)", "## 3. Was verloren geht", "### What is lost"]
+)
+def test_a_heading_in_other_words_is_still_the_questions(release, heading):
+    for cell in release.cells:
+        cell.source = cell.source.replace("Say it.", "Say it.\n\nIn a sentence or two.")
+    notebook = copy.deepcopy(release)
+    text = notebook.cells[7].source.split("\n", 1)[1]
+    notebook.cells[7].source = f"{heading}\n{text}"
+    assert answers(copy.deepcopy(notebook), release)[0] == {"why": EMPTY, "lost": EMPTY}
+    notebook.cells.insert(8, new_markdown_cell("The sign."))
+    assert answers(notebook, release)[0] == {"why": EMPTY, "lost": "The sign."}
+
+
+def test_an_answer_written_over_the_question_is_read(release):
+    notebook = copy.deepcopy(release)
+    notebook.cells[1].source = "It lowers the variance."
+    assert answers(notebook, release)[0] == {"why": "It lowers the variance.", "lost": EMPTY}
+
+
+@pytest.mark.parametrize("label", ["My answers", "Aufgabe 1", "Answer to question 1:", "II."])
+def test_answers_at_the_end_of_the_notebook_are_never_a_silent_zero(release, label):
+    notebook = copy.deepcopy(release)
+    notebook.cells[8].source = "It is lost."
+    notebook.cells += [new_code_cell("f(1)"), new_markdown_cell("## Appendix\n\nof mine")]
+    notebook.cells[-1].source = f"{label}\n\nIt lowers the variance."
+    found, said = answers(notebook, release)
+    assert "It lowers the variance." in found["why"] + found["lost"]
+    assert said
+
+
+def test_a_question_split_in_two_is_no_answer(release):
+    notebook = copy.deepcopy(release)
+    notebook.cells[1].source = "## 1. Why a baseline"
+    notebook.cells.insert(2, new_markdown_cell("Say why."))
+    assert answers(notebook, release) == ({"why": EMPTY, "lost": EMPTY}, ())
+
+
+def test_a_number_that_changed_in_the_homework_is_no_answer(release):
+    handed_out = copy.deepcopy(release)
+    handed_out.cells[2].source = "*Marked by hand, 2 points.*"
+    release.cells[2].source = "*Marked by hand, 4 points.*"
+    assert answers(handed_out, release) == ({"why": EMPTY, "lost": EMPTY}, ())
+
+
+def test_a_locked_text_of_an_earlier_release_is_no_answer(release):
+    handed_out = copy.deepcopy(release)
+    handed_out.cells[2].source = "Other words than today."
+    handed_out.cells[2].metadata.nbgrader.checksum = compute_checksum(handed_out.cells[2])
+    assert answers(handed_out, release)[0] == {"why": EMPTY, "lost": EMPTY}
