@@ -18,6 +18,7 @@ from autograder.grading.gradebook import inactive
 from autograder.grading.record import Record
 from autograder.grading.sandbox import Limits
 from autograder.handouts.assignments import release_assignment
+from autograder.report.results import ClassResults
 
 SHORT = Limits(cell_seconds=1.0, answer_seconds=1.0, submission_seconds=3.0)
 
@@ -203,9 +204,9 @@ def test_long_texts_are_made_inactive_in_no_time(piece):
     assert time.monotonic() - started < 3
 
 
-def test_names_cannot_write_to_the_terminal(capsys):
+def test_names_cannot_write_to_the_terminal(capsys, tmp_path):
     record = Record("hw1", "eve\x1b[2J", "unreadable", for_staff="holds \x1b]0;x\x07.txt")
-    print_records("hw1", [record])
+    print_records("hw1", [record], ClassResults(tmp_path, "hw1", (), ()))
     assert "\x1b" not in capsys.readouterr().out
 
 
