@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from autograder.grading.sandbox import Sandbox
     from autograder.handouts.build import Built
     from autograder.report.pages import Written
-    from autograder.report.results import ClassResults
+    from autograder.report.results import ClassResults, StudentResult
 
 MAX_CHANGES = 40  # on the terminal; the file has all
 DEMO_CELL_SECONDS = 2.0  # endless loops in the made-up class end sooner
@@ -156,6 +156,7 @@ def print_records(homework: str, records: Sequence[Record], group: ClassResults)
     table = Table(title=f"{homework}: {len(records)} {noun}", title_justify="left")
     table.add_column("student", no_wrap=True)
     table.add_column("points", justify="right", no_wrap=True)
+    now = {one.student: one for one in group.students}
     penalties = {one.student: one.penalty for one in group.students if one.penalty}
     if penalties:
         table.add_column("late", justify="right", no_wrap=True)
@@ -164,7 +165,7 @@ def print_records(homework: str, records: Sequence[Record], group: ClassResults)
         late = [f"-{points(penalties[record.student])}" if record.student in penalties else ""]
         table.add_row(
             escape(visible(record.student)),
-            f"{record.points:g}/{record.max_points:g}",
+            f"{points(_coded(record, now))}/{points(record.max_points)}",
             *(late if penalties else []),
             escape(visible(in_short(record))),
         )
@@ -181,6 +182,11 @@ def print_records(homework: str, records: Sequence[Record], group: ClassResults)
         why = f" ({why_not(words)})" if why_not(words) else ""
         said = f"{len(students)} {noun} stopped at `{visible(words)}`{why}"
         console.print(f"[bold]{escape(said)}[/]", soft_wrap=True, highlight=False)
+
+
+def _coded(record: Record, now: dict[str, StudentResult]) -> float:
+    """Points of the checks, with marks that people set."""
+    return now[record.student].coded_points if record.student in now else record.points
 
 
 def in_short(record: Record) -> str:

@@ -23,7 +23,7 @@ from autograder.grading.environment import environment, installed, programs_in
 from autograder.grading.examiner import Examination, course_secret, examine, hidden_exams
 from autograder.grading.gradebook import GradebookWriter
 from autograder.grading.imports import imports_of, mended, stopped_imports
-from autograder.grading.placing import Submission, find_submissions, fingerprint
+from autograder.grading.placing import Submission, fingerprint, place
 from autograder.grading.record import Record, load, record_path, save
 from autograder.grading.sandbox import Limits, Sandbox, SandboxError
 from autograder.grading.submissions import Unreadable, suspicions, take_in
@@ -68,13 +68,13 @@ def grade(plan: Plan, sandbox: Sandbox, progress: Progress = unseen) -> list[Rec
     """
     require_installed()
     checks = checks_of(plan.homework, plan.root)
-    submissions = find_submissions(plan.course, plan.homework, [check.name for check in checks])
-    if not submissions:
+    placed = place(plan.course, plan.homework, [check.name for check in checks])
+    if not placed.submissions:
         raise ValueError(
             f"Nobody handed in {plan.homework}: put notebooks at {plan.course}/submitted/"
             f"<student>/{plan.homework}/{plan.homework}.ipynb."
         )
-    submissions = _chosen(plan, submissions)
+    submissions = _chosen(plan, placed.submissions)
     (plan.course / ".course").mkdir(exist_ok=True)
     try:
         with FileLock(plan.course / ".course" / "grading.lock", timeout=0):

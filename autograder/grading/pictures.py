@@ -28,7 +28,6 @@ KINDS = {
 }
 NAMES = re.compile(r"\.(png|jpe?g|gif|webp|heic|heif|svg|tiff?|bmp|pdf)$", re.IGNORECASE)
 TEXTS = re.compile(r"\.(docx?|odt|rtf|md|tex|html?)$", re.IGNORECASE)
-SHOWN = r"picture \d+\]\(attachment:picture-\d+\.\w+\)"  # as this file writes it, after "!["
 # No part of these can be tried twice at the same place: texts are long and not always friendly.
 SHOWS = re.compile(
     r"!\[[^\[\]\n]*\]\((?P<markdown>(?:[^()\n]|\([^()\n]*\))+)\)|<img\b(?P<html>[^<>]*)>",

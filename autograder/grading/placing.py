@@ -65,36 +65,32 @@ class _Candidate:
         return (self.zipped or self.path).lstat().st_mtime
 
 
-def find_submissions(
-    course: Path, homework: str, functions: Collection[str] = ()
-) -> list[Submission]:
-    """Every student's submission to a homework, by student.
+@dataclass(frozen=True)
+class Placed:
+    """What a class handed in to a homework, by student. lost: what is nobody's, as paths."""
+
+    submissions: tuple[Submission, ...] = ()
+    lost: tuple[str, ...] = ()
+
+
+def place(course: Path, homework: str, functions: Collection[str] = ()) -> Placed:
+    """Find every student's submission to a homework in the submitted folder.
 
     functions: names that the homework asks for, by which a notebook of any name is known. Raises
     ValueError if there is no submitted folder at all, saying where notebooks are expected, or if a
     folder's name cannot be a student's: nbgrader would take "ada " for "ada".
     """
     finder = _Finder(course, homework, functions)
-    found = [finder.find(student, folders) for student, folders in _students(course, homework)]
-    return [submission for submission in found if submission is not None]
-
-
-def not_placed(course: Path, homework: str, functions: Collection[str] = ()) -> list[str]:
-    """What lies in the submitted folder and belongs to no student's homework, as paths in it."""
-    finder = _Finder(course, homework, functions)
-    submitted = course / "submitted"
-    lost = [p.name for p in submitted.iterdir() if p.is_file() and not p.name.startswith(".")]
+    submissions = []
+    lost: list[str] = []
     for student, folders in _students(course, homework):
-        if finder.find(student, folders) is not None:
-            continue
-        for folder in folders:
-            here = [
-                name
-                for name, _ in files_in(folder)
-                if HAND_IN.search(name) and _plain(name.split("/")[0]) not in finder.homeworks
-            ]
-            lost += [f"{folder.name}/{name}" for name in here]
-    return sorted(lost)
+        if submission := finder.find(student, folders):
+            submissions.append(submission)
+        else:
+            lost += [name for folder in folders for name in finder.nobodys(folder)]
+    loose = (course / "submitted").iterdir()
+    lost += [path.name for path in loose if path.is_file() and not path.name.startswith(".")]
+    return Placed(tuple(submissions), tuple(sorted(lost)))
 
 
 def _students(course: Path, homework: str) -> Iterator[tuple[str, list[Path]]]:
@@ -134,6 +130,8 @@ class _Finder:
         begins = rf"(?<![a-z0-9]){re.escape(_plain(homework))}(?![a-z0-9])"
         self.by_name = re.compile(begins)
         names = "|".join(map(re.escape, functions)) or "(?!)"
+        self.number = len(functions)
+        self.stubs = re.compile(rf'NotImplementedError\("({names}): your code'.encode())
         self.by_content = re.compile(
             rf'"answer_(?:{names})"|def (?:{names})\(|check\((?:{names})\)'.encode()
         )
@@ -148,6 +146,14 @@ class _Finder:
             return self._submission(student, self._likeliest(candidates), candidates, folders)
         there = next((path for path in usual if os.path.lexists(path)), None)
         return None if there is None else Submission(student, self.homework, there)
+
+    def nobodys(self, folder: Path) -> list[str]:
+        """What somebody handed in of whom nothing was found, but for other homeworks."""
+        return [
+            f"{folder.name}/{name}"
+            for name, _ in files_in(folder)
+            if HAND_IN.search(name) and _plain(name.split("/")[0]) not in self.homeworks
+        ]
 
     def _is_usual(self, folder: Path) -> bool:
         """Whether a student's folder is as nbgrader wants it, or a link, which nobody follows."""
@@ -203,16 +209,15 @@ class _Finder:
         )
 
     def _weight(self, path: Path) -> int:
-        """How many places of the homework a notebook has; 0 if it cannot be read."""
-
+        """How much of the homework is in a notebook: 1 if no answer is, 0 if it is unreadable."""
         try:
             notebook = read_notebook(path)
         except Exception:  # whatever a file can hold: `take_in` says what is wrong with it
             return 0
-        text = "\n".join(
-            f"{cell.metadata} {cell.source}".replace("'", '"') for cell in notebook.cells
-        )
-        return 1 + len(set(self.by_content.findall(text.encode(errors="replace"))))
+        cells = "\n".join(f"{cell.metadata} {cell.source}" for cell in notebook.cells)
+        text = cells.replace("'", '"').encode(errors="replace")
+        stubs = set(self.stubs.findall(text))
+        return 1 if len(stubs) == self.number else 1 + len(set(self.by_content.findall(text)))
 
     def _submission(
         self,

@@ -21,6 +21,7 @@ LOOSE = (
     "Nothing stands at {name}, and text elsewhere may be its answer: it was put there, for a "
     "person to read."
 )
+LEFT = "Text elsewhere may belong to {name}, where something stands already: read it as well."
 
 
 @dataclass
@@ -104,6 +105,9 @@ def take_out(notebook: NotebookNode, release: NotebookNode) -> dict[str, Outside
         named = [cell for cell in loose if _speaks_of(cell.source, question.heading)]
         texts = named if named and question.name in seen else own
         outside[question.name].loose = [cell.source for cell in texts]
+        if question.name not in seen:  # its cell may have been merged into another
+            merged = [cell for cell in kept if home.holds(cell, question.heading)]
+            outside[question.name].quoted += [text for c in merged for text in home.added(c)]
     return outside
 
 
@@ -131,6 +135,8 @@ def put_in(
         elif found.loose and not (touched or pictures):
             own += found.loose
             said.append(LOOSE.format(name=question.name))
+        elif found.loose:
+            said.append(LEFT.format(name=question.name))
         cell.source = "\n\n".join(own) or ("" if pictures else question.source)
     return tuple(said)
 
@@ -190,11 +196,14 @@ class _Home:
         heading = _heading(cell)
         if heading in self.headings:
             return heading
-        lines = _lines(cell) if cell.cell_type == "markdown" else set()
-        for known, wanted in self.texts_below.items():
-            if len(wanted) > 1 and 2 * len(lines & wanted) >= len(wanted):
-                return known
-        return ""
+        return next((known for known in self.texts_below if self.holds(cell, known)), "")
+
+    def holds(self, cell: NotebookNode, heading: str) -> bool:
+        """Whether half of what the homework says below a heading is in a cell of text."""
+        wanted = self.texts_below.get(heading, set())
+        if cell.cell_type != "markdown" or len(wanted) < 2:
+            return False
+        return 2 * len(_lines(cell) & wanted) >= len(wanted)
 
     def knows(self, cell: NotebookNode) -> bool:
         """Whether a cell is the homework's, as it was or changed."""

@@ -66,16 +66,16 @@ def _state(one: StudentResult) -> dict[str, Any]:
         "made_from": one.record.made_from,
         "times": one.times,
         "penalty": one.penalty,
-        "marks": {mark.question.name: _mark(mark) for mark in one.marks},
+        "marks": {mark.question.name: _mark(mark, one) for mark in one.marks},
     }
 
 
-def _mark(mark: Mark) -> dict[str, Any]:
+def _mark(mark: Mark, one: StudentResult) -> dict[str, Any]:
     return {
         "score": mark.score,
         "by_hand": mark.by_hand,
         "earlier": mark.earlier is not None,
-        "most": mark.question.max_points,
+        "unread": one.state == "unreadable",
     }
 
 
@@ -107,6 +107,8 @@ def _why(
     if mark["by_hand"]:
         other = old["by_hand"] and made_from.get(HAND_IN) != made_now.get(HAND_IN)
         return "its mark by hand is back" if old["earlier"] or other else "marked by hand"
+    if mark["unread"] and not old["unread"]:
+        return "the file cannot be read"
     if old["by_hand"]:
         was = "was for another answer" if mark["earlier"] else "was taken back"
         return f"its mark by hand {was}"
@@ -117,7 +119,7 @@ def _why(
         f"the {name}"
         for name in names
         if not name.startswith(CHECK) or name == f"{CHECK}{question}"
-    ) or ["nothing that it depends on"]
+    ) or ["something outside `course grade`"]
     return f"{', '.join(others)} and {last} changed" if others else f"{last} changed"
 
 

@@ -158,12 +158,11 @@ class Written:
 
 def write_all(course: Path, homework: str, progress: Progress = unseen) -> Written:
     """Feedback for everyone who handed in, then the report; what is late is worked out anew."""
-    before = class_results(course, homework)
-    submissions = results.handed_in(course, homework, before.questions)
-    settle(course, homework, submissions)
-    group = class_results(course, homework)
+    placed = results.handed_in(course, homework)
+    settle(course, homework, placed.submissions)
+    group = class_results(course, homework, placed)
     total = len(group.submissions)
-    found = {submission.student: submission for submission in submissions}
+    found = {submission.student: submission for submission in placed.submissions}
     for done, one in enumerate(group.submissions, start=1):
         if results.is_folder_name(one.student):
             page = _write_feedback(group, one)

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+from nbformat import NotebookNode
 
 from autograder.grading import by_hand, late
 from autograder.grading import record as records
 from autograder.grading.beside import TIMESTAMP
 from autograder.grading.by_hand import Given, Kept
-from autograder.grading.placing import Submission, find_submissions, not_placed
+from autograder.grading.placing import Placed, Submission, place
 from autograder.grading.record import Record, by_import
 from autograder.handouts.assignments import gradebook_url, settings
 from autograder.student.exam import Verdict
@@ -383,14 +384,13 @@ def _questions(
             kinds.setdefault(verdict.check, "coded")
             most.setdefault(verdict.check, float(verdict.max_points))
             titles.setdefault(verdict.check, verdict.title)
-    release = course / "release" / homework / f"{homework}.ipynb"
-    cells = nbformat.read(release, as_version=4).cells if release.is_file() else []
-    place = {grade_id_of(cell): number for number, cell in enumerate(cells)}
+    cells = _released(course, homework)
+    places = {grade_id_of(cell): number for number, cell in enumerate(cells)}
     order = {name: i for i, name in enumerate(titles)}
 
     def key(name: str) -> tuple[int, bool, int, str]:
         return (
-            place.get(name, len(place)),
+            places.get(name, len(places)),
             kinds[name] == "written",
             order.get(name, len(order)),
             name,
@@ -433,15 +433,25 @@ def _mark(
     return Mark(question, value, waiting, is_by_hand, auto, comment, verdict, earlier)
 
 
-def handed_in(course: Path, homework: str, questions: tuple[Question, ...]) -> list[Submission]:
-    """Where each submission lies; none if there is no folder for them."""
+def handed_in(course: Path, homework: str) -> Placed:
+    """Where each submission lies; nothing if there is no folder for them."""
+    _require_name(homework)
     if not (course / "submitted").is_dir():
-        return []
-    return find_submissions(course, homework, _functions(questions))
+        return Placed()
+    names = [grade_id_of(cell) for cell in _released(course, homework)]
+    answers = [name for name in names if name.startswith("answer_")]
+    return place(course, homework, [name.removeprefix("answer_") for name in answers])
 
 
-def _functions(questions: tuple[Question, ...]) -> list[str]:
-    return [question.name for question in questions if question.kind == "coded"]
+def _require_name(homework: str) -> None:
+    if not is_folder_name(homework):
+        raise ValueError(f"a homework is one name such as hw1, got {homework!r}")
+
+
+def _released(course: Path, homework: str) -> list[NotebookNode]:
+    """The cells that students got; none if nothing is released."""
+    path = course / "release" / homework / f"{homework}.ipynb"
+    return list(nbformat.read(path, as_version=4).cells) if path.is_file() else []
 
 
 def _late(submission: Submission | None, student: str, books: _Books) -> str:
@@ -467,17 +477,18 @@ def _times(student: str, books: _Books) -> dict[str, str]:
     }
 
 
-def class_results(course: Path, homework: str) -> ClassResults:
+def class_results(course: Path, homework: str, placed: Placed | None = None) -> ClassResults:
     """Gather a class from its folder: records, gradebook, and who handed in.
 
-    Raises ValueError if `homework` is no folder's name or a run record cannot be read.
+    placed: where their submissions lie, looked up if it is not given. Raises ValueError if
+    `homework` is no folder's name or a run record cannot be read.
     """
-    if not is_folder_name(homework):
-        raise ValueError(f"a homework is one name such as hw1, got {homework!r}")
+    _require_name(homework)
     found = {record.student: record for record in records.load_all(course, homework)}
     books = _read_gradebook(course, homework)
     questions = _questions(course, homework, books, found)
-    submissions = {one.student: one for one in handed_in(course, homework, questions)}
+    placed = handed_in(course, homework) if placed is None else placed
+    submissions = {one.student: one for one in placed.submissions}
     students = []
     for student in sorted({*found, *books.names, *submissions}):
         record = found.get(student)
@@ -503,7 +514,4 @@ def class_results(course: Path, homework: str) -> ClassResults:
                 times=_times(student, books),
             )
         )
-    lost: list[str] = []
-    if (course / "submitted").is_dir():
-        lost = not_placed(course, homework, _functions(questions))
-    return ClassResults(course, homework, questions, tuple(students), tuple(lost))
+    return ClassResults(course, homework, questions, tuple(students), placed.lost)

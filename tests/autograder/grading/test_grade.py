@@ -18,7 +18,7 @@ from autograder.grading import grade as grading
 from autograder.grading.examiner import hidden_exams
 from autograder.grading.grade import Plan, grade
 from autograder.grading.late import settle
-from autograder.grading.placing import find_submissions
+from autograder.grading.placing import place
 from autograder.grading.record import Record, load, load_all, record_path, save
 from autograder.grading.sandbox import Limits
 from autograder.handouts.assignments import release_assignment
@@ -296,7 +296,7 @@ def test_late_submissions_are_known_as_such(small, root, sandbox):
     (folder / "timestamp.txt").write_text("2026-01-01 01:00:00 UTC")
     (course / "submitted" / "student1" / "hw1" / "timestamp.txt").write_text("soon after lunch")
     grade(Plan(root, course, "hw1", limits=LIMITS), sandbox)
-    settle(course, "hw1", find_submissions(course, "hw1"), root)
+    settle(course, "hw1", place(course, "hw1").submissions, root)
     with Gradebook(url(course)) as gradebook:
         assert gradebook.find_submission("hw1", "student0").total_seconds_late == 3600
         assert gradebook.find_submission("hw1", "student1").total_seconds_late == 0

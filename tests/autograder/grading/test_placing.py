@@ -7,7 +7,7 @@ import zipfile
 
 import pytest
 
-from autograder.grading.placing import find_submissions, fingerprint, not_placed
+from autograder.grading.placing import fingerprint, place
 
 NAMES = ["returns_to_go", "reinforce"]
 
@@ -33,8 +33,8 @@ def course(tmp_path):
     return tmp_path
 
 
-def put(course, place, content=None, modified=None):
-    path = course / "submitted" / place
+def put(course, where, content=None, modified=None):
+    path = course / "submitted" / where
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(notebook() if content is None else content)
     if modified:
@@ -43,7 +43,7 @@ def put(course, place, content=None, modified=None):
 
 
 def found(course, homework="hw1"):
-    return {one.student: one for one in find_submissions(course, homework, NAMES)}
+    return {one.student: one for one in place(course, homework, NAMES).submissions}
 
 
 def test_nbgraders_own_place_needs_no_remark(course):
@@ -55,7 +55,7 @@ def test_nbgraders_own_place_needs_no_remark(course):
 
 
 @pytest.mark.parametrize(
-    "place",
+    "where",
     [
         "hw1/hw1 (1).ipynb",
         "hw1/HW1.ipynb",
@@ -70,19 +70,19 @@ def test_nbgraders_own_place_needs_no_remark(course):
         f"hw1/{unicodedata.normalize('NFD', 'Übung')}.ipynb",
     ],
 )
-def test_a_notebook_elsewhere_is_taken_with_a_remark(course, place):
-    path = put(course, f"ada/{place}")
+def test_a_notebook_elsewhere_is_taken_with_a_remark(course, where):
+    path = put(course, f"ada/{where}")
     one = found(course)["ada"]
     assert one.folder / one.name == path
     assert path.name in " ".join(one.remarks)
-    assert not_placed(course, "hw1", NAMES) == []
+    assert place(course, "hw1", NAMES).lost == ()
 
 
 def test_a_notebook_by_its_name_alone_is_taken_even_if_nothing_in_it_can_be_read(course):
     put(course, "ada/my hw1 final.ipynb", b"broken")
     put(course, "bob/hw10.ipynb", b"broken")
     assert set(found(course)) == {"ada"}
-    assert not_placed(course, "hw1", NAMES) == ["bob/hw10.ipynb"]
+    assert place(course, "hw1", NAMES).lost == ("bob/hw10.ipynb",)
 
 
 @pytest.mark.parametrize("folder", ["ada/hw1", "ada"])
@@ -111,7 +111,7 @@ def test_a_damaged_zip_is_listed_and_stops_nobody(course, content):
     put(course, "ada/hw1.zip", content)
     put(course, "bob/hw1/hw1.ipynb")
     assert set(found(course)) == {"bob"}
-    assert not_placed(course, "hw1", NAMES) == ["ada/hw1.zip"]
+    assert place(course, "hw1", NAMES).lost == ("ada/hw1.zip",)
 
 
 def test_the_newest_of_several_counts_and_its_own_name_where_dates_agree(course):
@@ -133,6 +133,19 @@ def test_a_newer_scratch_notebook_or_a_cut_one_does_not_stand_before_the_homewor
     assert found(course)["bob"].name == "hw1-1.ipynb"
 
 
+def test_an_empty_homework_that_is_newer_does_not_stand_before_a_filled_one(course):
+    stub = notebook().replace(
+        b"return x", b'raise NotImplementedError(\\"returns_to_go: your code here\\")'
+    )
+    filled = json.loads(notebook())
+    filled["cells"] += json.loads(notebook("reinforce"))["cells"]
+    empty = json.loads(stub)
+    empty["cells"] += json.loads(stub.replace(b"returns_to_go", b"reinforce"))["cells"]
+    put(course, "ada/hw1/hw1.ipynb", json.dumps(empty).encode(), modified=2000)
+    put(course, "ada/hw1/hw1 (1).ipynb", json.dumps(filled).encode(), modified=1000)
+    assert found(course)["ada"].name == "hw1 (1).ipynb"
+
+
 def test_a_name_in_two_unicode_forms_is_one_student(course):
     composed, decomposed = (unicodedata.normalize(form, "Zoë") for form in ("NFC", "NFD"))
     put(course, f"{composed}/hw1/hw1.ipynb", modified=1000)
@@ -150,7 +163,7 @@ def test_homeworks_side_by_side_are_kept_apart(course):
     assert one.others == ("hw2",)
     put(course, "ada/hw2/hw2.ipynb", notebook("clip"))
     assert fingerprint(one) == before
-    assert [s.student for s in find_submissions(course, "hw2", ["gae"])] == ["ada"]
+    assert [s.student for s in place(course, "hw2", ["gae"]).submissions] == ["ada"]
 
 
 def test_what_cannot_be_placed_is_listed(course):
@@ -158,7 +171,10 @@ def test_what_cannot_be_placed_is_listed(course):
     put(course, "bob/essay.pdf", b"%PDF")
     put(course, "cem/hw2/hw2.ipynb", notebook("gae"))
     assert found(course) == {}
-    assert not_placed(course, "hw1", NAMES) == ["ada_hw1.ipynb", "bob/essay.pdf"]
+    assert place(course, "hw1", NAMES).lost == (
+        "ada_hw1.ipynb",
+        "bob/essay.pdf",
+    )
 
 
 def test_when_it_was_handed_in_changes_no_fingerprint(course):
@@ -181,4 +197,4 @@ def test_a_zip_damaged_within_and_one_too_deep_stop_nobody(course):
         archive.writestr("a/" * 800 + "x", "")
         archive.writestr("hw1.ipynb", notebook())
     assert set(found(course)) == {"bob"}
-    assert not_placed(course, "hw1", NAMES) == ["ada/hw1.zip"]
+    assert place(course, "hw1", NAMES).lost == ("ada/hw1.zip",)

@@ -10,7 +10,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from nbgrader.utils import compute_checksum
 
-from autograder.grading.placing import Submission, find_submissions, fingerprint
+from autograder.grading.placing import Submission, fingerprint, place
 from autograder.grading.submissions import Unreadable, repair, suspicions, take_in
 
 
@@ -171,7 +171,7 @@ def test_format_three_is_upgraded(submission, release):
 def test_a_renamed_notebook_is_found_and_the_likeliest_is_taken(submission, release):
     hand_in(submission, nbformat.writes(new_notebook()), "scratch.ipynb")
     hand_in(submission, nbformat.writes(release), "hw1 (2) final.ipynb")
-    (found,) = find_submissions(submission.folder.parents[2], "hw1", ["f", "g"])
+    (found,) = place(submission.folder.parents[2], "hw1", ["f", "g"]).submissions
     intake = take(found, release)
     assert "hw1 (2) final.ipynb" in intake.repairs[0]
     assert ids(intake.notebook) == ALL_IDS
@@ -280,7 +280,7 @@ def test_a_folder_that_cannot_be_a_students_is_named_before_anything_is_graded(t
     except OSError:
         pytest.skip("this file system has no such names")
     with pytest.raises(ValueError, match="cannot be a student's"):
-        find_submissions(tmp_path, "hw1")
+        place(tmp_path, "hw1")
 
 
 def test_of_a_cell_only_kind_text_and_question_are_kept(submission, release):
@@ -324,11 +324,11 @@ def test_a_notebook_without_end_is_refused_at_once(submission, release, cells):
 
 def test_submissions_are_found_by_student(tmp_path):
     with pytest.raises(ValueError, match="submitted/<student>"):
-        find_submissions(tmp_path, "hw1")
+        place(tmp_path, "hw1")
     for student in ("bob", "Zo\u00eb", "ada"):
         (tmp_path / "submitted" / student / "hw1").mkdir(parents=True)
     (tmp_path / "submitted" / "carl" / "hw2").mkdir(parents=True)
-    assert [s.student for s in find_submissions(tmp_path, "hw1")] == ["Zo\u00eb", "ada", "bob"]
+    assert [s.student for s in place(tmp_path, "hw1").submissions] == ["Zo\u00eb", "ada", "bob"]
 
 
 def test_what_looks_like_an_attack_is_pointed_at(release):

@@ -176,3 +176,26 @@ def test_a_locked_text_of_an_earlier_release_is_no_answer(release):
     handed_out.cells[2].source = "Other words than today."
     handed_out.cells[2].metadata.nbgrader.checksum = compute_checksum(handed_out.cells[2])
     assert answers(handed_out, release)[0] == {"why": EMPTY, "lost": EMPTY}
+
+
+def test_a_cell_merged_into_another_questions_is_read_there(release):
+    for cell in release.cells:
+        cell.source = cell.source.replace("Say it.", "Say it.\n\nIn a sentence or two.")
+    notebook = copy.deepcopy(release)
+    first, *rest = notebook.cells[3], notebook.cells[7]
+    first.source = f"On why.\n\n{rest[0].source}\n\nOn loss."
+    del notebook.cells[7:]
+    found, said = answers(notebook, release)
+    assert "On loss." in found["lost"]
+    assert said
+
+
+def test_text_elsewhere_is_told_where_a_cell_was_touched(release):
+    notebook = copy.deepcopy(release)
+    notebook.cells[3].source = "TODO"
+    notebook.cells += [new_code_cell("f(1)"), new_markdown_cell("Question 1: the variance.")]
+    notebook.cells[8].source = "Nothing."
+    notebook.cells.insert(7, new_markdown_cell("Question 1: the variance."))
+    found, said = answers(notebook, release)
+    assert found["why"] == "TODO"
+    assert any("why" in sentence for sentence in said)

@@ -13,11 +13,11 @@ CODED, WRITTEN = Question("f", "F", "coded", 3), Question("w", "W", "written", 2
 MADE_FROM = {"hand-in": "a", "packages": "b", "check f": "c", "check g": "d"}
 
 
-def group(course, made_from=None, penalty=0.0, times=None, f=3.0, **written):
-    record = Record("hw1", "ada", "graded", made_from=made_from or MADE_FROM)
+def group(course, made_from=None, penalty=0.0, times=None, f=3.0, state="graded", **written):
+    record = Record("hw1", "ada", state, made_from=made_from or MADE_FROM)
     marks = (Mark(CODED, f), Mark(WRITTEN, **{"score": None, "waiting": True} | written))
     times = {"the due date": "1", "the extension": ""} | (times or {})
-    student = StudentResult("ada", "", "graded", marks, record, penalty, times=times)
+    student = StudentResult("ada", "", state, marks, record, penalty, times=times)
     return ClassResults(course, "hw1", (CODED, WRITTEN), (student,))
 
 
@@ -33,6 +33,8 @@ def group(course, made_from=None, penalty=0.0, times=None, f=3.0, **written):
             {"f": 1.0, "made_from": MADE_FROM | {"hand-in": "A", "packages": "B"}},
             ("f", 3, 1, "the hand-in and the packages changed"),
         ),
+        ({"f": 0.0, "state": "unreadable"}, ("f", 3, 0, "the file cannot be read")),
+        ({"f": 1.0}, ("f", 3, 1, "something outside `course grade` changed")),
         ({"score": 1.5, "by_hand": True, "waiting": False}, ("w", None, 1.5, "marked by hand")),
         ({"penalty": 2.0, "times": {"the due date": "0"}}, ("late", 0, -2, "the due date changed")),
         ({"penalty": 2.0}, ("late", 0, -2, "the points it is taken from changed")),
