@@ -37,6 +37,7 @@ class Misconception:
     hint: one or two sentences to the student: what was done, and what to think about.
     see: where it is cleared up, "<lecture stem>#<claim id>" such as "02_policy_gradient#C23".
     edits: of the reference (`slip_of`); none if the function was written whole.
+    any_size: it adds something, and is the same mistake if it adds any positive multiple of that.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Misconception:
     hint: str
     see: str
     edits: Edits = ()
+    any_size: bool = False
 
     @property
     def source(self) -> str:
@@ -135,6 +137,11 @@ def _recipe_once(source: str) -> Recipe:
     return recipe
 
 
+def known_wrong(mistake: Misconception, observations: tuple[Arrays, ...]) -> KnownWrong:
+    """A known mistake as what it answers."""
+    return KnownWrong(mistake.name, mistake.hint, mistake.see, observations, mistake.any_size)
+
+
 @dataclass(frozen=True)
 class _KnownWrong:
     """What the known mistakes answer, worked out only if somebody looks: most answers are right."""
@@ -145,7 +152,7 @@ class _KnownWrong:
     def __iter__(self) -> Iterator[KnownWrong]:
         for mistake in self.check.misconceptions:
             observations = observe(self.check, mistake.function, self.cases)
-            yield KnownWrong(mistake.name, mistake.hint, mistake.see, observations)
+            yield known_wrong(mistake, observations)
 
 
 def compile_exam(check: Check, rng: np.random.Generator | None = None) -> Exam:

@@ -19,6 +19,7 @@ def slip_of(
     *,
     see: str,
     function: Function | None = None,
+    any_size: bool = False,
     **edits: str,
 ) -> Misconception:
     """A known mistake: the reference, with other code where it makes the quantities named.
@@ -30,12 +31,12 @@ def slip_of(
     return), which its code may use under this name; `before`, for lines ahead of the body.
     An edit's code is an expression, or statements to stand there instead of the whole statement
     (with `answer`: after `answer = ...` and before `return answer`).
-    function: the mistake as a whole function, instead of edits.
+    function: the mistake as a whole function, instead of edits. any_size: as in `Misconception`.
     Raises ValueError if there is no such name, or the code does not parse or uses unknown names.
     """
     if function is not None and not edits:
-        return Misconception(name, function, hint, see)
-    mistake = Misconception(name, reference, hint, see, tuple(edits.items()))
+        return Misconception(name, function, hint, see, any_size=any_size)
+    mistake = Misconception(name, reference, hint, see, tuple(edits.items()), any_size)
     try:
         if function is not None or not edits:
             raise ValueError("it needs edits or a whole function, not both")

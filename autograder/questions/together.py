@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache, partial
 
-from autograder.questions.check import Check, compile_exam, observe, observe_once
+from autograder.questions.check import Check, compile_exam, known_wrong, observe, observe_once
 from autograder.questions.slips import compose
 from autograder.student.check import public_exams
 from autograder.student.diagnosis import times
@@ -16,6 +16,8 @@ from autograder.student.exam import Exam, KnownWrong
 from autograder.student.pairs import Pair, is_bland, matching, pair_of
 from autograder.student.relations import scale
 from autograder.student.wire import Arrays
+
+HUGE = 1e30  # numbers that grow beyond this leave every scale: how far is luck
 
 
 def with_pairs(check: Check, exam: Exam) -> Exam:
@@ -47,7 +49,7 @@ def _likely(
     for mistake, wrong in zip(check.misconceptions, handed_out.known_wrong, strict=True):
         if handed_out.alike(wrong.observations, tables[: handed_out.public]):
             observations = observe(check, mistake.function, cases)
-            yield KnownWrong(mistake.name, mistake.hint, mistake.see, observations)
+            yield known_wrong(mistake, observations)
 
 
 @cache
@@ -56,8 +58,8 @@ def pairs_of(check: Check) -> tuple[Pair, ...]:
 
     Left out: a mistake that only changes an argument on the way, which is said beside any other;
     pairs that answer alike, since neither is then the explanation; a pair of which one only
-    multiplies what the other answers, since it is found without being listed. Each of the
-    n (n - 1) / 2 pairs of n known mistakes is composed and run once.
+    multiplies what the other answers, since it is found without being listed; numbers beyond
+    every scale. Each of the n (n - 1) / 2 pairs of n known mistakes is composed and run once.
     """
     exam = compile_exam(check)
     tolerance = exam.tolerance
@@ -77,7 +79,9 @@ def pairs_of(check: Check) -> tuple[Pair, ...]:
         scaled = [times(a, by) for a, by in ((one, scales[second]), (other, scales[first])) if by]
         if is_bland(calm) or any(exam.alike(each, calm) for each in [*alone, *scaled]):
             continue
-        candidates[pair_of(first, second, calm)] = calm
+        pair = pair_of(first, second, calm)
+        if max(abs(pair.one), abs(pair.other)) < HUGE:
+            candidates[pair] = calm
     for each in alone:  # whose fingerprint a pair has by chance
         for pair in list(matching(candidates, each, *errors)):
             del candidates[pair]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,9 @@ def mistakes(exam: Exam, known: Sequence[KnownWrong], tables: Sequence[Arrays]) 
         return []
     for wrong in known:
         if exam.alike(wrong.observations, tables) or _guarded(exam, wrong, tables):
+            return [wrong]
+    for wrong in known:
+        if wrong.any_size and _of_another_size(exam, wrong, tables):
             return [wrong]
     what = relations.seen(exam.cases, exam.expected, tables, exam.tolerance.agrees)
     if what is None or relations.short_relation(what):
@@ -66,9 +70,15 @@ def hints(found: Sequence[KnownWrong]) -> str:
     """The hints of what was found, as one text."""
     if len(found) == 1:
         return found[0].hint
-    several = {2: "Two", 3: "Three"}[len(found)]
-    each = " ".join(f"({number}) {wrong.hint}" for number, wrong in enumerate(found, start=1))
-    return f"{several} things at once, each told as if it were alone. {each}"
+    several, without = {2: ("Two", "other"), 3: ("Three", "others")}[len(found)]
+    each = " ".join(f"({n}) {_beside(wrong.hint)}" for n, wrong in enumerate(found, start=1))
+    return f"{several} mistakes at once, each told as it would be without the {without}. {each}"
+
+
+def _beside(hint: str) -> str:
+    """A hint without what it says to be right: beside another mistake it is not."""
+    cut = re.sub(r"^[^.:]* (is|are) right, but |, and all others are right", "", hint)
+    return cut[0].upper() + cut[1:]
 
 
 def relation(exam: Exam, tables: Sequence[Arrays]) -> str:
@@ -105,6 +115,28 @@ def times(tables: Sequence[Arrays], scale: Sequence[float]) -> list[Arrays]:
         {name: a if a.dtype == bool else a * factor for name, a in table.items()}
         for table, factor in zip(tables, scale, strict=True)
     ]
+
+
+def _of_another_size(exam: Exam, wrong: KnownWrong, tables: Sequence[Arrays]) -> bool:
+    """Whether what a mistake adds was added, times one positive number for all cases."""
+    telling = dotted = squared = 0.0
+    for want, mistaken, got in zip(exam.expected, wrong.observations, tables, strict=True):
+        for name, array in want.items():
+            if not all(name in t and t[name].shape == array.shape for t in (mistaken, got)):
+                return False
+            if array.dtype != bool:
+                added = mistaken[name] - array
+                dotted += float((added * (got[name] - array)).sum())
+                squared += float((added * added).sum())
+        telling += not exam.alike([want], [got])
+    if telling < relations.ENOUGH or not (squared > 0 and dotted > 0 and math.isfinite(dotted)):
+        return False
+    factor = dotted / squared
+    made = [
+        {n: a if a.dtype == bool else a + factor * (mistaken[n] - a) for n, a in want.items()}
+        for want, mistaken in zip(exam.expected, wrong.observations, strict=True)
+    ]
+    return exam.alike(made, tables)
 
 
 def _guarded(exam: Exam, wrong: KnownWrong, tables: Sequence[Arrays]) -> bool:

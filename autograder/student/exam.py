@@ -99,12 +99,16 @@ def _close(expected: wire.Array, observed: wire.Array, rtol: float, atol: float)
 
 @dataclass(frozen=True)
 class KnownWrong:
-    """A known mistake, as the observations that it leads to."""
+    """A known mistake, as the observations that it leads to.
+
+    any_size: it adds something, of which any positive multiple is the same mistake.
+    """
 
     name: str
     hint: str
     see: str
     observations: tuple[Arrays, ...]
+    any_size: bool = False
 
 
 @dataclass(frozen=True)
@@ -230,6 +234,7 @@ class Exam:
                     "hint": wrong.hint,
                     "see": wrong.see,
                     "observations": [wire.encode(table) for table in wrong.observations],
+                    "any_size": wrong.any_size,
                 }
                 for wrong in self.known_wrong
             ],
@@ -250,7 +255,7 @@ class Exam:
             cases=_tables(data["cases"]),
             expected=_tables(data["expected"]),
             known_wrong=tuple(
-                KnownWrong(w["name"], w["hint"], w["see"], _tables(w["observations"]))
+                KnownWrong(**{**w, "observations": _tables(w["observations"])})
                 for w in data["known_wrong"]
             ),
             tolerance=Close(**data["tolerance"]),

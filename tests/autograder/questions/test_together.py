@@ -3,6 +3,7 @@
 import functools
 import itertools
 import json
+import re
 from dataclasses import astuple, replace
 from pathlib import Path
 
@@ -16,8 +17,8 @@ from autograder.questions.slips import compose
 from autograder.questions.together import with_pairs
 from autograder.student import probe
 from autograder.student.check import public_exams
-from autograder.student.diagnosis import MAX_TRIALS
-from autograder.student.exam import judge
+from autograder.student.diagnosis import MAX_TRIALS, hints
+from autograder.student.exam import KnownWrong, judge
 from autograder.student.pairs import Pair, is_bland, matching, packed, pair_of, unpacked
 from autograder.student.run import read_answers
 from course_lib.reference.answers.gae import gae as right_gae
@@ -93,9 +94,31 @@ def test_two_or_three_mistakes_are_named_alike_in_the_notebook_and_in_grading(na
         assert (verdict.outcome, verdict.mistake) == ("known mistake", mistake)
         assert verdict.points == (1 if name == "baseline_loss" else 0)  # gamma = 1, and no trace
     assert verdicts[0].sentence == verdicts[1].sentence
-    hints = [m.hint for m in CHECKS[name].misconceptions if m.name in mistake.split(" + ")]
-    assert verdicts[0].sentence.split(". ", 1)[0].endswith("each told as if it were alone")
-    assert all(hint in verdicts[0].sentence for hint in hints)
+    told = verdicts[0].sentence.partition(". ")[0]
+    assert re.fullmatch(r"(Two|Three) mistakes at once, each told .* without the others?", told)
+    for known in CHECKS[name].misconceptions:
+        if known.name in mistake.split(" + "):
+            assert known.hint[-40:] in verdicts[0].sentence
+
+
+@by_name
+def test_beside_another_mistake_nothing_is_said_to_be_right(name):
+    wrong = PUBLIC[name].known_wrong
+    for pair in PUBLIC[name].pairs:
+        both = [wrong[pair.first], wrong[pair.second]]
+        told = hints(both)
+        assert not re.search(r"\b(is|are) (all )?right\b", told), told
+        for number, each in enumerate(both, start=1):
+            last = re.split(r"(?<=[.?:]) ", each.hint)[-1]
+            assert f"({number}) " in told
+            assert last[1:] in told
+    lone = KnownWrong("one", "The loss is right, but a gradient is lost. Where?", "", ())
+    assert hints([lone]) == lone.hint
+    assert hints([lone, lone, lone]) == (
+        "Three mistakes at once, each told as it would be without the others. "
+        "(1) A gradient is lost. Where? (2) A gradient is lost. Where? (3) A gradient is lost. "
+        "Where?"
+    )
 
 
 @by_name
@@ -274,6 +297,32 @@ def test_a_changed_argument_is_said_beside_a_mistake():
     verdict = sit(graded("gae"), gae)
     assert verdict.mistake == "ignores the ends of episodes"
     assert verdict.sentence.endswith("It also changes one of its arguments: work on a copy of it.")
+
+
+def a_bonus_for_entropy(factor):
+    def reinforce_2(theta, states, actions, returns, gamma):
+        theta = theta.clone().requires_grad_()
+        policy = torch.distributions.Categorical(logits=theta[states])
+        weights = gamma ** torch.arange(len(returns)).double() * returns
+        total = (weights * policy.log_prob(actions)).sum() + factor * policy.entropy().mean()
+        return torch.autograd.grad(total, theta)[0]
+
+    return reinforce_2
+
+
+@pytest.mark.parametrize("factor", [0.003, 0.01, 0.5, 7.0])
+def test_what_is_added_has_one_name_whatever_its_factor(factor):
+    for exam in (PUBLIC["reinforce_2"], graded("reinforce_2")):
+        assert sit(exam, a_bonus_for_entropy(factor)).mistake == "bonus for the mean entropy"
+        assert sit(exam, a_bonus_for_entropy(-factor)).mistake == ""
+
+
+def test_a_factor_that_differs_between_cases_has_no_name():
+    def reinforce_2(theta, states, actions, returns, gamma):
+        return a_bonus_for_entropy(0.1 * gamma)(theta, states, actions, returns, gamma)
+
+    for exam in (PUBLIC["reinforce_2"], graded("reinforce_2")):
+        assert sit(exam, reinforce_2).mistake == ""
 
 
 @by_name
