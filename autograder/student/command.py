@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,6 +27,7 @@ from autograder.student.notebook_file import (
     Unreadable,
     check_cells,
     grade_id_of,
+    not_run,
     read_notebook,
 )
 from autograder.student.run import (
@@ -130,7 +131,11 @@ def examine_notebook(
     for crash in run_past_crashes(todo, places, answers, run):
         if isinstance(crash.where, int):
             report.failed_cells[crash.where + 1] = f"it {crash.words}"
-    report.verdicts = [better(exam, places, answers)[0] for exam in exams]
+    for exam in exams:
+        verdict = better(exam, places, answers)[0]
+        if verdict.outcome == "missing" and (words := not_run(cells, exam.check)):
+            verdict = replace(verdict, sentence=words)
+        report.verdicts.append(verdict)
     return report
 
 

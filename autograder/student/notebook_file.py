@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -158,6 +159,24 @@ def grade_id_of(cell: NotebookNode) -> str:
     metadata = cell.metadata.get("nbgrader")
     name = metadata.get("grade_id") if isinstance(metadata, dict) else None
     return name if isinstance(name, str) else ""
+
+
+def not_run(cells: Sequence[NotebookNode], name: str) -> str:
+    """What is said if a function is missing since its cell is no code cell; "" if that is not it.
+
+    It is the cell that the homework has for it, or one that holds its definition.
+    """
+    for cell in cells:
+        if cell.cell_type == "code":
+            continue
+        defines = re.search(rf"^\s*def {re.escape(name)}\b", cell.source, re.MULTILINE)
+        if defines or grade_id_of(cell) == f"answer_{name}":
+            kind = "Markdown" if cell.cell_type == "markdown" else "Raw"
+            return (
+                f"The cell of {name} is a {kind} cell, which does not run: select it, press Esc "
+                "and then Y, or choose Code in the list of cell types."
+            )
+    return ""
 
 
 def check_cells(cells: Sequence[NotebookNode], names: Collection[str]) -> dict[int, str]:
