@@ -45,12 +45,13 @@ def public_cases() -> list[Case]:
         ([-0.2, -1.7, -0.9, -2.5], [2.0, -1.0, 0.5, 3.0], [1.5, 0.3, -0.8, 1.0], 0.9),
         ([-0.6, -0.1, -1.2], [-1.0, -0.4, 2.2], [0.0, -2.0, 0.7], 1.0),
         ([-0.8], [1.6], [0.9], 0.7),
+        ([-0.4, -1.1, -0.7], [1.2, -0.5, 2.0], [0.6, 0.6, 0.6], 0.8),
     ]
     return [dict(zip(names, map(np.array, row), strict=True)) for row in rows]
 
 
 def hidden_cases(rng: np.random.Generator) -> list[Case]:
-    return [
+    cases: list[Case] = [
         {
             "log_probs": -rng.uniform(0.05, 3, size=length),
             "returns": 2 * rng.normal(size=length),
@@ -58,11 +59,18 @@ def hidden_cases(rng: np.random.Generator) -> list[Case]:
             "gamma": gamma or float(rng.uniform(0.6, 0.98)),
         }
         for length, gamma in zip(
-            [1, *rng.choice(np.arange(2, 14), size=4, replace=False)],
-            [None, None, None, None, 1.0],
+            [1, *rng.choice(np.arange(2, 14), size=5, replace=False)],
+            [None, None, None, None, 1.0, None],
             strict=True,
         )
     ]
+    cases[-1]["values"] = np.full_like(cases[-1]["values"], rng.uniform(0.4, 1.5))
+    return cases
+
+
+def _is_constant(case: Arrays) -> bool:
+    values = case["values"]
+    return len(values) > 1 and bool((values == values[0]).all())
 
 
 # Right by other means.
@@ -142,6 +150,7 @@ CHECK = Check(
             "trains the critic too",
             "The squared error of the values is added to the loss. How the values are learned is "
             "another matter; this loss is for the policy alone.",
+            any_size=True,
             answer="answer + ((returns - values) ** 2).mean()",
         ),
         slip(
@@ -269,6 +278,7 @@ CHECK = Check(
             "trains the critic too, by the sum of squares",
             "The squared error of the values is added to the loss. How the values are learned is "
             "another matter; this loss is for the policy alone.",
+            any_size=True,
             answer="answer + (returns - values).square().sum()",
         ),
         slip(
@@ -282,6 +292,20 @@ CHECK = Check(
             "The baseline is subtracted from the return times log pi. It belongs to the return: "
             "subtract first, then multiply.",
             terms="discounts * (returns * log_probs - baseline)",
+        ),
+        slip(
+            "bonus for entropy",
+            "A multiple of the entropy (the sum of -pi log pi) was subtracted from the loss, as "
+            "actor-critic programs do. The formula has no such term.",
+            any_size=True,
+            answer="answer + 0.01 * (log_probs.exp() * log_probs).sum()",
+        ),
+        slip(
+            "bonus for entropy by -log pi",
+            "A multiple of the mean of -log pi was subtracted from the loss, an estimate of the "
+            "entropy, as actor-critic programs do. The formula has no such term.",
+            any_size=True,
+            answer="answer + 0.01 * log_probs.mean()",
         ),
         slip(
             "divided by the spread of the advantages",
@@ -299,8 +323,13 @@ CHECK = Check(
             cases=lambda case: case["gamma"] == 1,
             observations=("loss", "gradient_of_log_probs"),
         ),
+        Property(
+            "a constant baseline",
+            cases=_is_constant,
+            observations=("loss", "gradient_of_log_probs"),
+        ),
         Property("the loss", observations=("loss",)),
-        Property("its gradient", 2, observations=("gradient_of_log_probs",)),
+        Property("its gradient", observations=("gradient_of_log_probs",)),
         Property(
             "no gradient into the values",
             observations=("gradient_of_log_probs", "gradient_of_values"),

@@ -327,6 +327,12 @@ CHECK = Check(
             theta_2="theta + learning_rate / (_ + 1) * gradient",
         ),
         slip(
+            "learning rate decays to nothing",
+            "The learning rate gets smaller from iteration to iteration, by equal parts. Here it "
+            "stays as it is.",
+            theta_2="theta + learning_rate * (1 - _ / iterations) * gradient",
+        ),
+        slip(
             "steps of Adam",
             "These are steps of Adam, which scales each entry by its own past. Asked for are plain "
             "steps: the learning rate times the gradient.",

@@ -234,8 +234,8 @@ CHECK = Check(
         ),
         slip(
             "only the entry of the action taken",
-            "The entry of the action that was taken is right and the others of its row are left at "
-            "0. Raising one logit lowers the probability of all other actions: the score of "
+            "The entry of the action that was taken is right, but the others of its row are left "
+            "at 0. Raising one logit lowers the probability of all other actions: the score of "
             "theta[s, b] is -pi(b|s) for them.",
             see="02_policy_gradient#C16",
             gradient="""
@@ -273,6 +273,7 @@ CHECK = Check(
             "bonus for entropy",
             "A multiple of the policy's entropy was added, as actor-critic programs do. The "
             "formula has no such term.",
+            any_size=True,
             gradient="""
                 pi = torch.softmax(theta, dim=-1)[states]
                 entropy = -(pi * pi.log()).sum()
@@ -280,9 +281,23 @@ CHECK = Check(
                 (gradient,) = torch.autograd.grad(total, theta)
             """,
         ),
+        slip(
+            "bonus for the mean entropy",
+            "A multiple of the policy's entropy, a mean over the steps, was added, as actor-critic "
+            "programs do. The formula has no such term.",
+            any_size=True,
+            gradient="""
+                pi = torch.softmax(theta, dim=-1)[states]
+                entropy = -(pi * pi.log()).sum(dim=-1).mean()
+                total = (episode_return * log_probs).sum() + 0.01 * entropy
+                (gradient,) = torch.autograd.grad(total, theta)
+            """,
+        ),
     ),
     parts=(
-        Property("an episode of one step", cases=lambda case: case["rewards"].size == 1),
+        Property(
+            "an episode of one step", cases=lambda case: case["rewards"].size == 1, beside=True
+        ),
         Property("gamma = 1", cases=lambda case: case["rewards"].size > 1 and case["gamma"] == 1),
         Property("gamma < 1", 3, cases=lambda case: case["rewards"].size > 1 and case["gamma"] < 1),
     ),

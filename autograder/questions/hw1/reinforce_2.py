@@ -217,8 +217,8 @@ CHECK = Check(
         ),
         slip(
             "only the entry of the action taken",
-            "The entry of the action that was taken is right and the others of its row are left at "
-            "0. Raising one logit lowers the probability of all other actions: the score of "
+            "The entry of the action that was taken is right, but the others of its row are left "
+            "at 0. Raising one logit lowers the probability of all other actions: the score of "
             "theta[s, b] is -pi(b|s) for them.",
             see="02_policy_gradient#C16",
             gradient="""
@@ -283,17 +283,6 @@ CHECK = Check(
             weights="(discounts * returns).flip(0).cumsum(0).flip(0) / discounts",
         ),
         slip(
-            "bonus for entropy",
-            "A multiple of the policy's entropy was added, as actor-critic programs do. The "
-            "formula has no such term.",
-            gradient="""
-                pi = torch.softmax(theta, dim=-1)[states]
-                entropy = -(pi * pi.log()).sum()
-                total = (weights * log_probs).sum() + 0.01 * entropy
-                (gradient,) = torch.autograd.grad(total, theta)
-            """,
-        ),
-        slip(
             "discounted return of step 0 on every step",
             "Every score has the return of the whole episode, as in REINFORCE-1, with gamma^t in "
             "front. Step t goes with returns[t], what came after it.",
@@ -317,9 +306,35 @@ CHECK = Check(
             "log pi. Does a softmax stand between theta and the probabilities?",
             log_probs="theta[states, actions]",
         ),
+        slip(
+            "bonus for entropy",
+            "A multiple of the policy's entropy was added, as actor-critic programs do. The "
+            "formula has no such term.",
+            any_size=True,
+            gradient="""
+                pi = torch.softmax(theta, dim=-1)[states]
+                entropy = -(pi * pi.log()).sum()
+                total = (weights * log_probs).sum() + 0.01 * entropy
+                (gradient,) = torch.autograd.grad(total, theta)
+            """,
+        ),
+        slip(
+            "bonus for the mean entropy",
+            "A multiple of the policy's entropy, a mean over the steps, was added, as actor-critic "
+            "programs do. The formula has no such term.",
+            any_size=True,
+            gradient="""
+                pi = torch.softmax(theta, dim=-1)[states]
+                entropy = -(pi * pi.log()).sum(dim=-1).mean()
+                total = (weights * log_probs).sum() + 0.01 * entropy
+                (gradient,) = torch.autograd.grad(total, theta)
+            """,
+        ),
     ),
     parts=(
-        Property("an episode of one step", cases=lambda case: case["returns"].size == 1),
+        Property(
+            "an episode of one step", cases=lambda case: case["returns"].size == 1, beside=True
+        ),
         Property("gamma = 1", cases=lambda case: case["returns"].size > 1 and case["gamma"] == 1),
         Property("gamma < 1", 3, cases=lambda case: case["returns"].size > 1 and case["gamma"] < 1),
     ),

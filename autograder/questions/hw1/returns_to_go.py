@@ -112,8 +112,8 @@ CHECK = Check(
         ),
         slip(
             "in reverse order",
-            "The numbers are right and stand back to front: entry 0 holds the return of the last "
-            "step. If you walk through time backwards, turn the result round at the end.",
+            "The numbers are right, but they stand back to front: entry 0 holds the return of the "
+            "last step. If you walk through time backwards, turn the result round at the end.",
             answer="torch.stack(returns)",
         ),
         slip(
@@ -130,8 +130,8 @@ CHECK = Check(
         ),
         slip(
             "leaves entry 0 out",
-            "Entry 0 is still zero and all others are right: where does your loop end? range(a, b) "
-            "stops before it reaches b, also on the way down.",
+            "Entry 0 is still zero, and all others are right: where does your loop end? range(a, "
+            "b) stops before it reaches b, also on the way down.",
             answer="answer[0] = 0.0",
         ),
         slip(
@@ -219,8 +219,16 @@ CHECK = Check(
         ),
     ),
     parts=(
-        Property("gamma = 1", cases=lambda case: case["gamma"] == 1),
-        Property("gamma < 1", 2, cases=lambda case: case["gamma"] < 1),
+        Property(
+            "an episode of one step", cases=lambda case: len(case["rewards"]) == 1, beside=True
+        ),
+        Property("gamma = 0", cases=lambda case: case["gamma"] == 0, beside=True),
+        Property("gamma = 1", 2, cases=lambda case: case["gamma"] == 1),
+        Property(
+            "gamma between",
+            3,
+            cases=lambda case: len(case["rewards"]) > 1 and 0 < case["gamma"] < 1,
+        ),
     ),
     accepted=(as_a_matrix, in_numpy, in_single_precision, of_python_floats),
 )

@@ -169,6 +169,24 @@ CHECK = Check(
             """,
         ),
         slip(
+            "clipped once more below at 2 A",
+            "For A < 0 the terms are held above 2 A (dual clip). That is a later addition; here a "
+            "bad action that became far likelier counts in full.",
+            terms="""
+                terms = torch.minimum(ratio * advantages, clipped_ratio * advantages)
+                terms = torch.where(advantages < 0, torch.maximum(terms, 2 * advantages), terms)
+            """,
+        ),
+        slip(
+            "clipped once more below at 1.5 A",
+            "For A < 0 the terms are held above 1.5 A (dual clip). That is a later addition; here "
+            "a bad action that became far likelier counts in full.",
+            terms="""
+                terms = torch.minimum(ratio * advantages, clipped_ratio * advantages)
+                terms = torch.where(advantages < 0, torch.maximum(terms, 1.5 * advantages), terms)
+            """,
+        ),
+        slip(
             "no floor for negative advantages",
             "Your ratio is not clipped where A < 0. Work out min(ratio A, clip(ratio) A) for "
             "A = -1 and ratio = 0.5 by hand: which one is smaller, and is there a gradient left?",
@@ -314,6 +332,7 @@ CHECK = Check(
             "bonus for entropy",
             "A multiple of the entropy (the mean of -log pi) was added, as PPO programs do. The "
             "clipped objective alone is asked for.",
+            any_size=True,
             answer="answer - 0.01 * log_probs.mean()",
         ),
     ),

@@ -278,6 +278,66 @@ CHECK = Check(
             product="0.5 * torch.autograd.grad(gradient @ vector, theta)[0]",
         ),
         slip(
+            "coarse difference of gradients",
+            "F v was taken from the difference of two gradients that are 0.1 v apart. "
+            "Gradients are not straight lines: differentiate twice, or take a far smaller step.",
+            product="""
+                def slope(point):
+                    point = point.detach().requires_grad_()
+                    return torch.autograd.grad(mean_kl(point), point)[0]
+
+                product = (slope(theta + 0.1 * vector) - slope(theta)) / 0.1
+            """,
+        ),
+        slip(
+            "coarse difference to both sides",
+            "F v was taken from the difference of two gradients 0.1 v to either side. "
+            "Gradients are not straight lines: differentiate twice, or take a far smaller step.",
+            product="""
+                def slope(point):
+                    point = point.detach().requires_grad_()
+                    return torch.autograd.grad(mean_kl(point), point)[0]
+
+                product = (slope(theta + 0.1 * vector) - slope(theta - 0.1 * vector)) / 0.2
+            """,
+        ),
+        slip(
+            "difference of gradients by a hundredth",
+            "F v was taken from the difference of two gradients that are 0.01 v apart. "
+            "Gradients are not straight lines: differentiate twice, or take a far smaller step.",
+            product="""
+                def slope(point):
+                    point = point.detach().requires_grad_()
+                    return torch.autograd.grad(mean_kl(point), point)[0]
+
+                product = (slope(theta + 0.01 * vector) - slope(theta)) / 0.01
+            """,
+        ),
+        slip(
+            "difference of gradients by a thousandth",
+            "F v was taken from the difference of two gradients that are 0.001 v apart. "
+            "Gradients are not straight lines: differentiate twice, or take a far smaller step.",
+            product="""
+                def slope(point):
+                    point = point.detach().requires_grad_()
+                    return torch.autograd.grad(mean_kl(point), point)[0]
+
+                product = (slope(theta + 0.001 * vector) - slope(theta)) / 0.001
+            """,
+        ),
+        slip(
+            "difference of gradients by a whole v",
+            "F v was taken from the difference of two gradients that are v apart. "
+            "Gradients are not straight lines: differentiate twice, or take a far smaller step.",
+            product="""
+                def slope(point):
+                    point = point.detach().requires_grad_()
+                    return torch.autograd.grad(mean_kl(point), point)[0]
+
+                product = slope(theta + vector) - slope(theta)
+            """,
+        ),
+        slip(
             "damping mixes F and the identity",
             "F has the weight 1 - damping. It keeps its full weight, and damping times v is added.",
             answer="(1 - damping) * product + damping * vector",

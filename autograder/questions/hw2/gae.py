@@ -61,6 +61,8 @@ def public_cases() -> list[Case]:
         {**many, "lam": 0.0},
         {**many, "lam": 1.0, "gamma": 1.0},
         {**many, "terminated": many["terminated"] | (np.arange(5) == 4)[:, None]},  # and the last
+        {**unended, "lam": 0.0},
+        {**unended, "lam": 1.0},
     ]
 
 
@@ -96,6 +98,7 @@ def hidden_cases(rng: np.random.Generator) -> list[Case]:
             }
         )
     cases.append({**cases[-1], "lam": 1.0})
+    cases += [{**cases[0], "lam": 0.0}, {**cases[0], "lam": 1.0}]
     cases.append({name: x[:1] if np.ndim(x) else x for name, x in cases[0].items()})
     return cases
 
@@ -385,10 +388,12 @@ CHECK = Check(
         ),
     ),
     parts=(
-        Property("steps without an end", 2, cases=lambda case: not _ends(case)),
-        Property("an end by termination", 2, cases=lambda case: _ends(case) == {"terminated"}),
-        Property("an end by truncation", 2, cases=lambda case: _ends(case) == {"truncated"}),
-        Property("both kinds of end", cases=lambda case: len(_ends(case)) == 2),
+        Property("lam = 0", cases=lambda case: not _ends(case) and case["lam"] == 0),
+        Property("lam = 1", cases=lambda case: not _ends(case) and case["lam"] == 1),
+        Property("lam between", cases=lambda case: not _ends(case) and 0 < case["lam"] < 1),
+        Property("an end by termination", cases=lambda case: _ends(case) == {"terminated"}),
+        Property("an end by truncation", cases=lambda case: _ends(case) == {"truncated"}),
+        Property("both kinds of end", 2, cases=lambda case: len(_ends(case)) == 2),
     ),
     accepted=(one_environment_at_a_time, in_numpy, as_a_double_sum),
 )

@@ -343,6 +343,19 @@ CHECK = Check(
             """,
         ),
         slip(
+            "steps of Adam with a larger epsilon",
+            "These are steps of Adam (epsilon 1e-5), which scales each entry by its own past. "
+            "Asked for are plain steps: the learning rate times the gradient.",
+            before="mean, square, k = 0.0, 0.0, 0",
+            theta_2="""
+                mean = 0.9 * mean + 0.1 * gradient
+                square = 0.999 * square + 0.001 * gradient**2
+                k += 1
+                spread = (square / (1 - 0.999**k)).sqrt() + 1e-5
+                theta = theta + learning_rate * mean / (1 - 0.9**k) / spread
+            """,
+        ),
+        slip(
             "own objective instead of the given one",
             "The objective that came in has no effect: each step climbs the mean of ratio times "
             "advantage, without a clip. Call `objective` with the three arguments it asks for.",

@@ -77,7 +77,31 @@ LOSES = {
     ("reinforce_2", "drops gamma^t"): ["gamma < 1"],
     ("baseline_loss", "baseline not detached"): ["no gradient into the values"],
     ("ppo_update", "keeps its graph"): ["leaves nothing behind"],
-    ("line_search", "accepts any KL"): ["shrinks until it is safe", "theta if no step is good"],
+    ("gae", "lam ignored"): [
+        "lam = 0",
+        "lam between",
+        "an end by termination",
+        "an end by truncation",
+        "both kinds of end",
+    ],
+    ("line_search", "accepts any KL"): [
+        "shrinks until it is safe",
+        "any shrink",
+        "as many tries as asked for",
+    ],
+    ("line_search", "always halves"): ["any shrink"],
+    ("line_search", "tries has no effect"): ["as many tries as asked for"],
+    ("line_search", "compares the surrogate with zero"): [
+        "shrinks until it is better",
+        "any shrink",
+        "theta if no step is good",
+    ],
+    ("baseline_loss", "one baseline for all steps"): [
+        "gamma = 1",
+        "the loss",
+        "its gradient",
+        "no gradient into the values",
+    ],
 }
 
 
@@ -121,8 +145,8 @@ def test_a_case_that_raises_costs_its_own_parts():
     assert "not thought of" in verdict.sentence
     assert verdict.points == 2.5
     assert verdict.credit == (
-        "2.5 of 4 points. Right: steps without an end, an end by termination, leaves nothing "
-        "behind. Not yet: an end by truncation, both kinds of end."
+        "2.5 of 4 points. Right: lam = 0, lam = 1, lam between, an end by termination, leaves "
+        "nothing behind. Not yet: an end by truncation, both kinds of end."
     )
 
 
@@ -195,14 +219,37 @@ def not_summed(log_probs, returns, values, gamma):
     return -(gamma ** torch.arange(len(returns))) * (returns - values.detach()) * log_probs
 
 
+def right_with_more_than_one_step(rewards, gamma):
+    assert len(rewards) > 1
+    return CHECKS["returns_to_go"].reference(rewards, gamma)
+
+
+def divided_by_powers_of_gamma(rewards, gamma):
+    discounts = gamma ** torch.arange(len(rewards)).double()
+    return (discounts * rewards).flip(0).cumsum(0).flip(0) / discounts
+
+
+def first_step_only(theta, states, actions, returns, gamma):
+    right = CHECKS["reinforce_2"].reference
+    return right(theta, states[:1], actions[:1], returns[:1], gamma)
+
+
+def its_own_defaults(surrogate, kl, theta, step, delta, shrink=0.5, tries=10):
+    return CHECKS["line_search"].reference(surrogate, kl, theta, step, delta)
+
+
 HALF_DONE = {
+    ("returns_to_go", right_with_more_than_one_step): 1.75,
+    ("returns_to_go", divided_by_powers_of_gamma): 1.75,
+    ("reinforce_2", first_step_only): 0,
+    ("line_search", its_own_defaults): 2,
     ("reinforce_1", score_by_one_hot): 0,
     ("reinforce_1", score_on_a_square): 0,
     ("reinforce", two_episodes): 0,
     ("conjugate_gradient", first_square_kept): 0,
-    ("line_search", one_branch_to_write): 2.5,
+    ("line_search", one_branch_to_write): 2,
     ("line_search", twice_at_most): 0,
-    ("line_search", squeezed): 2,
+    ("line_search", squeezed): 2.5,
     ("surrogate", no_graph): 1,
     ("baseline_loss", not_summed): 0,
 }
@@ -231,7 +278,7 @@ def test_a_loop_that_never_ends_costs_the_cases_in_which_it_is(monkeypatch):
     verdict = judge(exam, read_answers(given))
     assert verdict.outcome == "timed out"
     assert "did not come back on example 5: the time limit of 0.4 s was reached" in verdict.sentence
-    assert lost(verdict.parts) == ["theta if no step is good"]
+    assert lost(verdict.parts) == ["as many tries as asked for", "theta if no step is good"]
     given = probe.answer(never_comes_back, check.name, exam.recipe, exam.cases, 0.2)
     assert len(given) == 1
 

@@ -60,6 +60,26 @@ def answers(homework, **changes):
     return "\n".join(lines)
 
 
+@pytest.mark.parametrize("kind", ["markdown", "raw"])
+@pytest.mark.parametrize("marked", [True, False])
+def test_an_answer_in_a_cell_that_is_no_code_is_told_so(tmp_path, kind, marked):
+    make = {"markdown": nbformat.v4.new_markdown_cell, "raw": nbformat.v4.new_raw_cell}[kind]
+    turned = make("def returns_to_go(rewards, gamma):\n    return rewards")
+    if marked:
+        turned.source = "# mine"
+        turned.metadata["nbgrader"] = {"grade_id": "answer_returns_to_go"}
+    rest = nbformat.v4.new_code_cell("def reinforce_1(*given):\n    return given[0]")
+    rest.metadata["nbgrader"] = {"grade_id": "answer_reinforce_1"}
+    path = tmp_path / "hw1.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=[turned, rest]), path)
+    said = {verdict.check: verdict.sentence for verdict in examine_notebook(path).verdicts}
+    assert said["returns_to_go"] == (
+        f"The cell of returns_to_go is a {kind.title()} cell, which does not run: select it, press "
+        "Esc and then Y, or choose Code in the list of cell types."
+    )
+    assert said["reinforce_2"].startswith("There is no function named reinforce_2")
+
+
 # check(f)
 
 
@@ -91,8 +111,8 @@ def found(function):
 @pytest.mark.parametrize(
     ("name", "credit"),
     {
-        "ignores gamma": "\n1 of 2 points. Right: gamma = 1, leaves nothing behind. "
-        "Not yet: gamma < 1.",
+        "ignores gamma": "\n1 of 2 points. Right: an episode of one step, gamma = 1, leaves nothing "
+        "behind. Not yet: gamma = 0, gamma between.",
         "sums past rewards": "",
     }.items(),
 )
