@@ -1,7 +1,7 @@
 """How far a mark can be trusted: right answers, guards, known mistakes, pairs, mutants.
 
     python benchmarks/validity.py [--seeds 1000] [--mistake-seeds 200] [--pair-seeds 200]
-                                  [--question gae] [--json FILE] [--docs docs]
+                                  [--question gae] [--workers 2] [--json FILE] [--docs docs]
 
 Everything sits the exam as in grading, hidden cases of `--seeds` secrets included, but in this
 process. A right answer that loses its mark under any secret is a false alarm; a mistake, a pair of
@@ -16,6 +16,7 @@ import json
 import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,14 @@ def measure(check: Check, seeds: int, mistake_seeds: int, pair_seeds: int) -> di
     return row | {"mutants": len(made), "killed": killed, "told": dict(told), "alive": alive}
 
 
+def measure_by_name(job: tuple[str, int, int, int]) -> tuple[str, dict[str, Any]]:
+    """The same, for a process of its own."""
+    name, *seeds = job
+    warnings.simplefilter("ignore")
+    (check,) = (check for row in homeworks().values() for check in row if check.name == name)
+    return name, measure(check, *seeds)
+
+
 def _pairs(check: Check, exams: Sequence[Exam]) -> dict[str, int]:
     """What the pairs of known mistakes are told, those that can be made at once and run.
 
@@ -218,16 +227,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--mistake-seeds", type=int, default=200, help="for each known mistake")
     parser.add_argument("--pair-seeds", type=int, default=200, help="for each pair of them")
     parser.add_argument("--question", help="this one only")
+    parser.add_argument("--workers", type=int, default=1, help="questions side by side")
     parser.add_argument("--json", type=Path, help="write the counts here, too")
     parser.add_argument("--docs", type=Path, help="write validity.md into this folder")
     asked = parser.parse_args(arguments)
-    warnings.simplefilter("ignore")
-    checks = [check for row in homeworks().values() for check in row]
-    checks = [check for check in checks if asked.question in (None, check.name)]
-    found = {
-        check.name: measure(check, asked.seeds, asked.mistake_seeds, asked.pair_seeds)
-        for check in track(checks, description="questions")
-    }
+    names = [check.name for row in homeworks().values() for check in row]
+    seeds = asked.seeds, asked.mistake_seeds, asked.pair_seeds
+    jobs = [(name, *seeds) for name in names if asked.question in (None, name)]
+    with ProcessPoolExecutor(asked.workers) as pool:
+        done = pool.map(measure_by_name, jobs)
+        found = dict(track(done, description="questions", total=len(jobs)))
     table = Table(title="Validity", title_justify="left")
     columns = (
         "lost",
