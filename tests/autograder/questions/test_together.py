@@ -109,9 +109,8 @@ def test_beside_another_mistake_nothing_is_said_to_be_right(name):
         told = hints(both)
         assert not re.search(r"\b(is|are) (all )?right\b", told), told
         for number, each in enumerate(both, start=1):
-            last = re.split(r"(?<=[.?:]) ", each.hint)[-1]
             assert f"({number}) " in told
-            assert last[1:] in told
+            assert each.hint[-30:] in told
     lone = KnownWrong("one", "The loss is right, but a gradient is lost. Where?", "", ())
     assert hints([lone]) == lone.hint
     assert hints([lone, lone, lone]) == (

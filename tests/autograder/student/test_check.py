@@ -111,8 +111,8 @@ def found(function):
 @pytest.mark.parametrize(
     ("name", "credit"),
     {
-        "ignores gamma": "\n1 of 2 points. Right: an episode of one step, gamma = 1, leaves nothing "
-        "behind. Not yet: gamma = 0, gamma between.",
+        "ignores gamma": "\n1 of 2 points. Right: an episode of one step, gamma = 1, leaves "
+        "nothing behind. Not yet: gamma = 0, gamma between.",
         "sums past rewards": "",
     }.items(),
 )
