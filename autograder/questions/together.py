@@ -57,13 +57,15 @@ def pairs_of(check: Check) -> tuple[Pair, ...]:
     """The pairs that public cases tell from what is right, from one mistake and from each other.
 
     Left out: a mistake that only changes an argument on the way, which is said beside any other;
-    pairs that answer alike, since neither is then the explanation; a pair of which one only
+    pairs that answer alike and are told in other words, since neither is then the explanation (of
+    those that are told in the same words, the first is enough); a pair of which one only
     multiplies what the other answers, since it is found without being listed; numbers beyond
     every scale. Each of the n (n - 1) / 2 pairs of n known mistakes is composed and run once.
     """
     exam = compile_exam(check)
     tolerance = exam.tolerance
     errors = tolerance.rtol, tolerance.atol
+    known = check.misconceptions
     wrong = [exam.unchanged(mistake.observations) for mistake in exam.known_wrong]
     scales = [scale(exam.expected, one, tolerance.agrees) for one in wrong]
     alone = [exam.expected, *wrong]
@@ -85,12 +87,18 @@ def pairs_of(check: Check) -> tuple[Pair, ...]:
     for each in alone:  # whose fingerprint a pair has by chance
         for pair in list(matching(candidates, each, *errors)):
             del candidates[pair]
+
+    def told(pair: Pair) -> tuple[str, str]:
+        return known[pair.first].hint, known[pair.second].hint
+
     found: list[Pair] = []
     alike: set[Pair] = set()
     for pair, calm in candidates.items():
-        if others := list(matching(found, calm, *errors)):
+        others = list(matching(found, calm, *errors))
+        if any(told(other) != told(pair) for other in others):
             alike |= {pair, *others}
-        found.append(pair)
+        if pair in alike or not others:
+            found.append(pair)
     return tuple(pair for pair in found if pair not in alike)
 
 

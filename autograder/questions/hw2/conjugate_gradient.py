@@ -293,6 +293,18 @@ CHECK = Check(
             direction_2="direction.mul_(factor).add_(residual)",
         ),
         slip(
+            "direction and residual are one tensor and measured anew",
+            "Direction and residual are one tensor throughout, so each change in place is made to "
+            "both. Start from a copy (clone).",
+            direction_1="residual",
+            residual_2="residual.sub_(step_size * product)",
+            converged="""
+                squared = residual @ residual
+                converged = squared <= tolerance
+            """,
+            direction_2="direction.mul_(factor).add_(residual)",
+        ),
+        slip(
             "length against the tolerance",
             "The length of the residual is held against the tolerance. It is the squared length, "
             "r @ r, that is to be <= tolerance.",

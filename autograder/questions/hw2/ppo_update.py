@@ -344,8 +344,8 @@ CHECK = Check(
         ),
         slip(
             "steps of Adam with a larger epsilon",
-            "These are steps of Adam (epsilon 1e-5), which scales each entry by its own past. "
-            "Asked for are plain steps: the learning rate times the gradient.",
+            "These are steps of Adam, which scales each entry by its own past. Asked for are plain "
+            "steps: the learning rate times the gradient.",
             before="mean, square, k = 0.0, 0.0, 0",
             theta_2="""
                 mean = 0.9 * mean + 0.1 * gradient

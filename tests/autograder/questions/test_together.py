@@ -73,7 +73,24 @@ def summed_clip_loss(log_probs, old_log_probs, advantages, epsilon):
     return -torch.min(ratio * off, ratio.clip(1 - epsilon, 1 + epsilon) * off).sum()
 
 
+def adam_on_an_old_policy_of_its_own(
+    theta, states, actions, advantages, minibatches, objective, learning_rate
+):
+    mean, square = torch.zeros_like(theta), torch.zeros_like(theta)
+    for k, rows in enumerate(minibatches, start=1):
+        theta = theta.detach().requires_grad_()
+        new = torch.log_softmax(theta, dim=-1)[states[rows], actions[rows]]
+        (slope,) = torch.autograd.grad(objective(new, new.detach(), advantages[rows]), theta)
+        mean, square = 0.9 * mean + 0.1 * slope, 0.999 * square + 0.001 * slope**2
+        spread = (square / (1 - 0.999**k)).sqrt() + 1e-8
+        theta = theta + learning_rate * mean / (1 - 0.9**k) / spread
+    return theta.detach()
+
+
 BY_HAND = {
+    ("ppo_update", adam_on_an_old_policy_of_its_own): (
+        "old policy refreshed on every minibatch + steps of Adam"
+    ),
     ("baseline_loss", undiscounted_loss): "baseline not detached + drops gamma^t",
     ("surrogate", objective_as_a_loss): "nothing is held constant + wrong sign",
     ("gae", one_endless_episode): (
