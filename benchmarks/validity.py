@@ -188,7 +188,8 @@ def page(found: dict[str, dict[str, Any]], seeds: int, mistake_seeds: int, pair_
         "in grading, hidden cases included, once for each secret.",
         "",
         f"- **Right answers** by different means lost their mark in **{total['lost']} of "
-        f"{total['sittings']:,}** sittings ({seeds:,} secrets each).",
+        f"{total['sittings']:,}** sittings ({seeds:,} secrets each; where none is lost, the rate is "
+        f"below 3 in {total['sittings']:,} over all answers, with 95 % confidence).",
         *(
             f"- **With a guard of {guard:g}** below a fraction or in a logarithm, "
             f"{total[f'lost by {guard:g}']} of {total[f'with {guard:g}']:,} lost it."
@@ -196,8 +197,9 @@ def page(found: dict[str, dict[str, Any]], seeds: int, mistake_seeds: int, pair_
         ),
         f"- **Known mistakes** ({total['mistakes']}) got the mark in **{total['passed']}** and "
         f"were called another mistake in **{total['misnamed']}** of "
-        f"{total['mistakes'] * mistake_seeds:,} sittings.",
-        f"- **Two known mistakes at once** ({total['pairs']:,} pairs that can be made and run): "
+        f"{total['mistakes'] * mistake_seeds:,} sittings ({mistake_seeds} for each).",
+        f"- **Two known mistakes at once** ({total['pairs']:,} pairs that can be made and run, "
+        f"{pair_seeds} for each): "
         f"{total['pairs passed']} of {sat:,} sittings got the mark; "
         f"{total['pairs both'] / sat:.0%} are told both, "
         f"{total['pairs other'] / sat:.0%} a name or names that answer just the same, "
