@@ -188,8 +188,8 @@ def page(found: dict[str, dict[str, Any]], seeds: int, mistake_seeds: int, pair_
         "in grading, hidden cases included, once for each secret.",
         "",
         f"- **Right answers** by different means lost their mark in **{total['lost']} of "
-        f"{total['sittings']:,}** sittings ({seeds:,} secrets each; where none is lost, the rate is "
-        f"below 3 in {total['sittings']:,} over all answers, with 95 % confidence).",
+        f"{total['sittings']:,}** sittings ({seeds:,} secrets each; where none is lost, the rate "
+        f"is below 3 in {total['sittings']:,} over all answers, with 95 % confidence).",
         *(
             f"- **With a guard of {guard:g}** below a fraction or in a logarithm, "
             f"{total[f'lost by {guard:g}']} of {total[f'with {guard:g}']:,} lost it."
