@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -44,6 +45,7 @@ from autograder.student.run import (
 )
 
 START_SECONDS = 120.0  # for a Python that has torch to import from a slow disk
+SECONDS_TO_DIE = 2.0  # for processes that were killed
 
 
 class CannotCheck(ValueError):
@@ -187,6 +189,19 @@ class _Line:
     def close(self) -> None:
         self._kill()
         self.process.communicate()
+        until = time.monotonic() + SECONDS_TO_DIE
+        while self._is_something_left() and time.monotonic() < until:
+            time.sleep(0.01)
+
+    def _is_something_left(self) -> bool:
+        """Whether the notebook's processes are still there: a signal takes a moment to end them."""
+        if not hasattr(os, "killpg"):
+            return False
+        try:
+            os.killpg(self.process.pid, 0)
+        except OSError:
+            return False
+        return True
 
     def _kill(self) -> None:
         """With all that a notebook left running, where the system tells what that is."""
