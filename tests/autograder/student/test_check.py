@@ -456,6 +456,13 @@ def test_nothing_that_a_notebook_starts_is_left_behind(tmp_path):
     assert not [line for line in lines if line == b"sleep\00065432\0"]
 
 
+def test_the_course_itself_hides_no_module_of_the_course(tmp_path, root):
+    assert not command._hides(root / "autograder")
+    (tmp_path / "autograder").mkdir()
+    (tmp_path / "autograder" / "__init__.py").touch()
+    assert command._hides(tmp_path / "autograder")
+
+
 def test_the_homework_is_told_by_its_cells_before_its_name(tmp_path):
     path = notebook(tmp_path / "hw1.ipynb", "kl = 1", "x = 1", grade_ids=["answer_kl", "kl"])
     assert examine_notebook(path).homework == "hw2"
