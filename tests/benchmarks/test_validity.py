@@ -39,7 +39,8 @@ def test_a_question_is_counted_as_it_is(script):
     assert row["pairs"] == sum(row[f"pairs {kind}"] for kind in kinds) == 12
     assert row["pairs passed"] == 0
     text = script.page({"surrogate": row}, 2, 1, 1)
-    assert "lost their mark in **0 of 8** sittings (2 secrets each)" in text
+    assert "lost their mark in **0 of 8** sittings (2 secrets each; where none is lost" in text
+    assert "below 3 in 8 over all answers, with 95 % confidence)" in text
 
 
 def test_what_is_left_out_as_right_is_there_to_be_left_out(script):
