@@ -126,7 +126,7 @@ def test_a_row_tells_claim_check_control_and_result():
             "print(x)",
             "C14",
             printed="x is\n2\n",
-        ),  # fmt: skip
+        ),
     )
     [row] = coverage_rows("02_sums", notebook)
     assert markdown_row(row) == (
@@ -140,7 +140,8 @@ def test_a_row_tells_claim_check_control_and_result():
 
 def test_an_erratum_has_a_row_for_each_place():
     notebook = lecture(
-        "## First (C01)\n\n> **Erratum E7, first half (slide 2).**\n>\n> - **The lecture says:** a.\n"
+        "## First (C01)\n\n> **Erratum E7, first half (slide 2).**\n>\n"
+        "> - **The lecture says:** a.\n"
         "> - **Right is:** it is $a. b$, **always**. More.",
         code("assert a", "C01", "E7"),
         "## Second (C02)",

@@ -163,7 +163,7 @@ while True:
 """
     started = time.monotonic()
     examination = examine(sandbox, [RIGHT, flood], EXAMS, SHORT)
-    assert time.monotonic() - started < 8
+    assert time.monotonic() - started < 30
     assert examination.state == "killed"
 
 
@@ -201,7 +201,7 @@ def test_what_students_write_honestly_stays_legible():
 def test_long_texts_are_made_inactive_in_no_time(piece):
     started = time.monotonic()
     inactive(piece * 300_000)
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 20  # a square of the length would take hours
 
 
 def test_names_cannot_write_to_the_terminal(capsys, tmp_path):

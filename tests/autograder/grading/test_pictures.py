@@ -102,7 +102,7 @@ def test_a_text_of_openings_takes_no_time(tmp_path, text):
     cell = new_markdown_cell(text * 20_000 + " " * 20_000)
     started = time.process_time()
     show_pictures([cell], [], tmp_path)
-    assert time.process_time() - started < 2
+    assert time.process_time() - started < 20
 
 
 def test_a_name_with_parentheses_is_the_attachments(tmp_path):
