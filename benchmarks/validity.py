@@ -83,7 +83,10 @@ def sit(exam: Exam, function: Callable[..., Any]) -> Verdict:
     np.random.seed(0)
     cases = [{name: array.copy() for name, array in case.items()} for case in exam.cases]
     return judge(
-        exam, read_answers(probe.answer(function, exam.check, exam.recipe, cases, SECONDS))
+        exam,
+        exam.measured(
+            read_answers(probe.answer(function, exam.check, exam.recipe, cases, SECONDS))
+        ),
     )
 
 

@@ -16,16 +16,20 @@ from typing import Any
 
 import numpy as np
 
+from autograder.project import ROOT
 from autograder.student import wire
-from autograder.student.exam import Close, Exam, KnownWrong, Part
-from autograder.student.probe import load_recipe
+from autograder.student.exam import Close, Exam, Failure, KnownWrong, Part, measured
+from autograder.student.probe import load
 from autograder.student.wire import Arrays
+from course_lib.agents import Weights, load_agent
 
 Function = Callable[..., Any]
 Case = dict[str, Any]
 Recipe = Callable[[Function, Arrays], dict[str, Any]]
+Measure = Callable[[Arrays, Arrays], dict[str, Any]]
 Edits = tuple[tuple[str, str], ...]
 FLAGS_PART = "leaves nothing behind"  # in an argument, a graph or another call
+HANDED_IN = ROOT / "course_lib" / "reference" / "handed_in"  # files, as right answers have them
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,9 @@ class Check:
     recipe: recipe(function, case) -> named observations. Runs in the student's process: it holds no
         secret, and its source stands alone (`torch`, `np`, `frozen`, `same_again`, `untouched` and
         its own imports). It calls the function once more at the end: nothing may be left behind.
+        handed_in("name.npz") gives it the numbers in a file beside the notebook.
+    measure: measure(case, observations) -> what of them counts, such as the return that the
+        actions earn; worked out by whoever judges. Its source stands alone, too.
     public_cases: fixed inputs, printed in the handout. hidden_cases: drawn anew for a submission.
     misconceptions: known mistakes, the most specific first. accepted: right answers by other means.
     parts: what points are given for; one more of share 1, FLAGS_PART, takes the flags.
@@ -95,6 +102,7 @@ class Check:
     accepted: tuple[Function, ...] = ()
     parts: tuple[Property, ...] = ()
     tolerance: Close = field(default_factory=Close)
+    measure: Measure | None = None
     homework: str = ""
     points: int = 0
 
@@ -108,33 +116,56 @@ class Check:
         """The recipe as text, the form in which it reaches a student's process."""
         return textwrap.dedent(inspect.getsource(self.recipe))
 
+    @functools.cached_property
+    def measure_source(self) -> str:
+        """The measure as text, "" if there is none."""
+        return textwrap.dedent(inspect.getsource(self.measure)) if self.measure else ""
+
 
 def observe(check: Check, function: Function, cases: Sequence[Arrays]) -> tuple[Arrays, ...]:
     """Run the recipe on a trusted function, just as the probe does on a student's."""
-    return _observe(_recipe(check.recipe_source), function, cases)
+    return _observe(check, _recipe(check.recipe_source), function, cases)
 
 
 def observe_once(check: Check, function: Function, cases: Sequence[Arrays]) -> tuple[Arrays, ...]:
     """As `observe`, in half the time where nobody asks whether a second call gives the same."""
-    return _observe(_recipe_once(check.recipe_source), function, cases)
+    return _observe(check, _recipe_once(check.recipe_source), function, cases)
 
 
-def _observe(recipe: Recipe, function: Function, cases: Sequence[Arrays]) -> tuple[Arrays, ...]:
-    return tuple(
-        wire.decode(wire.encode(recipe(function, {k: v.copy() for k, v in case.items()})))
-        for case in cases
-    )
+def _observe(
+    check: Check, recipe: Recipe, function: Function, cases: Sequence[Arrays]
+) -> tuple[Arrays, ...]:
+    tables = []
+    for case in cases:
+        table = wire.decode(wire.encode(recipe(function, {k: v.copy() for k, v in case.items()})))
+        if check.measure:
+            counts = measured(check.measure_source, case, table)
+            if isinstance(counts, Failure):
+                raise ValueError(counts.message)
+            table = counts
+        tables.append(table)
+    return tuple(tables)
 
 
-_recipe = functools.cache(load_recipe)
+@functools.cache
+def _recipe(source: str) -> Recipe:
+    """The recipe, given the course's own files where it asks for those handed in."""
+    recipe = load(source, "recipe")
+    recipe.__globals__["handed_in"] = _handed_in
+    return recipe
 
 
 @functools.cache
 def _recipe_once(source: str) -> Recipe:
-    """The recipe, made to believe that a second call gives the same."""
-    recipe = load_recipe(source)
+    """The same, made to believe that a second call gives the same."""
+    recipe = load(source, "recipe")
+    recipe.__globals__["handed_in"] = _handed_in
     recipe.__globals__["same_again"] = lambda call, first: True
     return recipe
+
+
+def _handed_in(name: str) -> Weights:
+    return load_agent(HANDED_IN / name)
 
 
 def known_wrong(mistake: Misconception, observations: tuple[Arrays, ...]) -> KnownWrong:
@@ -178,6 +209,7 @@ def compile_exam(check: Check, rng: np.random.Generator | None = None) -> Exam:
         tolerance=check.tolerance,
         public=public,
         parts=tuple(_parts(check, cases, expected)),
+        measure=check.measure_source,
     )
 
 

@@ -51,7 +51,7 @@ def check(function: Callable[..., Any]) -> float | None:
     name, seconds = exam.check, ANSWER_SECONDS
     with contextlib.redirect_stderr(sys.stdout):  # nbgrader takes a warning for an error
         given = probe.answer(function, name, exam.recipe, _cases(exam), seconds, last_resort=False)
-    answers = read_answers(given)
+    answers = exam.measured(read_answers(given))
     verdict = judge(exam, answers)
     if verdict.outcome == "right":
         examples = "1 example" if len(exam.cases) == 1 else f"{len(exam.cases)} examples"

@@ -14,6 +14,7 @@ import numpy as np
 
 from autograder.student import diagnosis, relations, wire
 from autograder.student.pairs import Pair, packed, unpacked
+from autograder.student.probe import load
 from autograder.student.wire import Arrays
 
 # Parts of what PyTorch says when a graph is not there, and what to think about.
@@ -159,6 +160,8 @@ class Exam:
 
     check: the name of the check, and of the function that is asked for.
     recipe: source text of `recipe(function, case)`, which runs in the student's process.
+    measure: source text of `measure(case, observations)`, which tells what of the observations
+        counts; it runs with whoever judges. "" if they count as they are.
     cases, expected: one entry a case; the first `public` of them stand in the handout.
     parts: whose points make up the question's; none means all or nothing.
     pairs: what two known mistakes answer together on the public cases, as fingerprints.
@@ -181,6 +184,16 @@ class Exam:
     pairs: Iterable[Pair] = ()
     try_pair: Callable[[int, int], tuple[Arrays, ...] | None] | None = None
     likely: Callable[[Sequence[Arrays]], Iterable[KnownWrong]] | None = None
+    measure: str = ""
+
+    def measured(self, answers: Sequence[Answer]) -> list[Answer]:
+        """What of these answers counts."""
+        if not self.measure:
+            return list(answers)
+        return [
+            answer if isinstance(answer, Failure) else measured(self.measure, case, answer)
+            for case, answer in zip(self.cases, answers, strict=False)
+        ]
 
     def alike(self, wanted: Sequence[Arrays], came: Sequence[Arrays]) -> bool:
         """Whether the observations of all cases are those that were wanted."""
@@ -226,6 +239,7 @@ class Exam:
             "title": self.title,
             "points": self.points,
             "recipe": self.recipe,
+            **({"measure": self.measure} if self.measure else {}),
             "cases": [wire.encode(case) for case in self.cases],
             "expected": [wire.encode(table) for table in self.expected],
             "known_wrong": [
@@ -262,7 +276,17 @@ class Exam:
             public=data["public"],
             parts=tuple(_part(part) for part in data.get("parts", [])),
             pairs=unpacked(data.get("pairs", "")),
+            measure=data.get("measure", ""),
         )
+
+
+def measured(source: str, case: Arrays, observations: Arrays) -> Answer:
+    """What counts of the observations of a case, by the source text of a measure."""
+    try:
+        counts = load(source, "measure")(case, observations)
+    except Exception as error:
+        return Failure("not numbers", str(error)[:300])
+    return wire.decode(wire.encode(counts))
 
 
 def _tables(items: Sequence[Any]) -> tuple[Arrays, ...]:

@@ -88,7 +88,7 @@ def test_a_check_knows_mistakes_and_other_right_ways(check):
 
 @by_check
 def test_the_recipe_stands_alone_and_holds_no_secret(check):
-    recipe = probe.load_recipe(check.recipe_source)
+    recipe = probe.load(check.recipe_source, "recipe")
     case = wire.decode(wire.encode(check.public_cases()[0]))
     assert set(recipe(check.reference, case)) == set(exam_of(check.name, None).expected[0])
     for word in ("reference", "autograder", "checks", "hidden", "mistake", "misconception"):
