@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from autograder.questions.check import Case, Check, Function, Property
 from autograder.questions.slips import slip_of
+from autograder.student.probe import handed_in
 from autograder.student.wire import Arrays, frozen, same_again
 from course_lib.agents import Weights, first_states
 from course_lib.reference.answers.cartpole_agent import cartpole_agent
@@ -25,7 +26,7 @@ ENV = "CartPole-v1"
 def recipe(function: Function, case: Arrays) -> dict[str, Any]:
     from course_lib.agents import play
 
-    weights = handed_in("cartpole.npz")  # noqa: F821
+    weights = handed_in("cartpole.npz")
     given = {name: tensor.clone() for name, tensor in weights.items()}
     played = play("CartPole-v1", lambda seen: function(given, seen), torch.tensor(case["starts"]))
     seen = played.observations[:20].flatten(0, 1).clone()
@@ -70,7 +71,11 @@ def hidden_cases(rng: np.random.Generator) -> list[Case]:
 def network(weights: Weights) -> nn.Sequential:
     sizes = [len(weights["net.0.weight"]), len(weights["net.2.weight"])]
     net = nn.Sequential(
-        nn.Linear(4, sizes[0]), nn.Tanh(), nn.Linear(*sizes), nn.Tanh(), nn.Linear(sizes[1], 2)
+        nn.Linear(4, sizes[0]),
+        nn.Tanh(),
+        nn.Linear(sizes[0], sizes[1]),
+        nn.Tanh(),
+        nn.Linear(sizes[1], 2),
     )
     net.load_state_dict({name.removeprefix("net."): each for name, each in weights.items()})
     return net
