@@ -104,7 +104,7 @@ class Examination:
 
 def examine(
     sandbox: Sandbox,
-    cells: Sequence[str],
+    cells: Sequence[str | None],
     exams: Sequence[Exam],
     limits: Limits,
     files: Mapping[str, str] | None = None,
@@ -114,10 +114,10 @@ def examine(
 ) -> Examination:
     """Run a notebook's code cells and examine its functions: at their checks and at the end.
 
-    cells: sources, in order. files: what lies beside the notebook, base64 by name. tests: cells
-    with the homework's own checks; that they raise is what a verdict says better. imports: the
-    imports cell, and the homework's own one, which runs if that stops. checks: cells ahead of which
-    a function is taken as it stands there, with its name.
+    cells: sources, in order; None is not run. files: what lies beside the notebook, base64 by name.
+    tests: cells with the homework's own checks; that they raise is what a verdict says better.
+    imports: the imports cell, and the homework's own one, which runs if that stops. checks: cells
+    ahead of which a function is taken as it stands there, with its name.
     """
     started = time.monotonic()
     deadline = started + limits.submission_seconds

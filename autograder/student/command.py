@@ -30,6 +30,7 @@ from autograder.student.notebook_file import (
     grade_id_of,
     not_run,
     read_notebook,
+    trains,
 )
 from autograder.student.run import (
     Answers,
@@ -104,7 +105,10 @@ def examine_notebook(
             report.unwritten.append(grade_id.removeprefix("written_"))
     names = [exam.check for exam in exams]
     # The locked cells only ask what is asked anyway.
-    todo = [None if asked_in(cell.source) in names else cell.source for cell in code]
+    todo = [
+        None if asked_in(cell.source) in names or trains(cell.source) else cell.source
+        for cell in code
+    ]
     places, answers = places_of(exams, check_cells(code, names)), Answers()
 
     def keep(cell: int, outputs: Sequence[dict[str, Any]]) -> None:

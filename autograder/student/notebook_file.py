@@ -19,6 +19,7 @@ MAX_BYTES = 200_000_000  # of a file, outputs and all
 MAX_KEPT = 50_000_000  # of what is kept of it: texts and attached pictures
 MAX_CELLS = 2_000
 MAX_TEXT = 5_000_000
+TRAINING = re.compile(r"\s*#\s*training\b", re.IGNORECASE)
 
 
 class Unreadable(Exception):
@@ -161,15 +162,29 @@ def grade_id_of(cell: NotebookNode) -> str:
     return name if isinstance(name, str) else ""
 
 
+def trains(source: str) -> bool:
+    """Whether a code cell says that it trains, in a comment on top that begins `# Training`.
+
+    Such a cell takes minutes: it is run by students, and left out when a notebook is checked or
+    graded. What it makes is handed in as files.
+    """
+    return TRAINING.match(source) is not None
+
+
 def not_run(cells: Sequence[NotebookNode], name: str) -> str:
-    """What is said if a function is missing since its cell is no code cell; "" if that is not it.
+    """What is said if a function is missing since its cell does not run; "" if that is not it.
 
     It is the cell that the homework has for it, or one that holds its definition.
     """
     for cell in cells:
-        if cell.cell_type == "code":
-            continue
         defines = re.search(rf"^\s*def {re.escape(name)}\b", cell.source, re.MULTILINE)
+        if cell.cell_type == "code":
+            if defines and trains(cell.source):
+                return (
+                    f"The cell of {name} begins with the comment `# Training`, and such cells are "
+                    "not run here: put the function into a cell of its own."
+                )
+            continue
         if defines or grade_id_of(cell) == f"answer_{name}":
             kind = "Markdown" if cell.cell_type == "markdown" else "Raw"
             return (
