@@ -62,7 +62,7 @@ def load_agent(path: str | Path) -> Weights:
         if unpacked > 8 * MAX_NUMBERS + 1000 * MAX_ARRAYS:
             raise ValueError(f"{path.name} unpacks to {unpacked:,} bytes, which is too much")
         with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+            arrays = {name: np.asanyarray(file[name]) for name in file.files}
     except (OSError, zipfile.BadZipFile, EOFError, KeyError, zipfile.LargeZipFile) as error:
         raise ValueError(
             f"{path.name} cannot be read as an npz file ({error}): write it with save_agent"
@@ -108,6 +108,20 @@ class Played:
     observations: Tensor
     actions: Tensor
     returns: Tensor
+
+
+def finished_returns(rewards: Tensor, ended: Tensor, so_far: Tensor) -> list[float]:
+    """Undiscounted returns of the episodes that end in a rollout, in the order in which they do.
+
+    rewards, ended: (T, N). so_far: (N,), what each environment has earned in its present episode;
+    it is changed, so that the next rollout goes on from it.
+    """
+    returns: list[float] = []
+    for row, over in zip(rewards, ended, strict=True):
+        so_far += row
+        returns += so_far[over].tolist()
+        so_far[over] = 0.0
+    return returns
 
 
 def first_states(env_id: str, count: int, generator: np.random.Generator) -> np.ndarray:

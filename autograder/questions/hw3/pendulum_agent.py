@@ -58,11 +58,11 @@ def measure(case: Arrays, observations: Arrays) -> dict[str, Any]:
 
 
 def public_cases() -> list[Case]:
-    return [{"starts": first_states(ENV, 50, np.random.default_rng(3))}]
+    return [{"starts": first_states(ENV, 100, np.random.default_rng(3))}]
 
 
 def hidden_cases(rng: np.random.Generator) -> list[Case]:
-    return [{"starts": first_states(ENV, int(rng.integers(50, 60)), rng)} for _ in range(2)]
+    return [{"starts": first_states(ENV, int(rng.integers(100, 110)), rng)} for _ in range(2)]
 
 
 # Other right ways.
