@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import unquote
 
 import typer
 from nbformat import NotebookNode
@@ -47,6 +49,8 @@ from autograder.student.run import (
 
 START_SECONDS = 120.0  # for a Python that has torch to import from a slow disk
 SECONDS_TO_DIE = 2.0  # for processes that were killed
+HANDED_IN = re.compile(r"""\bhanded_in\(["']([^"']+)["']\)""")
+PICTURE = re.compile(r"!\[[^\]\n]*\]\(([^)\s]+)\)")
 
 
 class CannotCheck(ValueError):
@@ -61,7 +65,8 @@ class Report:
     questions that still hold the handout's text. first_lines: of the code cells, in order.
     not_there: code cells by the module that they import and grading does not have, a helper
     file's counting as the cell's that imports it. hiding: names beside the notebook that would
-    stand before the course's own modules; grading leaves them out.
+    stand before the course's own modules; grading leaves them out. lacking: files that the
+    questions ask for or the texts show, and that do not lie beside the notebook.
     """
 
     homework: str
@@ -71,6 +76,7 @@ class Report:
     first_lines: list[str] = field(default_factory=list)
     not_there: dict[str, list[int]] = field(default_factory=dict)
     hiding: list[str] = field(default_factory=list)
+    lacking: list[str] = field(default_factory=list)
 
     @property
     def points(self) -> float:
@@ -103,6 +109,7 @@ def examine_notebook(
         grade_id = grade_id_of(cell)
         if grade_id.startswith("written_") and "YOUR ANSWER HERE" in cell.source:
             report.unwritten.append(grade_id.removeprefix("written_"))
+    report.lacking = _lacking(path.resolve().parent, cells, [exam.recipe for exam in exams])
     names = [exam.check for exam in exams]
     # The locked cells only ask what is asked anyway.
     todo = [
@@ -254,6 +261,15 @@ def _hides(path: Path) -> bool:
     return hides_a_module(path.name)
 
 
+def _lacking(folder: Path, cells: Sequence[NotebookNode], recipes: Sequence[str]) -> list[str]:
+    """Files that recipes ask for, and pictures that texts show, that are not in the folder."""
+    names = {name for recipe in recipes for name in HANDED_IN.findall(recipe)}
+    for cell in cells:
+        if cell.cell_type == "markdown":
+            names |= {name for name in PICTURE.findall(cell.source) if ":" not in name}
+    return sorted(name for name in names if not (folder / unquote(name)).exists())
+
+
 def _first_line(source: str, limit: int = 40) -> str:
     """By which a reader finds a cell again."""
     line = next((line.strip() for line in source.splitlines() if line.strip()), "")
@@ -311,6 +327,7 @@ def check_notebook(
             "unwritten": report.unwritten,
             "not_there": report.not_there,
             "hiding": report.hiding,
+            "lacking": report.lacking,
         }
         typer.echo(json.dumps(summary, indent=1))
     else:
@@ -356,6 +373,11 @@ def _print(notebook: Path, report: Report) -> None:
         console.print(
             f"[bold]{escape(name)}[/] beside your notebook has the name of a module of the course: "
             "grading leaves it out. Give it another name."
+        )
+    for name in report.lacking:
+        console.print(
+            f"[bold]{escape(name)}[/] is to be handed in with the notebook, and does not lie "
+            "beside it."
         )
     if report.unwritten:
         console.print(f"Still to be answered in words: {', '.join(report.unwritten)}")

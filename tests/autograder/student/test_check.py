@@ -488,7 +488,7 @@ def test_unwritten_words_are_mentioned(tmp_path):
         ("list.ipynb", "[1, 2]", "cannot be checked. Your file is not a notebook"),
         ("odd.ipynb", '{"cells": [{"source": 5}]}', "is not a Jupyter notebook"),
         ("binary.ipynb", b"%PDF-1.7", "cannot be checked. Your file is a PDF"),
-        ("empty.ipynb", '{"cells": []}', "holds no question of hw1 or hw2"),
+        ("empty.ipynb", '{"cells": []}', "holds no question of hw1 or "),
     ],
 )
 def test_a_wrong_call_is_told_in_a_sentence(tmp_path, name, content, words):
@@ -515,6 +515,32 @@ def test_modules_that_grading_does_not_have_are_told_and_cost_nothing_by_themsel
     data = json.loads(runner.invoke(command.app, ["check", str(path), "--json"]).stdout)
     assert data["not_there"] == {"nor_such": [1], "yet_another": [1]}
     assert data["hiding"] == []
+
+
+def test_pictures_that_a_text_shows_and_that_do_not_lie_there_are_told(tmp_path):
+    (tmp_path / "there.png").write_bytes(b"")
+    path = notebook(tmp_path / "hw1.ipynb", answers("hw1"))
+    whole = json.loads(path.read_text())
+    elsewhere = "![c](https://example.org/c.png) ![d](attachment:d.png)"
+    text = f"![a](there.png) ![b](not%20there.png) {elsewhere}"
+    whole["cells"].append({"cell_type": "markdown", "metadata": {}, "source": text})
+    path.write_text(json.dumps(whole))
+    found = runner.invoke(command.app, ["check", str(path)])
+    shown = " ".join(found.stdout.split())
+    assert "not%20there.png is to be handed in with the notebook, and does not lie" in shown
+    data = json.loads(runner.invoke(command.app, ["check", str(path), "--json"]).stdout)
+    assert data["lacking"] == ["not%20there.png"]
+
+
+def test_cells_that_train_are_not_run_and_a_function_in_one_is_told_so(tmp_path):
+    training = "# Training: takes hours\nraise SystemExit\n"
+    path = notebook(tmp_path / "hw1.ipynb", answers("hw1"), training)
+    report = examine_notebook(path)
+    assert report.points == report.max_points
+    assert report.failed_cells == {}
+    path = notebook(tmp_path / "hw1.ipynb", training + answers("hw1"))
+    verdicts = examine_notebook(path).verdicts
+    assert all("begins with the comment `# Training`" in v.sentence for v in verdicts)
 
 
 def test_a_folder_is_no_notebook(tmp_path):
