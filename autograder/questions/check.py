@@ -19,7 +19,7 @@ import numpy as np
 from autograder.project import ROOT
 from autograder.student import wire
 from autograder.student.exam import Close, Exam, Failure, KnownWrong, Part, measured
-from autograder.student.probe import load
+from autograder.student.probe import files_asked, load
 from autograder.student.wire import Arrays
 from course_lib.agents import Weights, load_agent
 
@@ -120,6 +120,11 @@ class Check:
     def measure_source(self) -> str:
         """The measure as text, "" if there is none."""
         return textwrap.dedent(inspect.getsource(self.measure)) if self.measure else ""
+
+    @functools.cached_property
+    def files(self) -> tuple[str, ...]:
+        """Names of the files that the recipe asks for, and that are handed in beside a notebook."""
+        return tuple(files_asked(self.recipe_source))
 
 
 def observe(check: Check, function: Function, cases: Sequence[Arrays]) -> tuple[Arrays, ...]:

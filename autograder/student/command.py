@@ -34,6 +34,7 @@ from autograder.student.notebook_file import (
     read_notebook,
     trains,
 )
+from autograder.student.probe import files_asked
 from autograder.student.run import (
     Answers,
     Crash,
@@ -49,7 +50,6 @@ from autograder.student.run import (
 
 START_SECONDS = 120.0  # for a Python that has torch to import from a slow disk
 SECONDS_TO_DIE = 2.0  # for processes that were killed
-HANDED_IN = re.compile(r"""\bhanded_in\(["']([^"']+)["']\)""")
 PICTURE = re.compile(r"!\[[^\]\n]*\]\(([^)\s]+)\)")
 
 
@@ -263,7 +263,7 @@ def _hides(path: Path) -> bool:
 
 def _lacking(folder: Path, cells: Sequence[NotebookNode], recipes: Sequence[str]) -> list[str]:
     """Files that recipes ask for, and pictures that texts show, that are not in the folder."""
-    names = {name for recipe in recipes for name in HANDED_IN.findall(recipe)}
+    names = {name for recipe in recipes for name in files_asked(recipe)}
     for cell in cells:
         if cell.cell_type == "markdown":
             names |= {name for name in PICTURE.findall(cell.source) if ":" not in name}

@@ -48,6 +48,11 @@ def load(source: str, name: str) -> Callable[[Any, wire.Arrays], dict[str, Any]]
     return function
 
 
+def files_asked(recipe_source: str) -> list[str]:
+    """Names of the files beside the notebook that a recipe asks for."""
+    return re.findall(r"""\bhanded_in\(["']([^"']+)["']\)""", recipe_source)
+
+
 def handed_in(name: str) -> dict[str, Any]:
     """The named tensors of an agent's file beside the notebook, as `load_agent` reads it."""
     from course_lib.agents import load_agent  # only some homeworks need it
