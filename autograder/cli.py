@@ -218,7 +218,7 @@ def print_changes(written: Written) -> None:
     title = f"{number} {'mark' if number == 1 else 'marks'} changed"
     table = Table(title=title, title_justify="left")
     for column in ("student", "question", "from", "to", "why"):
-        table.add_column(column, no_wrap=column == "student")
+        table.add_column(column, no_wrap=column in ("student", "question"))
     for change in written.changes[:MAX_CHANGES]:
         words = (change.student, change.question, points(change.before), points(change.after))
         table.add_row(*(escape(visible(word)) for word in (*words, change.why)))

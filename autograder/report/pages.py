@@ -339,7 +339,7 @@ def table(group: ClassResults) -> str:
     head = ["student", "name", "state", "score", "max_score", "coded", "penalty", "waiting"]
     for question in group.questions:
         head += [question.name, f"{question.name}: outcome", f"{question.name}: mistake"]
-    head.append("remarks")
+    head += ["marked by hand", "remarks"]
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(head)
@@ -349,7 +349,8 @@ def table(group: ClassResults) -> str:
         for mark in one.marks:
             mistake = mark.verdict.mistake if mark.verdict else ""
             row += ["" if mark.score is None else mark.score, mark.outcome, _cell(mistake)]
-        writer.writerow([*row, _cell(" / ".join(one.remarks))])
+        by_hand = ", ".join(mark.question.name for mark in one.marks if mark.by_hand)
+        writer.writerow([*row, by_hand, _cell(" / ".join(one.remarks))])
     return text.getvalue()
 
 
