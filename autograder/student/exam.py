@@ -32,6 +32,8 @@ ERRORS = {
     "makes it 1 and 0.",
     "to satisfy the constraint Simplex": "Categorical takes probabilities unless told otherwise: "
     "give it logits=...",
+    "to satisfy the constraint GreaterThan(lower_bound=0.0)": "A standard deviation is above 0: "
+    "was its logarithm given in its place?",
 }
 # What is said if a flag (an observation whose name ends like this) is off: alone, and besides.
 FLAGS = {
