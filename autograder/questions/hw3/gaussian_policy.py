@@ -273,8 +273,8 @@ CHECK = Check(
         ),
         slip(
             "whole constant instead of half",
-            "The constant in the log-probabilities is log(2 pi). The density is divided by the square "
-            "root of 2 pi: what does a root become in the logarithm?",
+            "The constant in the log-probabilities is log(2 pi). The density is divided by the root of "
+            "2 pi: what does a root become in the logarithm?",
             log_densities="-0.5 * scaled**2 - log_stds - log_two_pi",
         ),
         slip(
