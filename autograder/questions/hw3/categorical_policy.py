@@ -334,12 +334,6 @@ CHECK = Check(
             "log_probs, entropies.",
             answer="answer[::-1]",
         ),
-        slip(
-            "log-probabilities alone",
-            "The log-probabilities are right, but they come alone. The entropies are asked for as "
-            "well: log_probs, entropies.",
-            answer="answer[0]",
-        ),
     ),
     parts=(
         Property("log-probabilities", 3, observations=("log_probs",)),

@@ -192,7 +192,7 @@ CHECK = Check(
         slip(
             "log-probability of the clipped action",
             "The log-probabilities are those of the clipped actions, and the batch holds others. "
-            "The score belongs to the action that the policy drew; the clip is part of the world.",
+            "Which of the two did the policy choose, and which one is what the world made of it?",
             scaled="(env_actions - means) / stds",
         ),
         slip(
@@ -256,8 +256,8 @@ CHECK = Check(
         ),
         slip(
             "bounds swapped",
-            "The bounds were given the wrong way round, and torch's clamp then sets everything to low: "
-            "the lower bound comes first.",
+            "The bounds were given the wrong way round, and torch's clamp then sets everything to "
+            "low: the lower bound comes first.",
             env_actions="torch.clamp(actions, high, low)",
         ),
         slip(

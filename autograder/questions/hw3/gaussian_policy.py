@@ -273,8 +273,8 @@ CHECK = Check(
         ),
         slip(
             "whole constant instead of half",
-            "The constant in the log-probabilities is log(2 pi). The density is divided by the root of "
-            "2 pi: what does a root become in the logarithm?",
+            "The constant in the log-probabilities is log(2 pi). A root of 2 pi is in the density: "
+            "what does a root become in the logarithm?",
             log_densities="-0.5 * scaled**2 - log_stds - log_two_pi",
         ),
         slip(
@@ -422,12 +422,6 @@ CHECK = Check(
             "The entropies come first and the log-probabilities second. It is the other way round: "
             "log_probs, entropies.",
             answer="answer[::-1]",
-        ),
-        slip(
-            "log-probabilities alone",
-            "The log-probabilities are right, but they come alone. The entropies are asked for as "
-            "well: log_probs, entropies.",
-            answer="answer[0]",
         ),
     ),
     parts=(
