@@ -55,8 +55,8 @@ def public_cases() -> list[Case]:
     return [
         {
             "means": np.array([[0.0, 1.0]]),
-            "log_stds": np.array([0.0, np.log(2)]),
-            "actions": np.array([[1.0, 1.0]]),
+            "log_stds": np.log([2.0, 4.0]),
+            "actions": np.array([[1.0, 3.0]]),
         },
         {
             "means": np.array([[0.5], [-1.0], [0.2]]),

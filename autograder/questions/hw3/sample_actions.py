@@ -15,13 +15,12 @@ from autograder.questions.slips import slip_of
 from autograder.student.wire import Array, Arrays, frozen, same_again, untouched
 from course_lib.reference.answers.sample_actions import sample_actions
 
-LAST_BELOW_ONE = 1 - 2.0**-53  # torch.rand draws it too, if rarely
-
 
 def recipe(function: Function, case: Arrays) -> dict[str, Any]:
-    logits, uniforms = torch.tensor(case["logits"]), torch.tensor(case["uniforms"])
+    below_one = np.minimum(case["uniforms"], 1 - 2.0**-53)  # 1 stands for the last number below it
+    logits, uniforms = torch.tensor(case["logits"]), torch.tensor(below_one)
     actions = frozen(function(logits, uniforms))
-    kept = untouched(logits, case["logits"]) and untouched(uniforms, case["uniforms"])
+    kept = untouched(logits, case["logits"]) and untouched(uniforms, below_one)
     again = same_again(lambda: function(logits, uniforms), actions)
     return {
         "actions": actions,
@@ -55,13 +54,13 @@ def public_cases() -> list[Case]:
             ),
             "uniforms": np.array([0.21, 0.93, 0.72, 0.05, 0.85]),
         },
-        {"logits": np.full((2, 10), -1.3), "uniforms": np.full(2, LAST_BELOW_ONE)},
+        {"logits": np.full((2, 10), -1.3), "uniforms": np.ones(2)},
     ]
 
 
 def _beyond_rounding(case: Arrays) -> bool:
     """Whether rounding may leave no action whose cumulative probability is above u."""
-    return bool(case["uniforms"].max() == LAST_BELOW_ONE)
+    return bool(case["uniforms"].max() == 1)
 
 
 def _choices(case: Arrays) -> int:
@@ -91,7 +90,7 @@ def hidden_cases(rng: np.random.Generator) -> list[Case]:
     cases.append(
         {
             "logits": np.full((rows, choices), rng.uniform(-1.5, -1.1)),
-            "uniforms": np.full(rows, LAST_BELOW_ONE),
+            "uniforms": np.ones(rows),
         }
     )
     return cases

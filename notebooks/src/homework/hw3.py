@@ -80,7 +80,7 @@ torch.set_num_threads(1)  # the tensors here are small: more threads would wait 
 #
 # Pendulum has $D = 1$, and there many mistakes do not show. A robot with $D = 6$ joints shows them: with the mean over dimensions in the place of the sum, the ratio is the sixth root of what it should be, and the clip comes far too late. Without the sum there are `(B, 6)` ratios, each with a clip of its own. Do not wonder at signs: a density may be above 1, so a log-probability may be positive, and an entropy negative.
 #
-# **By hand.** One row with means $(0, 1)$, standard deviations $(1, 2)$ and the action $(1, 1)$. The two dimensions give $-\tfrac12 - 0.9189 = -1.4189$ and $-0.6931 - 0.9189 = -1.6121$, so the log-probability is $-3.0310$. The entropy is $1.4189 + 2.1121 = 3.5310$.
+# **By hand.** One row with means $(0, 1)$, standard deviations $(2, 4)$ and the action $(1, 3)$, half a standard deviation away in both dimensions. They give $-\tfrac18 - \ln 2 - 0.9189 = -1.7371$ and $-\tfrac18 - \ln 4 - 0.9189 = -2.4302$, so the log-probability is $-4.1673$. The entropy is $2.1121 + 2.8052 = 4.9173$.
 #
 # *Slide 69. Lecture on REINFORCE, section C71.*
 
