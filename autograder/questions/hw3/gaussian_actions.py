@@ -197,8 +197,8 @@ CHECK = Check(
         ),
         slip(
             "clipped actions in the batch",
-            "The actions of the batch are the clipped ones (does a clamp_ write into the same "
-            "memory?). PPO computes their log-probabilities anew, and compares them with those of "
+            "The actions of the batch are the clipped ones (clamp_ writes into the same memory, if you "
+            "used it). PPO computes their log-probabilities anew, and compares them with those of "
             "the actions that were drawn.",
             answer="(answer[1], answer[1], answer[2])",
         ),
