@@ -182,9 +182,15 @@ CHECK = Check(
             log_probs="all_log_probs[:, actions.long()]",
         ),
         slip(
+            "all actions looked up in the first row",
+            "All log-probabilities are taken from the first row. `gather` looks into row b for row b "
+            "of the index: an index (1, B) has one row.",
+            log_probs="all_log_probs[0][actions.long()]",
+        ),
+        slip(
             "a column of log-probabilities",
-            "The log-probabilities are right, but in a column (B, 1). Times advantages (B,) that "
-            "makes (B, B) without any error: take the last axis away.",
+            "The log-probabilities are right, but they stand in a column (B, 1). Times advantages "
+            "(B,) that makes (B, B) without any error: take the last axis away.",
             log_probs="all_log_probs.gather(-1, actions.long()[:, None])",
         ),
         slip(
@@ -232,16 +238,15 @@ CHECK = Check(
         ),
         slip(
             "no gradient of the log-probabilities",
-            "The log-probabilities are right, but have lost their graph. Those of the old policy "
-            "are constants; whoever stores them detaches them, and the new ones are what is "
-            "learned from.",
+            "The log-probabilities are right, but no gradient flows from them into the logits. "
+            "Those of the old policy are constants; the new ones are what is learned from.",
             see="07_ppo#C62",
             answer="(answer[0].detach(), answer[1])",
         ),
         slip(
             "no gradient of the entropies",
-            "The entropies are right, but their gradient is zero: are they detached, or are the "
-            "probabilities in them held constant? A bonus for entropy has to move the logits.",
+            "The entropies are right, but no gradient flows from the entropies: are they detached, "
+            "or are the probabilities held constant? A bonus for entropy has to move the logits.",
             answer="(answer[0], answer[1].detach())",
         ),
         slip(
@@ -309,6 +314,12 @@ CHECK = Check(
             "The terms of the entropy come back one by one, (B, A). Their sum over the actions is "
             "the entropy of a state.",
             entropies="-probs * all_log_probs",
+        ),
+        slip(
+            "entropy summed over the batch",
+            "The terms of the entropy were added up over the states, (A,). Each row has its own "
+            "entropy, the sum over its actions.",
+            entropies="-(probs * all_log_probs).sum(dim=0)",
         ),
         slip(
             "logits in the entropy",

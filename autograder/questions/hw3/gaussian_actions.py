@@ -120,13 +120,13 @@ def hidden_cases(rng: np.random.Generator) -> list[Case]:
 # Right by other means.
 
 
-@torch.no_grad()
 def by_distributions(
     means: Tensor, log_stds: Tensor, noise: Tensor, low: Tensor, high: Tensor
 ) -> Any:
-    policy = Independent(Normal(means, log_stds.exp().expand_as(means)), 1)
-    actions = policy.base_dist.loc + policy.base_dist.scale * noise
-    return actions, actions.clamp(low, high), policy.log_prob(actions)
+    with torch.no_grad():
+        policy = Independent(Normal(means, log_stds.exp().expand_as(means)), 1)
+        actions = policy.mean + policy.stddev * noise
+        return actions, actions.clamp(low, high), policy.log_prob(actions)
 
 
 def by_the_noise(means: Tensor, log_stds: Tensor, noise: Tensor, low: Tensor, high: Tensor) -> Any:
@@ -197,9 +197,9 @@ CHECK = Check(
         ),
         slip(
             "clipped actions in the batch",
-            "The actions of the batch are the clipped ones (clamp_ writes into the same memory, if you "
-            "used it). PPO computes their log-probabilities anew, and compares them with those of "
-            "the actions that were drawn.",
+            "The actions of the batch are the clipped ones (clamp_ writes into the same memory, if "
+            "you used it). PPO works out their log-probabilities once more, and compares them with "
+            "those of the actions that were drawn.",
             answer="(answer[1], answer[1], answer[2])",
         ),
         slip(
@@ -273,6 +273,12 @@ CHECK = Check(
             env_actions="low + 0.5 * (high - low) * (torch.tanh(actions) + 1)",
         ),
         slip(
+            "tanh times the upper bound",
+            "The environment gets tanh of the actions, times high. Some methods do that; here an "
+            "action inside the bounds reaches the environment as it is.",
+            env_actions="high * torch.tanh(actions)",
+        ),
+        slip(
             "stretched from [-1, 1] and clipped",
             "The actions were stretched as if they came from [-1, 1], then clipped. Here the "
             "policy speaks in the environment's units: an action inside the bounds stays as it is.",
@@ -340,9 +346,16 @@ CHECK = Check(
         ),
         slip(
             "a column of log-probabilities",
-            "The log-probabilities are right, but in a column (B, 1). The batch keeps one number a "
-            "row, (B,).",
+            "The log-probabilities are right, but they stand in a column (B, 1). The batch keeps "
+            "one number a row, (B,).",
             log_probs="log_densities.sum(dim=-1, keepdim=True)",
+        ),
+        slip(
+            "variance in the density",
+            "The actions are drawn with the standard deviation, but in the log-probabilities the "
+            "variance stands in its place (torch's Normal takes the former). It is one Gaussian.",
+            scaled="(actions - means) / stds**2",
+            log_densities="-0.5 * (scaled**2 + math.log(2 * math.pi)) - 2 * log_stds",
         ),
         slip(
             "log-density of the noise",

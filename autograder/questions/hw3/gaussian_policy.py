@@ -218,8 +218,8 @@ CHECK = Check(
         ),
         slip(
             "a column of log-probabilities",
-            "The log-probabilities are right, but in a column (B, 1). Times advantages (B,) that "
-            "makes (B, B) without any error: sum the last axis away.",
+            "The log-probabilities are right, but they stand in a column (B, 1). Times advantages "
+            "(B,) that makes (B, B) without any error: sum the last axis away.",
             log_probs="log_densities.sum(dim=-1, keepdim=True)",
         ),
         slip(
@@ -302,6 +302,15 @@ CHECK = Check(
             scaled="torch.zeros_like(means)",
         ),
         slip(
+            "corrected for a tanh",
+            "The log-probabilities are corrected as for actions that went through tanh. Here "
+            "nothing is bent: the density of an action is the Gaussian's.",
+            log_densities="""
+                log_densities = -0.5 * scaled**2 - log_stds - 0.5 * log_two_pi
+                log_densities = log_densities - torch.log(1 - torch.tanh(actions) ** 2 + 1e-6)
+            """,
+        ),
+        slip(
             "log-probabilities with a minus",
             "The log-probabilities have the wrong sign: this is the loss that one would make "
             "small. The farther an action is from the mean, the lower its log-probability.",
@@ -315,9 +324,8 @@ CHECK = Check(
         ),
         slip(
             "no gradient of the log-probabilities",
-            "The log-probabilities are right, but have lost their graph. Those of the old policy "
-            "are constants; whoever stores them detaches them, and the new ones are what is "
-            "learned from.",
+            "The log-probabilities are right, but no gradient flows from them. Those of the old "
+            "policy are constants; the new ones are what is learned from.",
             see="07_ppo#C62",
             answer="(answer[0].detach(), answer[1])",
         ),
@@ -335,8 +343,8 @@ CHECK = Check(
         ),
         slip(
             "no gradient of the entropies",
-            "The entropies are right, but have lost their graph. A bonus for entropy has to move "
-            "log_stds.",
+            "The entropies are right, but no gradient flows from the entropies. A bonus for them has "
+            "to move log_stds.",
             answer="(answer[0], answer[1].detach())",
         ),
         slip(
@@ -362,6 +370,12 @@ CHECK = Check(
             "The entropies lack the term 1/2 of each dimension: the logarithm is that of 2 pi e, "
             "not of 2 pi.",
             each_entropy="0.5 * log_two_pi + log_stds",
+        ),
+        slip(
+            "entropy without 2 pi",
+            "The entropies lack the term 1/2 log(2 pi) of each dimension. The logarithm is that of "
+            "2 pi e, halved.",
+            each_entropy="0.5 + log_stds",
         ),
         slip(
             "entropy's constants not halved",

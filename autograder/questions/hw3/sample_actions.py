@@ -24,7 +24,7 @@ def recipe(function: Function, case: Arrays) -> dict[str, Any]:
     again = same_again(lambda: function(logits, uniforms), actions)
     return {
         "actions": actions,
-        "are_whole_numbers": int(actions.dtype.kind == "i"),
+        "are_whole_numbers": int(actions.dtype.kind == "i" or not actions.size),
         "inputs_unchanged": kept,
         "second_call_agrees": again,
     }
@@ -55,6 +55,7 @@ def public_cases() -> list[Case]:
             "uniforms": np.array([0.21, 0.93, 0.72, 0.05, 0.85]),
         },
         {"logits": np.full((2, 10), -1.3), "uniforms": np.ones(2)},
+        {"logits": np.array([[-0.8, 1.2, 0.4]]), "uniforms": np.array([0.9])},
     ]
 
 
@@ -86,6 +87,8 @@ def hidden_cases(rng: np.random.Generator) -> list[Case]:
         if choices == 2:  # nearly sure of action 0, which is then lost if the policy is flattened
             logits[0], actions[0] = rng.uniform([1.2, -2], [2, -1.2]), 0
         cases.append({"logits": logits, "uniforms": _inside(rng, logits, actions)})
+    logits = rng.uniform(-2, 2, size=(1, int(rng.integers(3, 7))))
+    cases.append({"logits": logits, "uniforms": _inside(rng, logits, logits.argmin(axis=1))})
     rows, choices = int(rng.integers(2, 5)), int(rng.choice([7, 10, 13, 14, 15]))
     cases.append(
         {
@@ -160,6 +163,18 @@ CHECK = Check(
             answer="(~passed).int().argmax(dim=-1)",
         ),
         slip(
+            "no action appended by rounding",
+            "Where u is just below 1, no action comes out at all. Rounding may leave all "
+            "cumulative probabilities at or below u; the last action is meant then.",
+            answer="actions[actions < logits.shape[-1]]",
+        ),
+        slip(
+            "squeezed without a dimension",
+            "With a single row the action comes out as one number instead of (1,). `squeeze()` "
+            "takes away every axis of length 1, the batch's too: say which one.",
+            answer="answer.squeeze()",
+        ),
+        slip(
             "not whole numbers",
             "The actions are right, but they are floating point numbers. An action is an index: "
             "whoever looks up its log-probability needs whole numbers.",
@@ -182,6 +197,12 @@ CHECK = Check(
             "The exponentials of the logits were added up without dividing by their sum. The last "
             "cumulative probability has to be 1.",
             probs="logits.exp()",
+        ),
+        slip(
+            "one sum for the whole batch",
+            "The probabilities of all rows together sum to 1. Each row is a distribution of its "
+            "own: over which axis is the sum below the fraction?",
+            probs="logits.exp() / logits.exp().sum()",
         ),
         slip(
             "softmax before the softmax",
@@ -292,7 +313,8 @@ CHECK = Check(
         ),
         slip(
             "a column of actions",
-            "The actions are right, but in a column (B, 1). One number a row is wanted, (B,).",
+            "The actions are right, but they stand in a column (B, 1). One number a row is wanted, "
+            "(B,).",
             answer="answer[:, None]",
         ),
         slip(
