@@ -33,6 +33,10 @@ ERRORS = {
     "makes it 1 and 0.",
     "to satisfy the constraint Simplex": "Categorical takes probabilities unless told otherwise: "
     "give it logits=...",
+    "to satisfy the constraint GreaterThan(lower_bound=0.0)": "A standard deviation is above 0: "
+    "was its logarithm given in its place?",
+    "at non-singleton dimension": "Two shapes do not go together: print them. x[:, None] makes a "
+    "column (B, 1) of (B,), and that goes with every column of (B, A).",
 }
 # What is said if a flag (an observation whose name ends like this) is off: alone, and besides.
 FLAGS = {

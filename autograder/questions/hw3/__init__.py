@@ -1,1 +1,1 @@
-"""The questions of homework 3."""
+"""The questions of hw3, one file each."""
