@@ -66,7 +66,7 @@ def recipe(function: Function, case: Arrays) -> dict[str, Any]:
             raise TypeError(
                 f"it returned a {type(made).__name__}{several}: advantages and targets are wanted"
             )
-        seen = {}
+        seen: dict[str, Any] = {}
         for name, one in zip(("advantages", "targets"), made, strict=True):
             slope = 0.0
             if isinstance(one, torch.Tensor) and one.requires_grad:
@@ -320,6 +320,12 @@ CHECK = Check(
             targets="advantages - values",
         ),
         slip(
+            "targets with lam = 1",
+            "The targets are made with lam = 1, from advantages of their own. Asked for are those "
+            "that were just worked out, put back on V(s).",
+            targets="gae(rewards, values, next_values, terminated, truncated, gamma, 1.0) + values",
+        ),
+        slip(
             "targets cut off at 0",
             "Targets below 0 came out as 0. Returns may be negative, and so may values.",
             targets="(advantages + values).clamp(min=0.0)",
@@ -408,14 +414,14 @@ CHECK = Check(
         ),
         slip(
             "truncation told as termination",
-            "Truncated steps are given to gae as terminated, so that no value of the next state "
-            "counts there. Only the recording stopped: keep the two apart.",
+            "At truncated steps the value of the next state does not count, as if they had "
+            "terminated. Only the recording stopped there: keep the two apart.",
             advantages=CALL.format("terminated | truncated", "truncated"),
         ),
         slip(
             "termination told as truncation",
-            "Terminated steps are given to gae as truncated, so that the value of the next state "
-            "counts although nothing is paid any more. Keep the two apart.",
+            "At terminated steps the value of the next state counts, as if they were truncated. "
+            "Nothing is paid any more there: keep the two apart.",
             advantages=CALL.format("torch.zeros_like(terminated)", "terminated | truncated"),
         ),
         slip(

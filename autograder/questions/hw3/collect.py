@@ -472,6 +472,17 @@ CHECK = Check(
             truncated="torch.tensor(over)",
         ),
         slip(
+            "flags one row late",
+            "`terminated[t]` and `truncated[t]` say how step t - 1 ended. Some programs keep them "
+            "so; here row t says what its own step was.",
+            before="over_before, cut_before = ended & False, ended & False",
+            row=_stored(terminated="over_before", truncated="cut_before"),
+            ended="""
+                ended = terminated | truncated
+                over_before, cut_before = terminated, truncated
+            """,
+        ),
+        slip(
             "resets the environments first",
             "The environments are reset at the start. They stand in the middle of their episodes: "
             "go on from `observations`.",
@@ -496,6 +507,34 @@ CHECK = Check(
                 if bool((terminated | truncated).any()):
                     start, _ = envs.reset()
                     observations = torch.tensor(start, dtype=observations.dtype)
+            """,
+        ),
+        slip(
+            "resets by hand where an episode ended",
+            "Environments are reset by hand where an episode ended, and the batch goes on from "
+            "there. They reset themselves in the next step: nobody has to ask.",
+            observations="""
+                observations = next_observations
+                if bool((terminated | truncated).any()):
+                    start, _ = envs.reset(options={"reset_mask": over | cut})
+                    start = torch.tensor(start, dtype=observations.dtype)
+                    here = (terminated | truncated)[:, None]
+                    observations = torch.where(here, start, next_observations)
+            """,
+        ),
+        slip(
+            "last_observations from before the last step",
+            "`last_observations` is what `act` was given last. The next call goes on from where "
+            "the last step led.",
+            answer='{**batch, "last_observations": batch["observations"][-1], "last_ended": ended}',
+        ),
+        slip(
+            "no next observation in the last row",
+            "The last row of `next_observations` is zero, as if nothing had followed. The last "
+            "step led somewhere too, and envs.step has shown it.",
+            answer="""
+                batch["next_observations"][-1] = 0.0
+                answer = {**batch, "last_observations": observations, "last_ended": ended}
             """,
         ),
         slip(
