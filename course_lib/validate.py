@@ -32,7 +32,9 @@ def shapes(pattern: str, **tensors: Tensor) -> None:
         for letter, size in zip(letters, got, strict=True):
             if letter.isdigit():
                 if size != int(letter):
-                    raise ValueError(f"{name} must be {wanted}, got {got}: check what it is made from")
+                    raise ValueError(
+                        f"{name} must be {wanted}, got {got}: check what it is made from"
+                    )
                 continue
             first_size, first_name = sizes.setdefault(letter, (size, name))
             if size != first_size:

@@ -201,13 +201,13 @@ CHECK = Check(
             "The values are (M, 1) and the targets (M,), so their difference is (M, M): every "
             "value is compared with every target. Bring both to one shape first.",
             see="08_advantages#C72",
-            errors="values - targets.detach()",
+            errors="values - goals",
         ),
         slip(
             "objective with the wrong sign",
             "The objective is added to the loss, so descent makes it small. It is to be made "
             "large.",
-            gain="-objective(log_probs, old_log_probs.detach(), normalised)",
+            gain="-objective(log_probs, old, normalised)",
         ),
         slip(
             "error of the values with the wrong sign",
@@ -278,6 +278,19 @@ CHECK = Check(
             normalised="(fixed - fixed.min()) / (fixed.max() - fixed.min() + 1e-8)",
         ),
         slip(
+            "divided by their length",
+            "The advantages are divided by their length as a vector (normalize), which neither "
+            "makes their mean 0 nor their standard deviation 1.",
+            normalised="fixed / fixed.norm()",
+        ),
+        slip(
+            "advantages worked out anew",
+            "The objective gets targets minus values in the place of the advantages. The values "
+            "move with every step; the advantages were fixed with the batch, and are given.",
+            see="08_advantages#C72",
+            fixed="targets.detach() - values.detach().squeeze(-1)",
+        ),
+        slip(
             "mean and spread of the targets",
             "The advantages are shifted and scaled by mean and standard deviation of the targets. "
             "Take those of the advantages themselves.",
@@ -288,9 +301,9 @@ CHECK = Check(
             "The targets were shifted and scaled as the advantages are. The critic is to say what "
             "a state is worth, in the units of the reward: take the targets as they come.",
             see="08_advantages#C72",
-            errors="""
+            goals="""
                 goals = targets.detach()
-                errors = values.squeeze(-1) - (goals - goals.mean()) / (goals.std() + 1e-8)
+                goals = (goals - goals.mean()) / (goals.std() + 1e-8)
             """,
         ),
         slip(
@@ -380,35 +393,36 @@ CHECK = Check(
             "The values are compared with the advantages. A critic learns what a state is worth, "
             "which is what `targets` holds.",
             see="08_advantages#C72",
-            errors="values.squeeze(-1) - fixed",
+            goals="fixed",
         ),
         slip(
             "values against normalised advantages",
             "The values are compared with the normalised advantages. A critic learns what a state "
             "is worth, which is what `targets` holds.",
             see="08_advantages#C72",
-            errors="values.squeeze(-1) - normalised",
+            goals="normalised",
         ),
         slip(
             "values against targets plus advantages",
             "The advantages are added to the targets. The targets are advantages plus old values "
             "already: take them as they come.",
             see="08_advantages#C72",
-            errors="values.squeeze(-1) - (targets.detach() + fixed)",
+            goals="targets.detach() + fixed",
         ),
         slip(
             "values detached",
             "The number is right, but no gradient reaches the values, so the critic never learns. "
             "What is held fixed in its error are the targets.",
             see="08_advantages#C72",
-            errors="values.detach().squeeze(-1) - targets.detach()",
+            errors="values.detach().squeeze(-1) - goals",
         ),
         slip(
             "values detached instead of targets",
             "The number is right, but the gradient flows into the targets and none into the "
             "values. The critic moves towards its targets, not the other way round.",
             see="08_advantages#C72",
-            errors="values.detach().squeeze(-1) - targets",
+            goals="targets",
+            errors="values.detach().squeeze(-1) - goals",
         ),
         slip(
             "entropies detached",
@@ -420,7 +434,7 @@ CHECK = Check(
             "log_probs detached",
             "The number is right, but no gradient reaches log_probs, so the policy never learns "
             "(look for detach, item or no_grad). Only what was fixed with the batch is constant.",
-            gain="objective(log_probs.detach(), old_log_probs.detach(), normalised)",
+            gain="objective(log_probs.detach(), old, normalised)",
         ),
         slip(
             "no gradient",
@@ -434,15 +448,15 @@ CHECK = Check(
             "old_log_probs, advantages and targets. Detach them.",
             see="07_ppo#C65",
             fixed="advantages",
-            gain="objective(log_probs, old_log_probs, normalised)",
-            errors="values.squeeze(-1) - targets",
+            old="old_log_probs",
+            goals="targets",
         ),
         slip(
             "old_log_probs not held constant",
             "The loss is right, but a gradient flows into old_log_probs. They are those of the "
             "policy that collected the batch: fixed numbers.",
             see="07_ppo#C65",
-            gain="objective(log_probs, old_log_probs, normalised)",
+            old="old_log_probs",
         ),
         slip(
             "advantages not held constant",
@@ -456,40 +470,40 @@ CHECK = Check(
             "The loss is right, but a gradient flows into the targets, and would move them towards "
             "the values. They were fixed with the batch: detach them.",
             see="08_advantages#C72",
-            errors="values.squeeze(-1) - targets",
+            goals="targets",
         ),
         slip(
             "old and new swapped",
             "The objective gets the old log-probabilities in the place of the new ones. Its first "
             "argument is the policy that moves.",
             see="07_ppo#C62",
-            gain="objective(old_log_probs.detach(), log_probs, normalised)",
+            gain="objective(old, log_probs, normalised)",
         ),
         slip(
             "probabilities instead of logarithms",
             "The objective gets probabilities. It asks for log-probabilities, old and new.",
             see="07_ppo#C62",
-            gain="objective(log_probs.exp(), old_log_probs.detach().exp(), normalised)",
+            gain="objective(log_probs.exp(), old.exp(), normalised)",
         ),
         slip(
             "current policy as the old one",
             "The objective gets the current log-probabilities as the old ones too, so every ratio "
             "is 1. The old ones are those of the policy that collected the batch.",
             see="07_ppo#C65",
-            gain="objective(log_probs, log_probs.detach(), normalised)",
+            old="log_probs.detach()",
         ),
         slip(
             "own objective instead of the given one",
             "The objective that came in has no effect: this is the mean of ratio times advantage. "
             "Call `objective` with the three arguments it asks for.",
-            gain="(torch.exp(log_probs - old_log_probs.detach()) * normalised).mean()",
+            gain="(torch.exp(log_probs - old) * normalised).mean()",
         ),
         slip(
             "own clipped objective instead of the given one",
             "The objective that came in has no effect: this is the clipped one with epsilon = 0.2. "
             "Call `objective` with the three arguments it asks for.",
             gain="""
-                ratio = torch.exp(log_probs - old_log_probs.detach())
+                ratio = torch.exp(log_probs - old)
                 clipped = ratio.clamp(0.8, 1.2)
                 gain = torch.minimum(ratio * normalised, clipped * normalised).mean()
             """,

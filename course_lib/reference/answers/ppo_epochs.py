@@ -42,7 +42,8 @@ def ppo_epochs(
             length = torch.cat([gradient.flatten() for gradient in gradients]).norm()
             factor = torch.clamp(max_norm / length, max=1.0)
             for parameter, gradient in zip(parameters, gradients, strict=True):
-                parameter.grad = factor * gradient
+                cut = factor * gradient
+                parameter.grad = cut
             optimiser.step()
             losses.append(loss.item())
     return sum(losses) / len(losses)

@@ -45,8 +45,10 @@ def ppo_loss(
     validate.at_least(2, advantages=advantages)
     fixed = advantages.detach()
     normalised = (fixed - fixed.mean()) / (fixed.std() + 1e-8)
-    gain = objective(log_probs, old_log_probs.detach(), normalised)
-    errors = values.squeeze(-1) - targets.detach()  # (M,)
+    old = old_log_probs.detach()
+    gain = objective(log_probs, old, normalised)
+    goals = targets.detach()
+    errors = values.squeeze(-1) - goals  # (M,)
     value_loss = errors.square().mean()
     bonus = entropies.mean()
     return -gain + value_weight * value_loss - entropy_weight * bonus
