@@ -58,8 +58,8 @@ def recipe(function: Function, case: Arrays) -> dict[str, Any]:
         losses = sum(made["loss"] for made in used) / len(used) if used else float("nan")
         return {
             "parameters": frozen(torch.cat([inner.flatten(), outer])),
-            "rows": np.array([row for made in used for row in made["rows"]], dtype=int),
-            "sizes": np.array([len(made["rows"]) for made in used], dtype=int),
+            "rows": np.array([row for made in used for row in made["rows"]], dtype=float),
+            "sizes": np.array([len(made["rows"]) for made in used], dtype=float),
             "returned_less_mean_loss": mean - losses,
             "without_a_graph": not graph,
             "inputs_unchanged": kept and rates == [g["lr"] for g in optimiser.param_groups],
@@ -281,8 +281,8 @@ CHECK = Check(
         ),
         slip(
             "nothing moves",
-            "The losses are right for parameters that never move. Is `step` called, and are the "
-            "gradients still there when it is (not cleared between backward and step)?",
+            "The parameters never move. Is `step` called, and are the gradients still there when "
+            "it is (not cleared between backward and step)?",
             cut="None",
         ),
         slip(
@@ -376,6 +376,18 @@ CHECK = Check(
                 for parameter, gradient in zip(parameters, gradients, strict=True):
                     parameter.grad = factor * gradient
                 optimiser.step()
+            """,
+        ),
+        slip(
+            "plain steps by hand",
+            "The parameters move by learning rate times gradient, and the optimiser's own step is "
+            "not made. It may have a momentum, or be Adam: call its `step`.",
+            parameter="""
+                rates = [group["lr"] for group in optimiser.param_groups for _ in group["params"]]
+                with torch.no_grad():
+                    for parameter, gradient, rate in zip(parameters, gradients, rates, strict=True):
+                        parameter -= rate * factor * gradient
+                optimiser.zero_grad()
             """,
         ),
         slip(
@@ -528,7 +540,7 @@ CHECK = Check(
         ),
         slip(
             "nothing returned",
-            "The steps are right, and nothing comes back. Return the mean of the losses.",
+            "The steps are right, but nothing comes back. Return the mean of the losses.",
             answer="None",
         ),
     ),
