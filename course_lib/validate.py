@@ -12,7 +12,8 @@ from torch import Tensor
 def shapes(pattern: str, **tensors: Tensor) -> None:
     """Check that tensors have the shapes of `pattern`, hold something, and hold no nan.
 
-    pattern: one entry a tensor, in order, such as "S A, T, T": the same letter is the same length.
+    pattern: one entry a tensor, in order, such as "S A, T, T 1": the same letter is the same
+    length, and a digit is that length.
     Raises ValueError naming the tensor, what came and what was wanted.
     """
     sizes: dict[str, tuple[int, str]] = {}
@@ -30,6 +31,12 @@ def shapes(pattern: str, **tensors: Tensor) -> None:
             advice = "call .squeeze(-1)" if columns else "check what it is made from"
             raise ValueError(f"{name} must be {wanted}, got {got}: {advice}")
         for letter, size in zip(letters, got, strict=True):
+            if letter.isdigit():
+                if size != int(letter):
+                    raise ValueError(
+                        f"{name} must be {wanted}, got {got}: check what it is made from"
+                    )
+                continue
             first_size, first_name = sizes.setdefault(letter, (size, name))
             if size != first_size:
                 raise ValueError(
@@ -40,6 +47,15 @@ def shapes(pattern: str, **tensors: Tensor) -> None:
             raise ValueError(f"{name} is empty {got}: at least one entry is needed")
         if math.isnan(tensor.max().item()):  # of numbers with nan among them, nan is the largest
             raise ValueError(f"{name} holds nan: look at the step that made it")
+
+
+def at_least(least: int, **tensors: Tensor) -> None:
+    """Check that tensors hold so many numbers. Raises ValueError if one holds fewer."""
+    for name, tensor in tensors.items():
+        if tensor.numel() < least:
+            raise ValueError(
+                f"{name} must hold at least {least} numbers, got {tensor.numel()}: take more steps"
+            )
 
 
 def fractions(**numbers: float) -> None:
