@@ -183,7 +183,14 @@ def train(kind: Kind, seed: int) -> dict[str, list[float]]:
 
 
 def curves(history: History) -> dict[str, list[float]]:
-    """What the panels show. Where no episode ended, the return is that of the update before."""
+    """What the panels show."""
+    columns = {name: [update[name] for update in history.updates] for name in PANELS[1:]}
+    columns = {"return": mean_returns(history), **columns}
+    return {name: [rounded(value) for value in column] for name, column in columns.items()}
+
+
+def mean_returns(history: History) -> list[float]:
+    """Mean of the episodes that ended since the update before, or as it was if none did."""
     returns: list[float] = []
     ended = list(zip(history.episode_steps, history.episode_returns, strict=True))
     before = 0.0
@@ -191,10 +198,7 @@ def curves(history: History) -> dict[str, list[float]]:
         here = [paid for step, paid in ended if before < step <= update["steps"]]
         returns.append(fmean(here) if here else returns[-1] if returns else math.nan)
         before = update["steps"]
-    table = {"return": returns} | {
-        name: [update[name] for update in history.updates] for name in PANELS[1:]
-    }
-    return {name: [rounded(value) for value in column] for name, column in table.items()}
+    return returns
 
 
 def rounded(value: float) -> float:

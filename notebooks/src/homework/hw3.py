@@ -82,11 +82,11 @@ print(", ".join(SUSPECTS))
 look_at(5, 15)
 
 # %% [markdown]
-# **By hand.** *Run 5.* TO WRITE
+# **By hand.** *Run 5.* The return does not just fail to rise: it falls, from 17 to 9, which is less than an agent earns that draws its actions at random. And the agent gets there on purpose: within eight updates the entropy is below 0.06. So there is something to learn from, and it is learned the wrong way round. The ratios are not to blame, since KL and share outside the clip are above 0 and not far from the healthy ones. Nor is the critic: its error even falls below the healthy one, since episodes of nine steps are easy to foretell. The answer is `"wrong sign"`.
 #
-# *Run 15.* TO WRITE
+# *Run 15.* The return rises, slowly, to 100, so the gradient points the right way. But the entropy stays at 0.63 and above, and hardly a ratio leaves the clip range: whatever the policy learns, something draws it back to chance. With `"mixed-up rows"` the entropy might stay as high; the return would not rise then, since the policy would be told nothing. The value error of about 40 fits: nobody can foretell the returns of a policy that acts nearly at random. The answer is `"too much entropy"`.
 #
-# **To practise**, runs 12 and 41: the check below tells you at once whether you are right on them. It cannot judge your own four, which are asked when your homework is graded, two points for each. For every run that it is asked about, `culprit` returns a name from the table; the simplest is a dictionary with eight entries, the four examples and your four.
+# **To practise**, runs 12 and 41: the check below tells you at once whether you are right on them. It cannot judge your own four; they are asked when your homework is graded, and each of them earns a quarter of the points. An example that is wrong or missing then costs a quarter, too. The simplest `culprit` looks its answer up in a dictionary with eight entries: runs 5, 15, 12 and 41, and your four.
 #
 # *Lecture on PPO, sections C66 and C69; lecture on REINFORCE, section C31.*
 
@@ -107,7 +107,7 @@ look_at(5, 15)
 #
 # **A run with fresh log-probs.** KL and share outside the clip are 0 at every update, not small but 0, while the entropy falls within a few updates. So the policy moves and the agent's ratios do not see it: they are worked out against the policy itself. A ratio of 1 never meets the clip, so that nothing holds the policy back, the entropy collapses, and the return stays low or breaks down. Nearest is `"no clip"`, where the policy runs away as well; but there the ratios are honest, KL and clip share are far above the healthy ones. *Experiment:* keep the log-probabilities that were recorded when the batch was collected, and print the mean of the absolute difference to those in the loss, before the second minibatch. If I am right it is above 0 and grows over the passes; if the right ones are in use it is 0.
 #
-# **A run with an idle critic.** The value error rises with the returns to more than 100 and never falls, where healthy runs come down by a factor of ten or more. The critic stays near 0, so its error is the mean square of the returns. The policy learns all the same, since advantages without a baseline are right on average, but noisier. Nearest is `"wrong targets"`, where the critic is no good either; but there the error is measured against advantages and falls at once to about 10. *Experiment:* print the sum of all critic parameters before and after an update. If I am right not one of them changes; with any other mistake they do.
+# **A run with an idle critic.** The value error rises with the returns to about 90 and never falls, where healthy runs come down by a factor of ten or more. The critic stays where it was made, near 0, so its error is the mean square of its targets. The policy learns all the same, since advantages without a baseline are right on average, but noisier. Nearest is `"wrong targets"`, where the critic is no good either; but there the error is measured against advantages and falls at once to about 10. *Experiment:* print the sum of all critic parameters before and after an update. If I am right not one of them changes; with any other mistake they do.
 #
 # === BEGIN MARK SCHEME ===
 # For each of the two runs **2 points**:
