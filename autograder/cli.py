@@ -338,6 +338,34 @@ def extend(
     console.print(f"`course report {homework}` works out anew what is taken off", highlight=False)
 
 
+@app.command()
+def draw(
+    homework: Annotated[str, typer.Argument(help="hw3, ...")],
+    course: ClassOption = None,
+    names: Annotated[
+        Path | None,
+        typer.Option(
+            help="More students: a text file, a folder's name in submitted/ on each line."
+        ),
+    ] = None,
+) -> None:
+    """Write down which numbers each student is to work on, where a question gives each his own."""
+    from autograder.grading import drawing
+    from autograder.questions import checks_of
+
+    checks = checks_of(homework)
+    folder = class_folder(course)
+    keep_private(folder)
+    path, students = drawing.write_draw(folder, homework, checks, names)
+    noun = "student" if students == 1 else "students"
+    console.print(f"wrote {path} ({students} {noun})", soft_wrap=True, highlight=False)
+    console.print(
+        "send each student the own numbers alone; they stay the same as long as this class folder "
+        "keeps its secret and students keep their names in submitted/",
+        highlight=False,
+    )
+
+
 def keep_private(folder: Path) -> None:
     """Nobody but their owner reads a class's files; nbgrader's `groupshared` lets the group."""
     from autograder.grading.private import close

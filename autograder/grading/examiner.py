@@ -59,13 +59,17 @@ def hidden_exams(checks: Sequence[Check], secret: bytes, student: str) -> list[E
 
     The same secret, homework, question and student give the same cases, hence the same mark.
     """
-    exams = []
-    for check in checks:
-        label = "\0".join((check.homework, check.name, student)).encode()
-        digest = hmac.new(secret, label, hashlib.sha256).digest()
-        exam = compile_exam(check, np.random.default_rng(int.from_bytes(digest, "big")))
-        exams.append(with_pairs(check, exam))
-    return exams
+    return [
+        with_pairs(check, compile_exam(check, hidden_numbers(check, secret, student)))
+        for check in checks
+    ]
+
+
+def hidden_numbers(check: Check, secret: bytes, student: str) -> np.random.Generator:
+    """What one student's hidden cases of a check are drawn from."""
+    label = "\0".join((check.homework, check.name, student)).encode()
+    digest = hmac.new(secret, label, hashlib.sha256).digest()
+    return np.random.default_rng(int.from_bytes(digest, "big"))
 
 
 @dataclass

@@ -88,8 +88,12 @@ class Check:
         actions earn; worked out by whoever judges. Its source stands alone, too.
     public_cases: fixed inputs, printed in the handout. hidden_cases: drawn anew for a submission.
     misconceptions: known mistakes, the most specific first. accepted: right answers by other means.
-    parts: what points are given for; one more of share 1, FLAGS_PART, takes the flags.
-        Without any, the points are all or nothing.
+    elsewhere: known mistakes that only show on some hidden cases: public ones cannot tell them.
+    beyond: what is said, after the function's name, where public cases are right and others are
+        not; "" says that it leans on their length, sign or size.
+    told: the argument of hidden cases that students are told beforehand (`course draw`), or "".
+    parts: what points are given for; one more of share 1, FLAGS_PART, takes the flags if there are
+        any. Without any parts, the points are all or nothing.
     homework, points: "hw1" and how many; they stand in the homework's source.
     """
 
@@ -103,6 +107,9 @@ class Check:
     parts: tuple[Property, ...] = ()
     tolerance: Close = field(default_factory=Close)
     measure: Measure | None = None
+    elsewhere: tuple[Misconception, ...] = ()
+    beyond: str = ""
+    told: str = ""
     homework: str = ""
     points: int = 0
 
@@ -184,9 +191,10 @@ class _KnownWrong:
 
     check: Check
     cases: tuple[Arrays, ...]
+    hidden: bool
 
     def __iter__(self) -> Iterator[KnownWrong]:
-        for mistake in self.check.misconceptions:
+        for mistake in self.check.elsewhere if self.hidden else self.check.misconceptions:
             observations = observe(self.check, mistake.function, self.cases)
             yield known_wrong(mistake, observations)
 
@@ -210,11 +218,13 @@ def compile_exam(check: Check, rng: np.random.Generator | None = None) -> Exam:
         recipe=check.recipe_source,
         cases=cases,
         expected=expected,
-        known_wrong=_KnownWrong(check, cases),
+        known_wrong=_KnownWrong(check, cases, hidden=False),
         tolerance=check.tolerance,
         public=public,
         parts=tuple(_parts(check, cases, expected)),
         measure=check.measure_source,
+        elsewhere=_KnownWrong(check, cases, hidden=True) if rng is not None else (),
+        beyond=check.beyond,
     )
 
 
@@ -222,10 +232,10 @@ def _parts(check: Check, cases: Sequence[Arrays], expected: Sequence[Arrays]) ->
     """The parts of a check, with all that shows them on these cases."""
     if not check.parts:
         return
-    shares = [*(part.share for part in check.parts), 1]
+    flags = [tuple(n for n, array in table.items() if array.dtype == bool) for table in expected]
+    shares = [*(part.share for part in check.parts), *([1] if any(flags) else [])]
     upto = [round(check.points * sum(shares[:n]) / sum(shares), 2) for n in range(len(shares) + 1)]
     points = [round(after - before, 2) for before, after in itertools.pairwise(upto)]
-    flags = [tuple(n for n, array in table.items() if array.dtype == bool) for table in expected]
     for part, worth in zip(check.parts, points, strict=False):
         looks_at = []
         for case, table, off in zip(cases, expected, flags, strict=True):
@@ -233,7 +243,8 @@ def _parts(check: Check, cases: Sequence[Arrays], expected: Sequence[Arrays]) ->
             here = [name for name in names if name in table] if part.cases(case) else []
             looks_at.append(tuple(here))
         yield Part(part.name, worth, part.beside, tuple(looks_at))
-    yield Part(FLAGS_PART, points[-1], True, tuple(flags))
+    if any(flags):
+        yield Part(FLAGS_PART, points[-1], True, tuple(flags))
 
 
 @functools.cache

@@ -173,6 +173,8 @@ class Exam:
     fingerprint has to do.
     likely: the known mistakes that answer the public cases like this, where it is costly to have
     all of them answer the hidden ones.
+    elsewhere: known mistakes that public cases do not show.
+    beyond: what is said, after the name, where public cases are right and others are not.
     """
 
     check: str
@@ -189,6 +191,8 @@ class Exam:
     try_pair: Callable[[int, int], tuple[Arrays, ...] | None] | None = None
     likely: Callable[[Sequence[Arrays]], Iterable[KnownWrong]] | None = None
     measure: str = ""
+    elsewhere: Iterable[KnownWrong] = ()
+    beyond: str = ""
 
     def measured(self, answers: Sequence[Answer]) -> list[Answer]:
         """What of these answers counts."""
@@ -373,6 +377,9 @@ def judge(exam: Exam, answers: Sequence[Answer]) -> Verdict:
         known.append(wrong)
         if exam.alike(wrong.observations, tables):
             return verdict("known mistake", wrong.hint, mistake=wrong.name, see=wrong.see)
+    for wrong in exam.elsewhere:
+        if exam.alike(wrong.observations, tables):
+            return verdict("known mistake", wrong.hint, mistake=wrong.name, see=wrong.see)
     calm = exam.unchanged(tables)
     flags = _flags_off(exam, tables)
     if flags and exam.alike(exam.expected, calm):
@@ -501,6 +508,8 @@ def _difference_sentence(exam: Exam, tables: Sequence[Arrays], index: int) -> st
                 "which cuts fractions off?"
             )
     off = ", ".join(f"`{key}`" for key in keys)
+    if index >= exam.public and exam.beyond:
+        return f"{name} {exam.beyond}"
     if index >= exam.public:
         return (
             f"{name} is right on the notebook's examples and wrong on others ({off}): "

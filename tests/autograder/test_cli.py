@@ -90,6 +90,17 @@ def test_due_dates_and_extensions_are_set_said_and_refused(course, tmp_path):
     assert stat.S_IMODE((tmp_path / "source/hw1/hw1.ipynb").stat().st_mode) == 0o600
 
 
+def test_a_draw_writes_a_table_and_is_refused_where_there_is_none(course, tmp_path):
+    (tmp_path / "submitted" / "ada").mkdir(parents=True)
+    status, out, _ = course("draw", "hw3", "--class", tmp_path)
+    path = tmp_path / "report" / "hw3-draw.csv"
+    assert (status, f"wrote {path} (1 student)" in out) == (0, True)
+    assert path.read_text().startswith("student,runs\nada,")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    status, _, err = course("draw", "hw1", "--class", tmp_path)
+    assert (status, "no question that gives students numbers" in err) == (2, True)
+
+
 def test_marking_before_grading_is_told_what_comes_first(course, tmp_path):
     status, _, err = course("mark", "hw1", "--class", tmp_path)
     assert (status, "run `course grade hw1`" in err) == (2, True)

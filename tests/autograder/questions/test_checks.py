@@ -116,7 +116,8 @@ def test_hidden_cases_come_from_the_seed_and_differ(check):
     assert len(drawn(0)) >= 2
     assert drawn(0) != drawn(1)
     shapes = {tuple(tuple(a["shape"]) for a in case.values()) for case in drawn(0) + drawn(1)}
-    assert len(shapes) > 1, "hidden cases should vary in size"
+    single = all(not shape for case in shapes for shape in case)  # numbers alone have no size
+    assert len(shapes) > 1 or single, "hidden cases should vary in size"
 
 
 @by_check
@@ -185,6 +186,8 @@ def _spoilt(answer):
 
 @by_check
 def test_a_reference_that_answers_nan_does_not_compile(check):
+    if check.name == "culprit":
+        pytest.skip("its answers are words, which are never nan")
     broken = dataclasses.replace(check, reference=lambda *a: _spoilt(check.reference(*a)))
     with pytest.raises(ValueError, match="nan or inf"):
         compile_exam(broken)
