@@ -30,10 +30,12 @@ def recipe(function: Function, case: Arrays) -> dict[str, Any]:
     if isinstance(loss, torch.Tensor) and loss.requires_grad and loss.numel() == 1:
         found = torch.autograd.grad(loss.sum(), weights, allow_unused=True)
         gradients = [z if g is None else g for z, g in zip(gradients, found, strict=True)]
+    gradient = torch.cat([each.flatten() for each in gradients])
     kept = all(untouched(x, case[name]) for name, x in inputs.items())
     return {
         "loss": loss,
-        "gradient": torch.cat([each.flatten() for each in gradients]),
+        "gradient": gradient,
+        "direction_of_gradient": gradient / max(gradient.norm().item(), 1e-12),
         "inputs_unchanged": kept and all(each.grad is None for each in weights),
         "second_call_agrees": same_again(
             lambda: function(network, *inputs.values(), gamma), loss
@@ -83,6 +85,7 @@ def public_cases() -> list[Case]:
         _rounded(_case(rng, (4, 3, 2, 2), [4, 4, 4], 0.8)),
         _rounded(_case(rng, (5, 3, 2, 3), [2, 5, 3], 0.9)),
         _rounded(_case(rng, (4, 2, 3, 2), [4, 1, 2, 3], 1.0)),
+        _rounded(_case(rng, (4, 3, 2, 2), [4], 0.7)),
     ]
 
 
@@ -92,6 +95,7 @@ def hidden_cases(rng: np.random.Generator) -> list[Case]:
         _case(rng, (3, 2, 4, 3), [3, 3, 3, 3], float(rng.uniform(0.6, 0.9))),
         _case(rng, (7, 3, 3, 4), [3, 7, 1, 5, 2], float(rng.uniform(0.6, 0.9))),
         _case(rng, (6, 4, 4, 3), [1, 6, 4], float(rng.uniform(0.7, 0.95))),
+        _case(rng, (5, 3, 3, 3), [5], float(rng.uniform(0.6, 0.9))),
     ]
 
 
@@ -367,19 +371,19 @@ CHECK = Check(
         ),
     ),
     parts=(
+        Property("a single episode", cases=lambda case: len(case["mask"]) == 1),
         Property(
             "episodes of one length, gamma = 1",
-            2,
             cases=lambda case: _is_full(case) and case["gamma"] == 1,
         ),
         Property(
             "episodes of one length, gamma < 1",
-            2,
-            cases=lambda case: _is_full(case) and case["gamma"] < 1,
+            cases=lambda case: _is_full(case) and case["gamma"] < 1 and len(case["mask"]) > 1,
         ),
         Property("episodes of different lengths", 2, cases=lambda case: not _is_full(case)),
         Property("the loss", observations=("loss",)),
         Property("its gradient", observations=("gradient",)),
+        Property("the gradient's direction", observations=("direction_of_gradient",)),
     ),
     accepted=(
         episode_by_episode,
