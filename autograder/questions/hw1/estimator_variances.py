@@ -51,7 +51,9 @@ def _listed(
     theta, start, transitions, rewards = map(np.array, (theta, start, transitions, rewards))
     states, actions = theta.shape
     policy = np.exp(theta) / np.exp(theta).sum(axis=1, keepdims=True)
-    rows = list(product(product(range(states), repeat=steps), product(range(actions), repeat=steps)))
+    rows = list(
+        product(product(range(states), repeat=steps), product(range(actions), repeat=steps))
+    )
     places, taken = (np.array(each) for each in zip(*rows, strict=True))
     moves = transitions[places[:, :-1], taken[:, :-1], places[:, 1:]]
     chances = start[places[:, 0]] * moves.prod(axis=1) * policy[places, taken].prod(axis=1)
@@ -160,7 +162,9 @@ def in_numpy(*given: Any) -> Any:
             score[s[i, t], a[i, t]] += 1
             g1[i] += (weights * r[i]).sum() * score
             g2[i] += (weights * r[i])[t:].sum() * score
-    return np.array([(p * ((g - np.einsum("n,nsa->sa", p, g)) ** 2).sum((1, 2))).sum() for g in (g1, g2)])
+    return np.array(
+        [(p * ((g - np.einsum("n,nsa->sa", p, g)) ** 2).sum((1, 2))).sum() for g in (g1, g2)]
+    )
 
 
 def in_single_precision(*given: Any) -> Tensor:

@@ -133,7 +133,7 @@ def one_after_the_other(*given: Any) -> Any:
 def by_differentiating_the_sum(*given: Any) -> Any:
     theta, start, transitions, rewards, gamma, horizon = given
     leaf = theta.clone().requires_grad_()
-    where, total = start, 0.0
+    where, total = start, torch.zeros(())
     for t in range(horizon):
         both = where[:, None] * torch.softmax(leaf, dim=-1)  # how often s and a at step t
         total = total + gamma**t * (both * rewards).sum()

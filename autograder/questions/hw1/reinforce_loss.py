@@ -37,9 +37,7 @@ def recipe(function: Function, case: Arrays) -> dict[str, Any]:
         "gradient": gradient,
         "direction_of_gradient": gradient / max(gradient.norm().item(), 1e-12),
         "inputs_unchanged": kept and all(each.grad is None for each in weights),
-        "second_call_agrees": same_again(
-            lambda: function(network, *inputs.values(), gamma), loss
-        ),
+        "second_call_agrees": same_again(lambda: function(network, *inputs.values(), gamma), loss),
     }
 
 
@@ -279,8 +277,7 @@ CHECK = Check(
         ),
         slip(
             "sigmoid instead of softmax",
-            "Each logit goes through a sigmoid of its own. These do not sum to 1 over the "
-            "actions.",
+            "Each logit goes through a sigmoid of its own. These do not sum to 1 over the actions.",
             see="04_reinforce#C70",
             log_probs="torch.nn.functional.logsigmoid(network(observations))",
         ),

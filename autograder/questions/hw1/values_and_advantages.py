@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from autograder.questions.check import Case, Check, Function, Property
 from autograder.questions.slips import slip_of
@@ -114,7 +113,7 @@ def _policy(rng: np.random.Generator, states: int, actions: int) -> Array:
 
 def _is_sure(case: Arrays) -> bool:
     """Whether each action leads to one place."""
-    return bool(np.isin(case["transitions"], (0.0, 1.0)).all()) and case["gamma"] > 0
+    return bool(np.isin(case["transitions"], (0.0, 1.0)).all() and case["gamma"] > 0)
 
 
 # Right by other means.
@@ -328,7 +327,9 @@ CHECK = Check(
         Property("a world without chance", 2, cases=_is_sure),
         Property("the values", 3, observations=("values",)),
         Property(
-            "advantages that go with the values", 2, observations=("advantages_beyond_these_values",)
+            "advantages that go with the values",
+            2,
+            observations=("advantages_beyond_these_values",),
         ),
         Property("the advantages", observations=("advantages",)),
     ),

@@ -26,7 +26,7 @@ def estimator_variances(
     theta: (S, A) logits of a tabular softmax policy. states, actions: (N, T) whole numbers, a row
     for each trajectory that is possible. rewards: (N, T). probabilities: (N,), which sum to 1.
     gamma: in [0, 1].
-    Returns (2,): first that of REINFORCE-1, then that of REINFORCE-2. [note, section 2.2]
+    Returns (2,): first that of REINFORCE-1, then that of REINFORCE-2. [note section 2.2]
     Raises ValueError if a shape is off, a tensor is empty or holds nan, or gamma is outside [0, 1].
     """
     validate.shapes(

@@ -249,7 +249,9 @@ def test_accidents_are_what_they_say(releases: dict[str, bytes], tmp_path: Path)
     assert f"return my_{names[0]}(" in sources(path)[f"answer_{names[0]}"]
     assert sum(cell["source"].count(f"def my_{names[0]}(") for cell in cells_of(path)) == 1
     _, path = of("merges cells")
-    assert [bool(sources(path)[f"answer_{n}"]) for n in names] == [True] + [False] * (len(names) - 1)
+    assert [bool(sources(path)[f"answer_{n}"]) for n in names] == [True] + [False] * (
+        len(names) - 1
+    )
     _, path = of("has windows line ends")
     assert path.read_bytes().startswith(b"\xef\xbb\xbf")
     assert b"\r\n" in path.read_bytes()
