@@ -33,8 +33,8 @@ def recipe(function: Function, case: Arrays) -> dict[str, Any]:
     again = same_again(both, variances)
     if np.shape(variances) != (2,):
         raise TypeError(
-            "two numbers are to be returned, REINFORCE-1 first: there came a "
-            f"{type(variances).__name__} of shape {np.shape(variances)}"
+            "two numbers are to be returned, REINFORCE-1 first: there came something of shape "
+            f"{np.shape(variances)}"
         )
     return {
         "of_reinforce_1": variances[0],
@@ -206,6 +206,13 @@ CHECK = Check(
             see="02_policy_gradient#C17",
             mean="estimates.mean(dim=0)",
             variance="squares.sum() / (len(squares) - 1)",
+        ),
+        slip(
+            "rows weighed as a sample",
+            "The probabilities are used, and then the variance is made larger as for a sample "
+            "(torch.cov does so unless correction=0). The list is complete: nothing is estimated.",
+            see="02_policy_gradient#C17",
+            variance="probabilities @ squares / (1 - probabilities @ probabilities)",
         ),
         slip(
             "mean without probabilities",

@@ -270,6 +270,13 @@ CHECK = Check(
             discounts="gamma ** torch.arange(1, horizon + 1, dtype=theta.dtype)",
         ),
         slip(
+            "discounts twice",
+            "The reward of step t weighs gamma^(2t): it was discounted twice. Once, by gamma^t, is "
+            "right.",
+            see="02_policy_gradient#C21",
+            paid="discounts**2 * rewards[states, actions]",
+        ),
+        slip(
             "discount runs backwards",
             "The last reward has weight 1 and the first the highest power of gamma. Which of them "
             "lies farthest from the start?",

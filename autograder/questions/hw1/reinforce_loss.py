@@ -324,6 +324,14 @@ CHECK = Check(
             totals="weights.sum(dim=1) * (taken * mask).sum(dim=1)",
         ),
         slip(
+            "means multiplied",
+            "The mean of the weights multiplies the mean of the log-probabilities (cross_entropy "
+            "averages unless told reduction='none'). Each step has a weight of its own: multiply "
+            "first.",
+            see="02_policy_gradient#C21",
+            answer="-weights.sum(dim=1).mean() * taken.mean()",
+        ),
+        slip(
             "no gradient",
             "The number is right, but no gradient reaches the network: it has lost its graph. "
             "Look for no_grad, detach, item, numpy or a new tensor made of old numbers.",

@@ -48,7 +48,7 @@ def public_cases() -> list[Case]:
     )
     theta = np.array([[0.5, -0.3], [-0.8, 0.4], [1.1, 0.2]])
     begin = np.array([0.5, 0.2, 0.3])
-    there_and_back = np.eye(2)[[[1, 0], [0, 1]]]
+    ring = np.eye(3)[[[1, 2], [2, 0], [0, 1]]]  # one on, or two
     rows: list[Any] = [
         (
             np.zeros((2, 2)),
@@ -60,11 +60,11 @@ def public_cases() -> list[Case]:
         (theta, [2, 0], [1], begin, wind),
         (theta, [0, 2, 1, 1, 2, 0, 0, 2], [1, 0, 0, 1, 0, 1, 1], begin, wind),
         (
-            [[0.7, -0.2], [-0.5, 0.6]],
-            [0, 1, 1, 0, 1],
-            [0, 1, 0, 0],
-            [1.0, 0.0],
-            there_and_back,
+            [[-0.2, 0.7], [-0.5, 0.6], [0.4, 0.1]],
+            [0, 1, 0, 1, 2, 1, 2, 1],
+            [0, 1, 0, 0, 1, 0, 1],
+            [1.0, 0.0, 0.0],
+            ring,
         ),
     ]
     return [dict(zip(NAMES, map(np.array, row), strict=True)) for row in rows]
@@ -76,15 +76,14 @@ def hidden_cases(rng: np.random.Generator) -> list[Case]:
         (False, 1, 4, 3),
         (False, 9, 3, 2),
         (False, 13, 4, 3),
-        (True, 8, 2, 3),
         (True, 7, 3, 2),
+        (True, 6, 5, 3),
     ):
         theta = rng.uniform(-1, 1, size=(states, actions))
         transitions = 0.2 + rng.exponential(size=(states, actions, states))
         start = 0.2 + rng.exponential(size=states)
-        if sure:  # each action leads to one place
-            order = rng.permutation(states)
-            leads_to = np.array([np.roll(order, a) for a in range(actions)]).T
+        if sure:  # round in a ring: one place on, or two, or three
+            leads_to = np.add.outer(np.arange(states), np.arange(actions) + 1) % states
             transitions = np.eye(states)[leads_to]
         path = np.zeros(steps + 1, dtype=int)
         while path[0] in (path[1], path[-1]):  # else the wrong state would look like the right one
@@ -289,6 +288,24 @@ CHECK = Check(
             see="02_policy_gradient#C19",
             log_policy="torch.log_softmax(theta, dim=-1)"
             "[tuple(torch.unique(torch.stack([states[:-1], actions]), dim=1))]",
+        ),
+        slip(
+            "moves read backwards",
+            "The moves are read from the state after to the state before. In [s, a, s2] the "
+            "state that one leaves comes first.",
+            moves="transitions[states[1:], actions, states[:-1]] + 1e-12",
+        ),
+        slip(
+            "world's factors without a logarithm",
+            "The probabilities of the start and of the moves were added as they are. The logarithm "
+            "of a product is a sum of logarithms, the world's factors included.",
+            answer="first + log_policy.sum() + moves.sum()",
+        ),
+        slip(
+            "moves without a logarithm",
+            "The probabilities of the moves were added as they are. The logarithm of a product is "
+            "a sum of logarithms, the world's factors included.",
+            answer="first.log() + log_policy.sum() + moves.sum()",
         ),
         slip(
             "moves averaged over the policy",

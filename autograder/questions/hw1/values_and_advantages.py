@@ -187,7 +187,7 @@ CHECK = Check(
             see="01_objective#C03",
             values="""
                 values = torch.zeros_like(policy_rewards)
-                for _ in range(500):
+                for _ in range(150):
                     values = (rewards + gamma * transitions @ values).max(dim=1).values
             """,
         ),
@@ -218,6 +218,20 @@ CHECK = Check(
             "once. Each counts with its probability under the policy.",
             see="01_objective#C03",
             policy_rewards="rewards.sum(dim=1)",
+        ),
+        slip(
+            "policy counted twice in the rewards",
+            "The rewards are weighed with the policy twice. Each action counts with its "
+            "probability, once.",
+            see="01_objective#C03",
+            policy_rewards="(policy**2 * rewards).sum(dim=1)",
+        ),
+        slip(
+            "softmax of the policy",
+            "The policy went through a softmax, as if its entries were logits. They are "
+            "probabilities, and sum to 1 as they come.",
+            see="01_objective#C04",
+            before="policy = torch.softmax(policy, dim=-1)",
         ),
         slip(
             "moves averaged without the policy",
@@ -277,6 +291,12 @@ CHECK = Check(
             "In Q the next state is an average over what the policy does. Q(s, a) is about one "
             "action: the next state is the one that this action leads to.",
             next_values="(policy_transitions @ values)[:, None]",
+        ),
+        slip(
+            "moves read backwards in Q",
+            "In Q the table of moves is read from the state after to the state before. In "
+            "[s, a, s2] the state that one leaves comes first.",
+            next_values="torch.einsum('sat,s->ta', transitions, values)",
         ),
         slip(
             "plain mean of Q subtracted",
