@@ -17,7 +17,7 @@
 # |---|---|
 # | **Covers** | slides 30 to 38, 68 and 69; note, Algorithm 1 |
 # | **Assumes** | the score, REINFORCE-1 and -2 ([lecture 2](02_policy_gradient.ipynb)); occupancy and variance ([lecture 3](03_rewards_to_go.ipynb)) |
-# | **Prepares** | [homework 1](../homework/hw1.ipynb): `reinforce`, `baseline_loss` |
+# | **Prepares** | [homework 1](../homework/hw1.ipynb): `reinforce`, `baseline_loss`, `reinforce_loss` |
 #
 # Headings carry the claim they establish, such as C24.
 
@@ -763,6 +763,7 @@ ax.set(xlim=(-4.5, 4.5), ylim=(-2, 2));
 #
 # ## To the homework
 #
-# - [hw1, question 7](../homework/hw1.ipynb#7.-REINFORCE): **`reinforce`** is the loop of C24. Sample anew in each iteration, from the current $\theta$ (C28 shows where the other way ends); average over episodes; step uphill.
-# - [hw1, question 6](../homework/hw1.ipynb#6.-A-loss-with-a-baseline): **`baseline_loss`** is the loss of C26 with weight $\gamma^t$ times $G_t$ minus a baseline; lecture 8 says which baseline.
+# - [hw1, question 11](../homework/hw1.ipynb#11.-REINFORCE): **`reinforce`** is the loop of C24. Sample anew in each iteration, from the current $\theta$ (C28 shows where the other way ends); average over episodes; step uphill.
+# - [hw1, question 10](../homework/hw1.ipynb#10.-A-loss-with-a-baseline): **`baseline_loss`** is the loss of C26 with weight $\gamma^t$ times $G_t$ minus a baseline; lecture 8 says which baseline.
+# - [hw1, question 12](../homework/hw1.ipynb#12.-REINFORCE-with-a-network): **`reinforce_loss`** is that loss for the network of C70, over a batch of whole episodes.
 # - [hw2, question 9](../homework/hw2.ipynb#9.-PPO's-update-on-one-batch): **`ppo_update`** takes several steps on one batch after all. Why that can work is lecture 7; why it needs a ratio is C28.
