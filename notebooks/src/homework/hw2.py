@@ -234,7 +234,7 @@ torch.set_num_threads(1)  # the tensors here are small: more threads would wait 
 # | `conjugate_gradient(product, g, iterations)` | the solver; `product` is a function of one vector |
 # | `line_search(surrogate, mean_kl, theta, step, delta)` | the new parameters |
 #
-# Three things to watch. **The length**: in the quadratic model a step of length $c$ along $x$ has a KL of $\tfrac12 c^2\, x \cdot H x$, and that is to be $\delta$. Damping counts here as it does for the solver: the same $H$. **$x \cdot H x$ and not $x \cdot g$**: they are equal for the exact solution, and for conjugate gradient whenever it stops, but the check brings a solver of another kind that stops early, and then only $x \cdot H x$ says how the KL bends. **Nowhere to go**: where $g = 0$, so is $x$, and the length is 0/0. If $x \cdot H x$ is not above 0, return `theta`.
+# Three things to watch. **The length**: in the quadratic model a step of length $c$ along $x$ has a KL of $\tfrac12 c^2\, x \cdot H x$, and that is to be $\delta$. Damping counts here as it does for the solver: the same $H$. **$x \cdot H x$ and not $x \cdot g$**: they are equal for the exact solution, and for conjugate gradient whenever it stops, but the check brings a solver of another kind that stops early, and then only $x \cdot H x$ says how the KL bends. **Nowhere to go**: near a top $g$ is zero, or so small that the solver answers $x = 0$ at once, and then the length is 0/0. If $x \cdot H x$ is not above 0, return `theta`.
 #
 # The result is the new `theta` `(P,)`, without a graph.
 #
@@ -308,7 +308,7 @@ torch.set_num_threads(1)  # the tensors here are small: more threads would wait 
 #
 # Nothing to do here: your own functions walk along a cliff. The grid has 3 rows and 4 columns; the way to the goal, which pays 10, leads past a cliff, where falling costs 10, and now and then the wind blows downwards. The return of each policy is computed exactly.
 #
-# *What to notice.* In the first picture, TRPO: no step has a KL above $\delta$, and the return climbs towards the dashed line. In the second, PPO with four passes over each batch, eight seeds with the clip and the same eight without it; the title counts those that climb. Without the clip, everything else equal, the first batches mostly push the policy so far that it jumps off the cliff at once (a return of about $-10$). Then almost every batch holds only jumps, from which nothing can be learned. The clip is no insurance either: now and then such a run has it too. That is why there are eight of each: two seeds can tell any story.
+# *What to notice.* In the first picture, TRPO: no step has a KL above $\delta$, and the return climbs towards the dashed line. In the second, PPO with four passes over each batch and a learning rate of 10, eight seeds with the clip and the same eight without it; the title counts those that climb. Without the clip, everything else equal, the first batches mostly push the policy so far that it jumps off the cliff at once (a return of about $-10$). Then almost every batch holds only jumps, from which nothing can be learned. The clip is no insurance either: now and then such a run has it too. That is why there are eight of each: two seeds can tell any story.
 
 # %%
 cliff = cliff_walk()
@@ -455,9 +455,7 @@ try:
             ax.plot(curve, line, color=colour, label=label if seed == 0 else None)
         climbed.append(sum(curve[-1] > 0 for curve in curves))
     with_clip, without = (f"{count} of {len(SEEDS)}" for count in climbed)
-    compare_with_the_best(
-        ax, f"PPO, learning rate 10, four passes: {with_clip} climb; without clip {without}"
-    )
+    compare_with_the_best(ax, f"PPO: {with_clip} climb with the clip, {without} without it")
 except NotImplementedError as missing:
     plt.close()
     print(f"Not yet: {missing}. The picture comes once questions 4, 11, 12 and 13 are written.")
