@@ -32,12 +32,16 @@ def recipe(function: Function, case: Arrays) -> dict[str, Any]:
         moved = point_of(point) - start
         return 0.5 * moved @ matrix @ moved + 0.1 * (moved**4).sum()
 
-    def product_of(mean_kl: Any, theta: Any, vector: Any, damping: Any) -> torch.Tensor:
+    def fisher_product_of_the_check(
+        mean_kl: Any, theta: Any, vector: Any, damping: Any
+    ) -> torch.Tensor:
         stiffness = 1 + 0.1 * mean_kl(point_of(theta) + 1)
         return stiffness * (matrix @ point_of(vector)) + damping * point_of(vector)
 
     # It stops far from the solution, and where x . H x is not x . b.
-    def solver(matrix_vector_product: Any, b: Any, iterations: Any, *_: Any, **__: Any) -> Any:
+    def solver_of_the_check(
+        matrix_vector_product: Any, b: Any, iterations: Any, *_: Any, **__: Any
+    ) -> Any:
         asked.append(frozen(b))
         x = torch.zeros_like(point_of(b))
         if point_of(b) @ point_of(b) <= 1e-10:
@@ -46,7 +50,7 @@ def recipe(function: Function, case: Arrays) -> dict[str, Any]:
             x = x + 0.2 * (point_of(b) - point_of(matrix_vector_product(x)))
         return x
 
-    def search(
+    def search_of_the_check(
         surrogate: Any, kl: Any, theta: Any, step: Any, delta: Any, *_: Any, **__: Any
     ) -> torch.Tensor:
         steps.append(frozen(step))
@@ -55,7 +59,15 @@ def recipe(function: Function, case: Arrays) -> dict[str, Any]:
         return point_of(theta) + share * point_of(step)
 
     numbers = float(case["delta"]), float(case["damping"]), int(case["iterations"])
-    inputs = theta, gain, divergence, product_of, solver, search, *numbers
+    inputs = (
+        theta,
+        gain,
+        divergence,
+        fisher_product_of_the_check,
+        solver_of_the_check,
+        search_of_the_check,
+        *numbers,
+    )
     new = function(*inputs)
     graph = isinstance(new, torch.Tensor) and new.grad_fn is not None
     new = frozen(new)
@@ -67,7 +79,7 @@ def recipe(function: Function, case: Arrays) -> dict[str, Any]:
     slopes = np.asarray(asked[0] if asked else step, dtype=float).reshape(-1)
     square = (slopes**2).sum()
     slopes = slopes / np.sqrt(square) if square > 1e-9 else 0 * slopes
-    bend = product_of(divergence, start, torch.tensor(step), numbers[1]).numpy()
+    bend = fisher_product_of_the_check(divergence, start, torch.tensor(step), numbers[1]).numpy()
     kept = untouched(theta, case["theta"])
     again = same_again(lambda: function(*inputs), new)
     return {

@@ -27,7 +27,7 @@ def improvement_bounds(
     old_return: J(old). visitation: (S,), of the old policy, not normalised. old_policy,
     target_policy: (S, A) probabilities > 0. advantages: (S, A), of the old policy.
     alpha: in [0, 1]. gamma: in [0, 1).
-    Returns (3,), in this order. [slides 47, 51 and 53; the 1/2 is Pinsker's]
+    Returns (3,), in this order. [slide 47, slide 51 and slide 53; the 1/2 is Pinsker's]
     Raises ValueError if a shape is off, a tensor is empty or holds nan, or alpha or gamma is off.
     """
     validate.shapes(
