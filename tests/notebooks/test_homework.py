@@ -141,7 +141,7 @@ def test_a_policy_that_gets_worse_takes_no_picture_near_the_limit_of_time(
         sources = [s + spoilt if s.startswith(f"def {name}(") else s for s in sources]
     outputs = run(sources)
     assert not re.search("Not yet|No picture", "".join(o.get("text", "") for o in outputs[-1]))
-    assert max(lengths) == {"hw1": 100, "hw2": 200}[homework]
+    assert max(lengths) == {"hw1": 100, "hw2": 60}[homework]
     assert sum(lengths) < 1_000_000  # some 5 s
 
 
@@ -156,7 +156,7 @@ def test_course_check_gives_all_points_to_the_source_and_none_to_the_release(
     assert (right.homework, right.unwritten, right.failed_cells) == (homework, [], {})
     unwritten = examine_notebook(tmp_path / "release.ipynb")
     assert {verdict.outcome for verdict in unwritten.verdicts} == {"unwritten"}
-    assert len(unwritten.unwritten) == {"hw1": 2, "hw2": 1}[homework]
+    assert len(unwritten.unwritten) == {"hw1": 2, "hw2": 2}[homework]
 
 
 @by_homework
@@ -190,5 +190,5 @@ def test_the_release_keeps_model_answers_and_mark_schemes_back(homework, built):
     assert "BEGIN MARK SCHEME" in source
     assert "MARK SCHEME" not in release
     assert "SOLUTION" not in release
-    for phrase in ("**1 point**", "chain rule $", "Multiply and divide by"):
+    for phrase in ("**1 point**", "chain rule $", "Both policies meet the same world"):
         assert phrase not in release

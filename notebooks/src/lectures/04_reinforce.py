@@ -766,4 +766,4 @@ ax.set(xlim=(-4.5, 4.5), ylim=(-2, 2));
 # - [hw1, question 11](../homework/hw1.ipynb#11.-REINFORCE): **`reinforce`** is the loop of C24. Sample anew in each iteration, from the current $\theta$ (C28 shows where the other way ends); average over episodes; step uphill.
 # - [hw1, question 10](../homework/hw1.ipynb#10.-A-loss-with-a-baseline): **`baseline_loss`** is the loss of C26 with weight $\gamma^t$ times $G_t$ minus a baseline; lecture 8 says which baseline.
 # - [hw1, question 12](../homework/hw1.ipynb#12.-REINFORCE-with-a-network): **`reinforce_loss`** is that loss for the network of C70, over a batch of whole episodes.
-# - [hw2, question 9](../homework/hw2.ipynb#9.-PPO's-update-on-one-batch): **`ppo_update`** takes several steps on one batch after all. Why that can work is lecture 7; why it needs a ratio is C28.
+# - [hw2, question 13](../homework/hw2.ipynb#13.-PPO's-update-on-one-batch): **`ppo_update`** takes several steps on one batch after all. Why that can work is lecture 7; why it needs a ratio is C28.

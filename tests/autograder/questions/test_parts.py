@@ -143,9 +143,9 @@ def test_a_case_that_raises_costs_its_own_parts():
     assert verdict.outcome == "raised"
     assert lost(verdict.parts) == ["an end by truncation", "both kinds of end"]
     assert "not thought of" in verdict.sentence
-    assert verdict.points == 2.5
+    assert verdict.points == 5
     assert verdict.credit == (
-        "2.5 of 4 points. Right: lam = 0, lam = 1, lam between, an end by termination, leaves "
+        "5 of 8 points. Right: lam = 0, lam = 1, lam between, an end by termination, leaves "
         "nothing behind. Not yet: an end by truncation, both kinds of end."
     )
 
@@ -242,15 +242,15 @@ HALF_DONE = {
     ("returns_to_go", right_with_more_than_one_step): 1.75,
     ("returns_to_go", divided_by_powers_of_gamma): 1.75,
     ("reinforce_2", first_step_only): 0,
-    ("line_search", its_own_defaults): 2,
+    ("line_search", its_own_defaults): 4,
     ("reinforce_1", score_by_one_hot): 0,
     ("reinforce_1", score_on_a_square): 0,
     ("reinforce", two_episodes): 0,
     ("conjugate_gradient", first_square_kept): 0,
-    ("line_search", one_branch_to_write): 2,
+    ("line_search", one_branch_to_write): 4,
     ("line_search", twice_at_most): 0,
-    ("line_search", squeezed): 2.5,
-    ("surrogate", no_graph): 1,
+    ("line_search", squeezed): 5,
+    ("surrogate", no_graph): 2,
     ("baseline_loss", not_summed): 0,
 }
 
