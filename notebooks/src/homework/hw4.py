@@ -22,7 +22,9 @@
 # %%
 import itertools
 from collections.abc import Callable
+from typing import Any
 
+import matplotlib.pyplot as plt
 import torch
 from torch import Tensor
 
@@ -159,9 +161,9 @@ torch.set_num_threads(1)  # the tensors here are small: more threads would wait 
 # %% [markdown]
 # ## See the means
 #
-# Nothing to do here: your functions are tried on a language that is small enough to list. It has three words, 0, 1 and 2; 2 ends a text, and a text has a prompt (the word 0) and at most three words more. That makes 15 texts, each of which has a probability. So the mean of an estimate over all texts, or over all pairs of texts, is a finite sum, and can be laid beside what it should be. A program pays 1 for a text with exactly one 1 in it.
+# Nothing to do here: your functions are tried on a language that is small enough to list. It has three words, 0, 1 and 2; 2 ends a text, and a text has a prompt (the word 0) and at most three words more. That makes 15 texts, each of which has a probability. So the mean of an estimate over all texts, or over all groups of four, is a finite sum, and can be laid beside what it should be. A program pays 1 for a text with exactly one word 1 in it; in the hard task it pays 1 for three of them.
 #
-# *What to notice.* Cosine 1 says that an estimate points the right way in the mean, length 1 that it is as long as what it estimates. `rloo_advantages` has both. `group_advantages` points the right way, with another length: for one prompt that is a matter of step size, but the length depends on how hard the prompt is. `rewards_with_kl` in front of the score has the slope of $J - \beta\,\text{KL}$ exactly. `kl_k3` has value and slope of the KL at each place, though the texts were drawn by another policy; without the ratio (the last two lines) neither is right. What it leaves out is that the policy also changes *which* beginnings come up.
+# *What to notice.* Cosine 1 says that an estimate points the right way in the mean, length 1 that it is as long as what it estimates. `rloo_advantages` has both. `group_advantages` points the right way, with a length that is not the same for the two tasks: that is what the division by the spread does, and in large groups it does far more of it (section G3). `rewards_with_kl`, in front of the score, has the slope of $J - \beta\,\text{KL}$ exactly. `kl_k3` has the value and the slope of the KL at each place, though the texts were drawn by another policy; without the ratio neither is right. (What a term of the loss leaves out: a policy also changes *which* beginnings come up.)
 
 
 # %%
@@ -174,70 +176,92 @@ def all_texts() -> tuple[Tensor, Tensor]:
     return torch.tensor(list(said.values())), torch.tensor([1 + len(words) for words in said])
 
 
-def compare(name: str, found: Tensor, wanted: Tensor) -> None:
-    """Print how a mean lies beside what it should be."""
-    cosine = (found * wanted).sum() / (found.norm() * wanted.norm())
-    print(f"{name:38} cosine {cosine:6.3f}, length {found.norm() / wanted.norm():6.3f}")
-
-
 texts, lengths = all_texts()
-dice = torch.Generator().manual_seed(4)
-table, old_table, base_table = torch.randn(3, 3, 3, generator=dice)  # row: the word before
-theta = table.clone().requires_grad_()
-paid = ((texts == 1).sum(1) == 1).double()  # (15,)
+ones = (texts == 1).sum(1)
+easy, hard = (ones == 1).double(), (ones == 3).double()  # what each text is paid, (15,)
+theta, old_theta, base_theta = torch.randn(3, 3, 3, generator=torch.Generator().manual_seed(4))
+theta.requires_grad_()  # (V, V): row w has the logits of what follows the word w
+
+
+def written(table: Tensor) -> tuple[Tensor, Tensor]:
+    """Log-probabilities (15, 3) of all texts under a table of logits, and their mask."""
+    log_probs, mask = token_log_probs(table[texts], texts, torch.ones_like(lengths), lengths)
+    return log_probs.double(), mask.bool()
 
 
 def slope(quantity: Tensor) -> Tensor:
     return torch.autograd.grad(quantity, theta, retain_graph=True)[0]
 
 
-def pairs_of_texts(advantages: Callable[[Tensor], Tensor]) -> Tensor:
-    """Mean over all pairs of texts of the policy gradient's estimate from the pair."""
-    log_probs, _ = token_log_probs(theta[texts], texts, torch.ones(15).long(), lengths)
-    whole = log_probs.sum(1)  # (15,)
-    pairs = torch.cartesian_prod(torch.arange(15), torch.arange(15))  # (225, 2)
-    chances = whole.detach().exp()[pairs].prod(1)  # (225,)
-    weights = in_doubles(advantages(paid[pairs])).view(225, 2)
-    return slope((chances[:, None] * weights * whole[pairs]).sum() / 2)
+def over_all_groups(advantages: Callable[[Tensor], Any], paid: Tensor, size: int = 4) -> Tensor:
+    """Mean over all groups of `size` texts of the gradient that is estimated from the group."""
+    whole = written(theta)[0].sum(1)  # (15,)
+    groups = torch.cartesian_prod(*[torch.arange(15)] * size)  # (15 ** size, size)
+    chances = whole.detach().exp()[groups].prod(1, keepdim=True)
+    rewards, which = paid[groups].unique(dim=0, return_inverse=True)  # few are different
+    weights = in_doubles(advantages(rewards)).view_as(rewards)[which]
+    return slope((chances * weights * whole[groups]).sum() / size)
 
 
-def what_means_say() -> None:
-    log_probs, mask = token_log_probs(theta[texts], texts, torch.ones(15).long(), lengths)
-    mask = mask.bool()
-    (old, _), (base, _) = (
-        token_log_probs(each[texts], texts, torch.ones(15).long(), lengths)
-        for each in (old_table, base_table)
-    )
-    whole = log_probs.sum(1)
-    chances, beta = whole.exp(), 0.2
-    print(f"{len(texts)} texts; their probabilities add up to {chances.sum():.6f}")
-    gain, distance = chances @ paid, chances @ (whole - base.sum(1))
-    flat = torch.arange(225).repeat_interleave(2)
-    by_others = pairs_of_texts(lambda rewards: rloo_advantages(rewards.flatten(), flat))
-    compare("rloo_advantages", by_others, slope(gain))
-    compare("group_advantages", pairs_of_texts(group_advantages), slope(gain))
-    rewards = in_doubles(rewards_with_kl(paid, log_probs, base, mask, beta))
-    found = slope((chances.detach() * rewards) @ whole)
-    compare("rewards_with_kl", found, slope(gain - beta * distance))
+def one_prompt_each(rewards: Tensor) -> Tensor:
+    prompt = torch.zeros(rewards.shape[1], dtype=torch.long)
+    return torch.stack([in_doubles(rloo_advantages(group, prompt)) for group in rewards])
 
-    rows = (theta.softmax(1) * (theta.log_softmax(1) - base_table.log_softmax(1))).sum(1)  # (3,)
-    drawn = old.sum(1).exp()  # (15,): by the old policy
+
+def means_and_what_they_should_be() -> dict[str, tuple[Tensor, Tensor]]:
+    (log_probs, mask), (old, _), (base, _) = map(written, (theta, old_theta, base_theta))
+    chances, drawn, beta = log_probs.sum(1).exp(), old.sum(1).exp().detach(), 0.2
+    distance = chances @ (log_probs - base).sum(1)
+    paid = in_doubles(rewards_with_kl(easy, log_probs, base, mask, beta))
+    rows = (theta.softmax(1) * (theta.log_softmax(1) - base_theta.log_softmax(1))).sum(1)
     exact = drawn @ (rows[texts[:, :-1]] * mask).sum(1)
-    each = [kl_k3(log_probs[[n]], old[[n]], base[[n]], mask[[n]]) for n in range(15)]
+    each = [kl_k3(log_probs[[n]], old[[n]], base[[n]], mask[[n]]).double() for n in range(15)]
     estimate = (drawn * mask.sum(1)) @ torch.stack(each)
-    compare("kl_k3, value", estimate.detach(), exact.detach())
-    compare("kl_k3, slope", slope(estimate), slope(exact))
     plain = drawn @ (kl_estimates(log_probs, base) * mask).sum(1)
-    compare("k3 without the ratio, value", plain.detach(), exact.detach())
-    compare("k3 without the ratio, slope", slope(plain), slope(exact))
+    return {
+        "rloo_advantages": (over_all_groups(one_prompt_each, easy), slope(chances @ easy)),
+        "group_advantages, easy": (
+            over_all_groups(group_advantages, easy),
+            slope(chances @ easy),
+        ),
+        "group_advantages, hard": (
+            over_all_groups(group_advantages, hard),
+            slope(chances @ hard),
+        ),
+        "rewards_with_kl": (
+            slope((chances.detach() * paid) @ log_probs.sum(1)),
+            slope(chances @ easy - beta * distance),
+        ),
+        "kl_k3, value": (estimate.detach(), exact.detach()),
+        "kl_k3, slope": (slope(estimate), slope(exact)),
+        "k3 without the ratio, value": (plain.detach(), exact.detach()),
+        "k3 without the ratio, slope": (slope(plain), slope(exact)),
+    }
 
 
 try:
-    what_means_say()
+    found = means_and_what_they_should_be()
+    fig, axes = plt.subplots(1, 2, figsize=(8.4, 3.6), sharey=True, facecolor="white")
+    for ax, title in zip(axes, ("cosine", "length, 1 is right"), strict=True):
+        ax.axvline(1.0, color="black", linestyle="--")
+        ax.set_xlabel(title)
+    axes[0].set_xlim(-1.1, 1.1)
+    axes[1].set_xscale("log")
+    for name, (mean, wanted) in found.items():
+        cosine = (mean * wanted).sum() / (mean.norm() * wanted.norm())
+        length = mean.norm() / wanted.norm()
+        print(f"{name:28} cosine {cosine:6.3f}, length {length:7.3f}")
+        axes[0].plot(cosine, name, "o", color="#0072B2")
+        axes[1].plot(length, name, "o", color="#0072B2")
+    axes[0].invert_yaxis()
+    fig.tight_layout()
+    plt.show()
 except NotImplementedError as missing:
-    print(f"Not yet: {missing}. It goes on once questions 1, 2, 3, 6 and 7 are written.")
+    plt.close()
+    print(f"Not yet: {missing}. The picture comes once questions 1, 2, 3, 6 and 7 are written.")
 except Exception as error:
-    print(f"No comparison: {type(error).__name__}: {error}. First get 1, 2, 3, 6 and 7 right.")
+    plt.close()
+    print(f"No picture: {type(error).__name__}: {error}. First get 1, 2, 3, 6 and 7 right.")
 
 # %% [markdown]
 # ## 8. Two places for the KL, and the spread
