@@ -320,6 +320,12 @@ CHECK = Check(
             terms="clipped_ratios * weights",
         ),
         slip(
+            "minimum before the advantage",
+            "The smaller of the two ratios is taken, and then multiplied by the advantage. Where "
+            "A < 0 the smaller ratio gives the larger term: multiply first.",
+            terms="torch.minimum(ratios, clipped_ratios) * weights",
+        ),
+        slip(
             "no clip",
             "The epsilons have no effect: this is the plain surrogate, which rewards moving ever "
             "farther.",

@@ -108,7 +108,7 @@ CHECK = Check(
         ),
         slip(
             "not divided by the spread",
-            "The mean is taken off, but nothing is divided by the spread. Dr. GRPO does it like "
+            "The mean is taken off, but nothing is divided by the spread. A variant does it like "
             "this, for good reasons; here GRPO's form is asked for.",
             answer="centred",
         ),
@@ -237,6 +237,18 @@ CHECK = Check(
             "what stands in each group.",
             see="08_advantages#C72",
             answer="(answer - answer.mean()) / (answer.std() + 1e-6)",
+        ),
+        slip(
+            "signs only",
+            "Each answer gets 1 or -1, for better or worse than the mean. How much better it was "
+            "counts as well.",
+            answer="centred.sign()",
+        ),
+        slip(
+            "softmax of the rewards",
+            "Each group went through a softmax: all weights are positive, so that bad answers are "
+            "encouraged too. Take the mean off, then divide by the spread.",
+            answer="torch.softmax(rewards, dim=1)",
         ),
         slip(
             "positive advantages only",

@@ -195,6 +195,24 @@ CHECK = Check(
             d="old_log_probs - log_probs",
         ),
         slip(
+            "d from the old policy",
+            "d compares the old policy with the base model: it is a constant. The policy that "
+            "moves is the one that is to stay near.",
+            d="base_log_probs - old_log_probs",
+        ),
+        slip(
+            "weighed by the policy's probability",
+            "Each log ratio is multiplied by the token's probability. The tokens were drawn: a "
+            "likely one is there more often already.",
+            terms="-d * torch.exp(log_probs)",
+        ),
+        slip(
+            "weighed by the base model's probability",
+            "Each log ratio is multiplied by the base model's probability, as torch's kl_div has "
+            "it. That is for sums over all words; here the tokens were drawn by the old policy.",
+            terms="d * torch.exp(base_log_probs)",
+        ),
+        slip(
             "ratio to the base model",
             "The ratio is that of the current policy to the base model. It corrects for who drew "
             "the tokens, and that was the old policy.",

@@ -233,6 +233,18 @@ CHECK = Check(
             log_ratios="torch.exp(log_probs.detach()) - torch.exp(base_log_probs)",
         ),
         slip(
+            "weighed by the policy's probability",
+            "Each log ratio is multiplied by the token's probability. The tokens were drawn: a "
+            "likely one is there more often already.",
+            kept_log_ratios="torch.where(mask, log_ratios * torch.exp(log_probs.detach()), 0.0)",
+        ),
+        slip(
+            "penalty as a factor",
+            "The reward is multiplied by 1 less the penalty. A text that earned nothing would pay "
+            "nothing: take the penalty off.",
+            paid="rewards * (1 - beta * penalties)",
+        ),
+        slip(
             "base model left out",
             "The penalty is made of the policy's own log-probabilities: that pays for chance, like "
             "a bonus for entropy. What is the policy to be compared with?",

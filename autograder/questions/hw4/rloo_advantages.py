@@ -217,6 +217,12 @@ CHECK = Check(
             others="(same & ~torch.eye(len(prompts), dtype=torch.bool)).tril()",
         ),
         slip(
+            "in the order of the prompts",
+            "The numbers are right, but they come back sorted by prompt. Advantage i belongs to "
+            "completion i.",
+            answer="answer[torch.argsort(prompts, stable=True)]",
+        ),
+        slip(
             "divided by the spread",
             "The advantages were divided by the spread of the prompt's rewards. That is the "
             "question before; here the plain difference is asked for.",

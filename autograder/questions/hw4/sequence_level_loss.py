@@ -283,6 +283,19 @@ CHECK = Check(
             """,
         ),
         slip(
+            "one ratio for the whole batch",
+            "The log ratios of all kept tokens of the batch make one ratio. Each completion has "
+            "its own.",
+            log_ratios="(kept_log_ratios.sum() / kept.sum()).expand_as(advantages)",
+        ),
+        slip(
+            "divided by length once more",
+            "Each term is divided by the number of kept tokens. The length is in the ratio "
+            "already; the mean goes over completions.",
+            see="08_advantages#G4",
+            gain="(terms / kept).mean()",
+        ),
+        slip(
             "weighed by length",
             "A completion counts as often as it has tokens. Here the mean goes over completions.",
             see="08_advantages#G4",
@@ -351,6 +364,12 @@ CHECK = Check(
             "Only the clipped ratio is used. Then a completion that moved the wrong way gets no "
             "gradient to come back.",
             terms="clipped_ratios * advantages",
+        ),
+        slip(
+            "minimum before the advantage",
+            "The smaller of the two ratios is taken, and then multiplied by the advantage. Where "
+            "A < 0 the smaller ratio gives the larger term: multiply first.",
+            terms="torch.minimum(ratios, clipped_ratios) * advantages",
         ),
         slip(
             "no clip",

@@ -96,19 +96,21 @@ def hidden_cases(rng: np.random.Generator) -> list[Case]:
     cases: list[Case] = []
     for kind, size in enumerate(rng.permutation(np.arange(2, 6))):
         batch, words, steps = int(size), int(rng.integers(3, 6)), int(rng.integers(5, 9))
-        prompt_lengths = rng.integers(2, steps - 2, size=batch)
-        said = rng.integers(1, steps - prompt_lengths)  # so that some padding is left
-        lengths = prompt_lengths + said
+        prompt_lengths = rng.integers(1, steps - 2, size=batch)
+        prompt_lengths[:2] = rng.choice(np.arange(1, steps - 2), size=2, replace=False)
+        lengths = prompt_lengths + rng.integers(1, steps - prompt_lengths)  # padding is left
         if kind == 0:
             prompt_lengths, lengths = np.ones(batch, dtype=int), np.full(batch, steps)
         elif kind == 1:
             lengths[-1] = prompt_lengths[-1]
         elif kind == 2:
             lengths[0] = steps
+        tokens = rng.integers(words, size=(batch, steps))
+        tokens[0, prompt_lengths[0]] = 0  # a word like any other
         cases.append(
             {
                 "logits": rng.uniform(-2, 2, size=(batch, steps, words)),
-                "tokens": rng.integers(words, size=(batch, steps)),
+                "tokens": tokens,
                 "prompt_lengths": prompt_lengths,
                 "lengths": lengths,
             }
@@ -315,6 +317,39 @@ CHECK = Check(
             "answer. They are to be 0 there.",
             see="08_advantages#G1",
             kept="log_probs",
+        ),
+        slip(
+            "padding known by the last token",
+            "The token at the end of each row is taken for padding, wherever it stands. It may be "
+            "said as well, and a row without padding ends in a word of its own: `lengths` tells.",
+            see="08_advantages#G1",
+            before_padding="said != tokens[:, -1:]",
+        ),
+        slip(
+            "word 0 taken for padding",
+            "The word 0 is taken for padding, wherever it stands. It is a word like any other: "
+            "`lengths` tells where a text ends.",
+            see="08_advantages#G1",
+            before_padding="said != 0",
+        ),
+        slip(
+            "first prompt's length for all",
+            "The length of the first prompt is used for all of them. Row b has a prompt of "
+            "prompt_lengths[b] tokens.",
+            after_prompt="(places >= prompt_lengths[0]).expand_as(said)",
+        ),
+        slip(
+            "kept tokens alone",
+            "What comes back holds the kept tokens alone, in one row. Which text each belongs to "
+            "is lost with that: keep the array, with 0 where nothing counts.",
+            see="08_advantages#G1",
+            answer="kept[mask], mask",
+        ),
+        slip(
+            "mask with a column too many",
+            "The log-probabilities are right, but the mask has a column for each token. The first "
+            "token has nothing before it: both are (B, T - 1).",
+            answer="kept, torch.cat([torch.zeros_like(mask[:, :1]), mask], dim=1)",
         ),
         slip(
             "summed over the tokens",
