@@ -284,7 +284,7 @@ CHECK = Check(
         slip(
             "visits squared",
             "The visits come in twice. They weigh each state once.",
-            see="05_performance_difference#C36",
+            see="03_rewards_to_go#C36",
             terms="visitation**2 * expected",
         ),
     ),

@@ -53,7 +53,7 @@ torch.set_num_threads(1)  # the tensors here are small: more threads would wait 
 #
 # **By hand.** Two states, $\gamma = 0.8$, visits $(4, 1)$, new policy $\begin{pmatrix} 0.25 & 0.75 \\ 0.5 & 0.5 \end{pmatrix}$, advantages $\begin{pmatrix} -1 & 1 \\ 2 & -3 \end{pmatrix}$. The inner sums are $0.5$ and $-0.5$, so $J$ grows by $4 \cdot 0.5 - 1 \cdot 0.5 = 1.5$, although the second state gets worse.
 #
-# *Slides 41 and 43; the note's Lemma 1. Lecture on the performance difference, section C34.*
+# *Slides 41 and 43; the note's Lemma 1. Lecture 5, section C34.*
 
 # %% answer="performance_difference"
 
