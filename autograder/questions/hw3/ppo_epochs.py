@@ -562,7 +562,7 @@ CHECK = Check(
             cases=lambda case: case["left"].any(),
             observations=("parameters",),
         ),
-        Property("the mean of the losses", observations=("returned_less_mean_loss",)),
+        Property("the mean of the losses", observations=("returned_less_mean_loss",), beside=True),
     ),
     accepted=(
         as_programs_have_it,

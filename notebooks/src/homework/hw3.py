@@ -209,7 +209,7 @@ torch.set_num_threads(1)  # the tensors here are small: more threads would wait 
 #
 # $$\text{loss} = -\,\text{objective}\big(\log\pi_\theta, \log\pi_{\text{old}}, \tilde A\big) + c_V\, \frac1M \sum_{i=1}^{M} (V_i - \text{target}_i)^2 - c_H\, \frac1M \sum_{i=1}^{M} H_i, \qquad \tilde A_i = \frac{A_i - \text{mean}(A)}{\text{std}(A) + 10^{-8}}.$$
 #
-# $\tilde A$ are the advantages of this minibatch with mean 0 and standard deviation 1, the one with $M - 1$ below the sum. $c_V$ is `value_weight` and $c_H$ is `entropy_weight`. `objective(log_probs, old_log_probs, advantages)` takes three times `(M,)` and returns a scalar that is to be made **large**. Call the one you are given: the check brings one of its own, and it is not PPO's.
+# $\tilde A$ are the advantages of this minibatch with mean 0 and standard deviation 1, the one with $M - 1$ below the sum ($M$ is at least 2: a single number has no spread). $c_V$ is `value_weight` and $c_H$ is `entropy_weight`. `objective(log_probs, old_log_probs, advantages)` takes three times `(M,)` and returns a scalar that is to be made **large**. Call the one you are given: the check brings one of its own, and it is not PPO's.
 #
 # All tensors are `(M,)`, but for `values`: a network with one output gives `(M, 1)`. Write down the shape of a difference before you square it. Gradients flow into `log_probs`, `values` and `entropies`. `old_log_probs`, `advantages` and `targets` were fixed when the batch was collected: no gradient may flow into them, even if they come with a graph.
 #
@@ -232,7 +232,9 @@ torch.set_num_threads(1)  # the tensors here are small: more threads would wait 
 # 4. if $g$ is longer than $c$ = `max_norm`, cut it to that length: $g \leftarrow g \cdot \min\big(1, \tfrac{c}{|g|}\big)$;
 # 5. let the optimiser make its step.
 #
-# $|g|$ is **one** length, of all parameters together as if they were one long vector. The parameters stand in `optimiser.param_groups`, a list of dicts: each has a list of them at `"params"`, and there may be more than one dict (a policy and a critic with learning rates of their own, for example). `optimiser` is any of torch's. Return the mean of the losses of all minibatches, as a float: a tensor with a graph would keep every graph of the batch in memory.
+# $|g|$ is **one** length, of all parameters together as if they were one long vector. The parameters stand in `optimiser.param_groups`, a list of dicts: each has a list of them at `"params"`, and there may be more than one dict (a policy and a critic with learning rates of their own, for example). `optimiser` is one of torch's, SGD with momentum or Adam for example: let it make its own step. Return the mean of the losses of all minibatches, as a float: a tensor with a graph would keep every graph of the batch in memory.
+#
+# The loss of question 7 needs two rows or more. If you ever train with it and a single row would be left over at the end of an epoch, leave that row out of `orders`.
 #
 # **By hand.** One parameter $x = 0$; the loss on row $i$ is $(x - y_i)^2$ with $y = (1, 3)$. One epoch in the order $(0, 1)$, `size` 1, plain steps of learning rate 0.5, `max_norm` 1. Row 0: the loss is 1, $g = -2$ is cut to $-1$, and $x$ becomes 0.5. Row 1: the loss is $2.5^2 = 6.25$, $g = -5$ is cut to $-1$, and $x$ becomes 1. The mean of the losses is 3.625.
 #
