@@ -60,7 +60,7 @@ def with_a_list(run: int) -> str:
 
 
 def in_capitals(run: int) -> str:
-    return f" {ANSWERS[run].title()} "
+    return ANSWERS[run].title() + " "
 
 
 def by_position(run: int) -> str:

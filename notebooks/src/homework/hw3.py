@@ -433,11 +433,11 @@ print(", ".join(SUSPECTS))
 look_at(5, 15)
 
 # %% [markdown]
-# **By hand.** *Run 5.* The return does not just fail to rise: it falls, from 17 to 9, which is less than an agent earns that draws its actions at random. And the agent gets there on purpose: within eight updates the entropy is below 0.06. So there is something to learn from, and it is learned the wrong way round. The ratios are not to blame, since KL and share outside the clip are above 0 and not far from the healthy ones. Nor is the critic: its error even falls below the healthy one, since episodes of nine steps are easy to foretell. The answer is `"wrong sign"`.
+# **By hand.** *Run 5.* The return does not just fail to rise: it falls, from 17 to 9, which is less than an agent earns that draws its actions at random. And the agent gets there on purpose: within eight updates the entropy is below 0.06. So there is something to learn from, and it is learned the wrong way round. The ratios are not to blame: KL and share outside the clip are above 0, high while the entropy collapses and low once there is nothing left to change. Nor is the critic: its error falls faster than that of healthy runs, since episodes of nine steps are easy to foretell. The answer is `"wrong sign"`.
 #
 # *Run 15.* The return rises, slowly, to 100, so the gradient points the right way. But the entropy stays at 0.63 and above, and hardly a ratio leaves the clip range: whatever the policy learns, something draws it back to chance. With `"mixed-up rows"` the entropy might stay as high; the return would not rise then, since the policy would be told nothing. The value error of about 40 fits: nobody can foretell the returns of a policy that acts nearly at random. The answer is `"too much entropy"`.
 #
-# **To practise**, runs 12 and 41: the check below tells you at once whether you are right on them. It cannot judge your own four; they are asked when your homework is graded, and each of them earns a quarter of the points. An example that is wrong or missing then costs a quarter, too. The simplest `culprit` looks its answer up in a dictionary with eight entries: runs 5, 15, 12 and 41, and your four.
+# **To practise**, runs 12 and 41 (`look_at(12, 41)`): the check below tells you at once whether you are right on them. It cannot judge your own four; they are asked when your homework is graded, and each of them earns a quarter of the points. An example that is wrong or missing then costs a quarter, too. The simplest `culprit` looks its answer up in a dictionary with eight entries: runs 5, 15, 12 and 41, and your four.
 #
 # *Lecture on PPO, sections C66 and C69; lecture on REINFORCE, section C31.*
 

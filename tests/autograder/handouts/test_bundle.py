@@ -197,6 +197,15 @@ def test_every_answer_would_be_found(root, private, name):
     pytest.fail(f"{name} is not in course_lib/reference/answers")
 
 
+def test_the_table_of_an_answer_is_found_alone(root, private):
+    tree = ast.parse((root / "course_lib/reference/answers/culprit.py").read_text())
+    [table] = (node for node in ast.walk(tree) if isinstance(node, ast.Dict))
+    planted = {"course_lib/innocent.py": f"SOLVED = {ast.unparse(table)}".encode()}
+    assert any(
+        "holds a table of course_lib/reference" in one for one in find_leaks(planted, private)
+    )
+
+
 @pytest.mark.parametrize(
     "body",
     [

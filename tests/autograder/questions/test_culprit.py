@@ -1,5 +1,8 @@
 """Runs are judged one by one, and no feedback says what a run suffers from."""
 
+import functools
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -11,7 +14,14 @@ from tests.autograder.questions.test_checks import sit
 
 CHECK = next(check for check in checks_of("hw3") if check.name == "culprit")
 RIGHT = CHECK.reference
-SEEDS = range(20, 26)
+SEEDS = (20, 21)
+
+
+@functools.cache
+def exam_of(seed):
+    """The exam of a seed, with what every confusion answers worked out once."""
+    exam = compile_exam(CHECK, np.random.default_rng(seed))
+    return replace(exam, elsewhere=tuple(exam.elsewhere))
 
 
 def told(exam, changed):
@@ -24,7 +34,7 @@ def told(exam, changed):
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_each_run_earns_its_share(seed):
-    exam = compile_exam(CHECK, np.random.default_rng(seed))
+    exam = exam_of(seed)
     assert told(exam, {})[0].outcome == "right"
     for wrong in ((0,), (3,), (1, 2), (0, 1, 3), (0, 1, 2, 3)):
         verdict, _, _ = told(exam, dict.fromkeys(wrong, "wrong sign"))
@@ -35,7 +45,7 @@ def test_each_run_earns_its_share(seed):
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_one_confusion_is_named_by_what_was_said_and_not_by_what_is_right(seed):
-    exam = compile_exam(CHECK, np.random.default_rng(seed))
+    exam = exam_of(seed)
     _, own, _ = told(exam, {})
     for name in DRAWN:
         for place, right in enumerate(own):
@@ -60,7 +70,7 @@ def test_hints_name_no_other_suspect():
 
 
 def test_a_name_that_is_none_costs_its_run_and_is_told_with_all_names():
-    exam = compile_exam(CHECK, np.random.default_rng(1))
+    exam = exam_of(1)
     verdict, _, _ = told(exam, {2: "no clap"})
     assert (verdict.outcome, verdict.points) == ("raised", 6)
     assert "'no clap' is no suspect; the names are 'nothing', 'no clip'" in verdict.sentence
@@ -68,7 +78,7 @@ def test_a_name_that_is_none_costs_its_run_and_is_told_with_all_names():
 
 
 def test_a_run_that_is_left_out_costs_its_share():
-    exam = compile_exam(CHECK, np.random.default_rng(1))
+    exam = exam_of(1)
     _, _, own = told(exam, {})
     answers = {run: RIGHT(run) for run in (*EXAMPLES, *own[:3])}
     verdict = sit(exam, lambda run: answers[run])

@@ -18,7 +18,7 @@ from course_lib.reference.agents.ppo import train_ppo
 from course_lib.reference.answers.culprit import culprit
 
 SCRIPT = "find_the_bug"
-SMALL = {"envs": 16, "rollout_steps": 32, "hidden": (8,), "epochs": 2, "total_steps": 1024}
+SMALL = {"envs": 16, "rollout_steps": 32, "epochs": 10, "total_steps": 1024}
 
 
 def test_without_a_mistake_it_is_the_courses_agent(script: ModuleType) -> None:
@@ -66,13 +66,12 @@ def test_the_recording_and_the_table_are_of_the_same_numbering(script: ModuleTyp
 
 
 def test_a_simple_reader_tells_the_runs_apart(script: ModuleType) -> None:
-    runs, labels = list(map(run_curves, run_numbers())), list(map(culprit, run_numbers()))
+    runs = [*map(run_curves, run_numbers()), *healthy_curves()]
+    labels = [*map(culprit, run_numbers()), *["nothing"] * len(healthy_curves())]
     pairs = list(zip(labels, script.told(runs, labels), strict=True))
     judged = [said == right for right, said in pairs if right not in script.WORKED]
-    assert len(judged) >= 40
+    assert len(judged) >= 45
     assert sum(judged) >= script.TOLD_RIGHT * len(judged)
-    beside = script.told([*runs, *healthy_curves()], [*labels, *["nothing"] * script.BESIDE])
-    assert beside[-script.BESIDE :] == ["nothing"] * script.BESIDE
 
 
 def test_neither_a_number_nor_its_neighbour_tells_the_mistake(script: ModuleType) -> None:
