@@ -46,13 +46,14 @@ def recipe(function: Function, case: Arrays) -> dict[str, Any]:
         shape = tuple(given["rewards"].shape)
         for name, x in given.items():
             if x.ndim != 2 or x.shape != shape:
+                beside = "" if name == "rewards" else f" beside rewards of {shape}"
                 raise ValueError(
-                    f"gae was given {name} of shape {tuple(x.shape)} beside rewards of {shape}: "
-                    "all five are (T, N)"
+                    "gae takes tensors (T, N), all of one shape, and was given "
+                    f"{name} of shape {tuple(x.shape)}{beside}"
                 )
         over, cut = given["terminated"].bool(), given["truncated"].bool()
-        terms = 0.7 * given["rewards"] - torch.sin(0.3 * given["values"]) - 0.5 * given["values"]
-        terms = (terms + gamma * given["next_values"] * ~over).double()  # (T, N)
+        terms = (given["rewards"] + gamma * given["next_values"] * ~over).double()  # (T, N)
+        terms = terms - torch.sin(0.3 * given["values"]) - 0.5 * given["values"]
         later = torch.arange(len(terms))[None] - torch.arange(len(terms))[:, None]  # (T, T)
         episode = (over | cut).long().cumsum(0) - (over | cut).long()  # (T, N)
         within = (later >= 0)[..., None] & (episode[None] == episode[:, None])  # (T, T, N)
@@ -64,7 +65,8 @@ def recipe(function: Function, case: Arrays) -> dict[str, Any]:
         if not isinstance(made, (tuple, list)) or len(made) != 2:
             several = f" of {len(made)}" if isinstance(made, (tuple, list)) else ""
             raise TypeError(
-                f"it returned a {type(made).__name__}{several}: advantages and targets are wanted"
+                "advantages and targets are wanted, and it returned a "
+                f"{type(made).__name__}{several}"
             )
         seen: dict[str, Any] = {}
         for name, one in zip(("advantages", "targets"), made, strict=True):
@@ -233,6 +235,17 @@ def cutting_at_resets_too(critic: Any, gae: Any, batch: Any, gamma: float, lam: 
     return torch.masked_select(estimates, valid), torch.masked_select(estimates + values, valid)
 
 
+def the_value_in_the_reward(critic: Any, gae: Any, batch: Any, gamma: float, lam: float) -> Any:
+    """At a truncated step, as some libraries do: then every end is a terminated one."""
+    values = critic(batch["observations"]).squeeze(-1).detach()
+    next_values = critic(batch["next_observations"]).squeeze(-1).detach()
+    rewards, over, cut = (batch[name] for name in ("rewards", "terminated", "truncated"))
+    rewards = rewards + gamma * next_values * (cut & ~over)
+    no = torch.zeros_like(cut)
+    advantages = gae(rewards, values, next_values, over | cut, no, gamma, lam)
+    return advantages[batch["valid"]], (advantages + values)[batch["valid"]]
+
+
 def row_by_row(critic: Any, gae: Any, batch: Any, gamma: float, lam: float) -> Any:
     with torch.no_grad():
         now, then = (
@@ -278,20 +291,20 @@ CHECK = Check(
         ),
         slip(
             "values in the graph",
-            "The numbers are right, and gradients flow through them into the critic. Advantages "
+            "The numbers are right, but gradients flow through them into the critic. Advantages "
             "and targets are fixed numbers while it is trained: what has to be cut off?",
             values='critic(batch["observations"]).squeeze(-1)',
             next_values='critic(batch["next_observations"]).squeeze(-1)',
         ),
         slip(
             "targets in the graph",
-            "The numbers are right, and gradients flow through the targets into the critic, so "
+            "The numbers are right, but gradients flow through the targets into the critic, so "
             "that it chases a target that moves with it. A target is a fixed number.",
             targets='advantages + critic(batch["observations"]).squeeze(-1)',
         ),
         slip(
             "next values in the graph",
-            "The numbers are right, and gradients flow through the values of the next states into "
+            "The numbers are right, but gradients flow through the values of the next states into "
             "the critic. While it is trained they are fixed numbers, as all others.",
             next_values='critic(batch["next_observations"]).squeeze(-1)',
         ),
@@ -543,6 +556,16 @@ CHECK = Check(
             """,
         ),
         slip(
+            "normalises the advantages of all steps, valid or not",
+            "The advantages were shifted and scaled to mean 0 and spread 1, those of steps that "
+            "only reset among them. Here they are asked for as they are.",
+            advantages="""
+                raw = gae(rewards, values, next_values, terminated, truncated, gamma, lam)
+                advantages = raw
+            """,
+            answer="((raw - raw.mean()) / (raw.std() + 1e-8))[valid], targets[valid]",
+        ),
+        slip(
             "targets from normalised advantages",
             "The advantages were shifted and scaled to mean 0 and spread 1, and the targets made "
             "from those. The critic would learn returns that nobody got.",
@@ -601,6 +624,7 @@ CHECK = Check(
         all_states_at_once,
         one_environment_at_a_time,
         cutting_at_resets_too,
+        the_value_in_the_reward,
         row_by_row,
     ),
 )

@@ -46,16 +46,16 @@ def recipe(function: Function, case: Arrays) -> dict[str, Any]:
             wanted = case["noise"].shape[1:]
             if not isinstance(given, np.ndarray):
                 raise TypeError(
-                    f"envs.step was given a {type(given).__name__}: it takes a NumPy array"
+                    f"envs.step takes a NumPy array and was given a {type(given).__name__}"
                 )
             if given.shape != wanted:
                 raise ValueError(
-                    f"envs.step was given shape {given.shape}: it takes {wanted} for "
-                    f"{self.num_envs} environments"
+                    f"envs.step takes shape {wanted} for {self.num_envs} environments and was "
+                    f"given {given.shape}"
                 )
             if given.dtype.kind not in ("f" if several else "iu"):
                 kind = "floating-point" if several else "whole"
-                raise TypeError(f"envs.step was given {given.dtype}: it takes {kind} numbers here")
+                raise TypeError(f"envs.step takes {kind} numbers here and was given {given.dtype}")
             ignored = only_resets[self.stepped] if self.stepped < steps else ended.numpy() & False
             self.given.append(np.where(ignored, 0.0, given.T).T)
             k = self.stepped % steps
@@ -71,16 +71,16 @@ def recipe(function: Function, case: Arrays) -> dict[str, Any]:
 
         def __call__(self, seen: Any) -> Any:
             if not isinstance(seen, torch.Tensor):
-                raise TypeError(f"act was given a {type(seen).__name__}: it takes a tensor")
+                raise TypeError(f"act takes a tensor and was given a {type(seen).__name__}")
             if seen.shape != observations.shape:
                 raise ValueError(
-                    f"act was given shape {tuple(seen.shape)}: it takes the observations of all "
-                    f"environments, {tuple(observations.shape)}"
+                    "act takes the observations of all environments, "
+                    f"{tuple(observations.shape)}, and was given shape {tuple(seen.shape)}"
                 )
             if seen.dtype != observations.dtype:
                 raise TypeError(
-                    f"act was given {seen.dtype}, and the first observations are of type "
-                    f"{observations.dtype}: a network takes its own type and no other"
+                    f"act takes {observations.dtype}, the type of the first observations, as a "
+                    f"network takes its own and no other, and was given {seen.dtype}"
                 )
             noise = torch.tensor(case["noise"][self.asked % steps])
             self.asked += 1
@@ -103,11 +103,15 @@ def recipe(function: Function, case: Arrays) -> dict[str, Any]:
         batch = function(envs, Act(), observations, ended, steps)
         envs.array[:] = 99.0  # as if somebody stepped on
         if not isinstance(batch, dict):
-            raise TypeError(f"it returned a {type(batch).__name__}: a dict of tensors is wanted")
+            raise TypeError(
+                f"a dict of tensors is wanted, and it returned a {type(batch).__name__}"
+            )
         there = [name for name in (*names, *flags, *after) if name in batch]
         for name in there:
             if not isinstance(batch[name], torch.Tensor):
-                raise TypeError(f"`{name}` is a {type(batch[name]).__name__}: make it a tensor")
+                raise TypeError(
+                    f"`{name}` should be a tensor and is a {type(batch[name]).__name__}"
+                )
         seen = {name: numbers(name, batch[name]) for name in there}
         seen["given_to_envs"] = np.stack(envs.given) if envs.given else np.zeros((0, *ended.shape))
         seen["times_reset"] = float(envs.resets)
@@ -599,7 +603,7 @@ CHECK = Check(
         ),
         slip(
             "last observations not copied",
-            "The rows are right, and `last_observations` shares its memory with an array that the "
+            "The rows are right, but `last_observations` shares its memory with an array that the "
             "environments write into again: it changes with their next step.",
             next_observations="torch.as_tensor(shown, dtype=observations.dtype)",
             row=_stored(
