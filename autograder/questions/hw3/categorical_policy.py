@@ -183,8 +183,8 @@ CHECK = Check(
         ),
         slip(
             "all actions looked up in the first row",
-            "All log-probabilities are taken from the first row. `gather` looks into row b for row b "
-            "of the index: an index (1, B) has one row.",
+            "All log-probabilities are taken from the first row. `gather` looks into row b for row "
+            "b of the index: an index (1, B) has one row.",
             log_probs="all_log_probs[0][actions.long()]",
         ),
         slip(
