@@ -62,6 +62,14 @@ def public_cases() -> list[Case]:
     ]
 
 
+def _single_row(case: Arrays) -> bool:
+    return len(case["logits"]) == 1
+
+
+def _several_rows(case: Arrays) -> bool:
+    return not _single_row(case)
+
+
 def hidden_cases(rng: np.random.Generator) -> list[Case]:
     cases: list[Case] = []
     states = [1, *(int(n) for n in rng.choice(np.arange(2, 9), size=3, replace=False))]
@@ -183,8 +191,8 @@ CHECK = Check(
         ),
         slip(
             "all actions looked up in the first row",
-            "All log-probabilities are taken from the first row. `gather` looks into row b for row b "
-            "of the index: an index (1, B) has one row.",
+            "All log-probabilities are taken from the first row. `gather` looks into row b for row "
+            "b of the index: an index (1, B) has one row.",
             log_probs="all_log_probs[0][actions.long()]",
         ),
         slip(
@@ -347,7 +355,8 @@ CHECK = Check(
         ),
     ),
     parts=(
-        Property("log-probabilities", 3, observations=("log_probs",)),
+        Property("log-probabilities", 2, _several_rows, ("log_probs",)),
+        Property("those of a single row", 1, _single_row, ("log_probs",), beside=True),
         Property("their gradient", 2, observations=("gradient_of_log_probs",)),
         Property("entropies", 2, observations=("entropies",)),
         Property("the entropies' gradient", 2, observations=("gradient_of_entropies",)),

@@ -343,8 +343,8 @@ CHECK = Check(
         ),
         slip(
             "no gradient of the entropies",
-            "The entropies are right, but no gradient flows from the entropies. A bonus for them has "
-            "to move log_stds.",
+            "The entropies are right, but no gradient flows from the entropies. A bonus for them "
+            "has to move log_stds.",
             answer="(answer[0], answer[1].detach())",
         ),
         slip(

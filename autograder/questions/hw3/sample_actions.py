@@ -64,8 +64,13 @@ def _beyond_rounding(case: Arrays) -> bool:
     return bool(case["uniforms"].max() == 1)
 
 
+def _single_row(case: Arrays) -> bool:
+    return len(case["logits"]) == 1
+
+
 def _choices(case: Arrays) -> int:
-    return 0 if _beyond_rounding(case) else int(case["logits"].shape[1])
+    special = _beyond_rounding(case) or _single_row(case)
+    return 0 if special else int(case["logits"].shape[1])
 
 
 def _inside(rng: np.random.Generator, logits: Array, actions: Array) -> Array:
@@ -88,7 +93,7 @@ def hidden_cases(rng: np.random.Generator) -> list[Case]:
             logits[0], actions[0] = rng.uniform([1.2, -2], [2, -1.2]), 0
         cases.append({"logits": logits, "uniforms": _inside(rng, logits, actions)})
     logits = rng.uniform(-2, 2, size=(1, int(rng.integers(3, 7))))
-    cases.append({"logits": logits, "uniforms": _inside(rng, logits, logits.argmin(axis=1))})
+    cases.append({"logits": logits, "uniforms": _inside(rng, logits, np.array([-1]))})
     rows, choices = int(rng.integers(2, 5)), int(rng.choice([7, 10, 13, 14, 15]))
     cases.append(
         {
@@ -326,7 +331,8 @@ CHECK = Check(
     ),
     parts=(
         Property("two actions", 2, lambda case: _choices(case) == 2, ("actions",)),
-        Property("several actions", 3, lambda case: _choices(case) > 2, ("actions",)),
+        Property("several actions", 2, lambda case: _choices(case) > 2, ("actions",)),
+        Property("a single row", 1, _single_row, ("actions",), beside=True),
         Property("u just below 1", 1, _beyond_rounding, ("actions",), beside=True),
         Property("whole numbers", observations=("are_whole_numbers",), beside=True),
     ),
