@@ -97,7 +97,7 @@ torch.set_num_threads(1)  # the tensors here are small: more threads would wait 
 # 2. Let $p = \tfrac14$. For which $c$ does the program make the better action *rarer*?
 # 3. "It only gets the length of the step wrong, and the learning rate takes care of that." What do you answer? And why does $c$ drop out of the gradient, but not out of the program's average?
 
-# %% [markdown] written="log_derivative" points=9
+# %% [markdown] written="wrong_derivative" points=9
 # **1.** $P(1) = p$ and $P(0) = 1 - p$, with derivatives $p(1-p)$ and $-p(1-p)$. So $J = p\,(1 + c) + (1 - p)\,c = p + c$ and $\nabla J = p\,(1-p)$. The average converges to the expectation of what is averaged, in which each action counts with its probability:
 #
 # $$p \cdot (1 + c)\, p(1-p) \;-\; (1-p) \cdot c\, p(1-p) = p(1-p)\,\big(p + c\,(2p - 1)\big).$$

@@ -177,9 +177,15 @@ def test_an_unwritten_stub_is_told_apart(check):
     assert sit(exam_of(check.name, 0), None).outcome == "missing"
 
 
+def _spoilt(answer):
+    if isinstance(answer, dict):
+        return {name: _spoilt(each) for name, each in answer.items()}
+    return tuple(map(_spoilt, answer)) if isinstance(answer, tuple) else answer + float("nan")
+
+
 @by_check
 def test_a_reference_that_answers_nan_does_not_compile(check):
-    broken = dataclasses.replace(check, reference=lambda *a: _zeros(*a) + float("nan"))
+    broken = dataclasses.replace(check, reference=lambda *a: _spoilt(check.reference(*a)))
     with pytest.raises(ValueError, match="nan or inf"):
         compile_exam(broken)
 

@@ -470,10 +470,10 @@ def test_the_homework_is_told_by_its_cells_before_its_name(tmp_path):
 
 def test_unwritten_words_are_mentioned(tmp_path):
     cell = nbformat.v4.new_markdown_cell("YOUR ANSWER HERE")
-    cell.metadata["nbgrader"] = {"grade_id": "written_log_derivative"}
+    cell.metadata["nbgrader"] = {"grade_id": "written_wrong_derivative"}
     path = tmp_path / "hw1.ipynb"
     nbformat.write(nbformat.v4.new_notebook(cells=[cell]), path)
-    assert examine_notebook(path).unwritten == ["log_derivative"]
+    assert examine_notebook(path).unwritten == ["wrong_derivative"]
 
 
 @pytest.mark.parametrize(
