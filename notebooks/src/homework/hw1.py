@@ -135,7 +135,7 @@ torch.set_num_threads(1)  # the tensors here are small: more threads would wait 
 #
 # *In words and formulas, about ten lines. Compare lecture 2, section C19.*
 #
-# A board game for two, learned by **self-play**: one and the same $\pi_\theta$ moves for both sides. Seen from player 1, the opponent is a part of the world: $s_t$ is the board when player 1 is to move and $a_t$ is his move, which makes of it the board $s'_t$; then the opponent draws $b_t$ from $\pi_\theta(\cdot \mid s'_t)$, which makes of it $s_{t+1}$. There is no other chance in the game. $R(\tau)$ is what player 1 gets.
+# A board game for two, learned by **self-play**: one and the same $\pi_\theta$ moves for both sides. Seen from player 1, the opponent is a part of the world: $s_t$ is the board when player 1 is to move, and his move $a_t$ turns it into the board $s'_t$; then the opponent draws $b_t$ from $\pi_\theta(\cdot \mid s'_t)$, which turns that into $s_{t+1}$. There is no other chance in the game. $R(\tau)$ is what player 1 gets.
 #
 # 1. Write down $\log P_\theta(\tau)$ and its gradient, the moves of both sides being recorded. At which point does the usual argument for leaving out the world's part fail?
 # 2. A program multiplies $R(\tau)$ with $\sum_t \nabla_\theta \log \pi_\theta(a_t \mid s_t)$, player 1's moves alone. Of what is this an unbiased estimate? (Let $J(\theta, \varphi)$ be what player 1 can expect with parameters $\theta$ against an opponent with parameters $\varphi$.)
