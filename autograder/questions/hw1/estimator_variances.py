@@ -240,13 +240,6 @@ CHECK = Check(
             variance="(probabilities @ squares).sqrt()",
         ),
         slip(
-            "entries added up before the square",
-            "The entries of the estimate were added up before they were squared. Each row of a "
-            "score sums to zero, so nothing is left: square first.",
-            see="02_policy_gradient#C19",
-            squares="off.flatten(1).sum(dim=1).square()",
-        ),
-        slip(
             "largest variance of an entry",
             "This is the variance of the entry that varies most. The total variance adds up all "
             "of them.",

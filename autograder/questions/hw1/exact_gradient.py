@@ -271,8 +271,8 @@ CHECK = Check(
         ),
         slip(
             "discounts twice",
-            "The reward of step t weighs gamma^(2t): it was discounted twice. Once, by gamma^t, is "
-            "right.",
+            "The reward of step t weighs gamma^(2t): it was discounted twice. How many steps lie "
+            "between it and the start?",
             see="02_policy_gradient#C21",
             paid="discounts**2 * rewards[states, actions]",
         ),

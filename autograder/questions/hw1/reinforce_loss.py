@@ -208,7 +208,7 @@ CHECK = Check(
         slip(
             "gamma^t twice",
             "Each term has the factor gamma^t twice. The returns come in discounted back to their "
-            "own step: once in front is right.",
+            "own step, and J is measured from the start: one factor brings them there.",
             see="02_policy_gradient#C23",
             weights="discounts**2 * returns * mask",
         ),

@@ -97,7 +97,7 @@ torch.set_num_threads(1)  # the tensors here are small: more threads would wait 
 # 2. Let $p = \tfrac14$. For which $c$ does the program make the better action *rarer*?
 # 3. "It only gets the length of the step wrong, and the learning rate takes care of that." What do you answer? And why does $c$ drop out of the gradient, but not out of the program's average?
 
-# %% [markdown] written="log_derivative" points=9
+# %% [markdown] written="wrong_derivative" points=9
 # **1.** $P(1) = p$ and $P(0) = 1 - p$, with derivatives $p(1-p)$ and $-p(1-p)$. So $J = p\,(1 + c) + (1 - p)\,c = p + c$ and $\nabla J = p\,(1-p)$. The average converges to the expectation of what is averaged, in which each action counts with its probability:
 #
 # $$p \cdot (1 + c)\, p(1-p) \;-\; (1-p) \cdot c\, p(1-p) = p(1-p)\,\big(p + c\,(2p - 1)\big).$$
@@ -135,7 +135,7 @@ torch.set_num_threads(1)  # the tensors here are small: more threads would wait 
 #
 # *In words and formulas, about ten lines. Compare lecture 2, section C19.*
 #
-# A board game for two, learned by **self-play**: one and the same $\pi_\theta$ moves for both sides. Seen from player 1, the opponent is a part of the world: $s_t$ is the board when player 1 is to move and $a_t$ is his move, which makes of it the board $s'_t$; then the opponent draws $b_t$ from $\pi_\theta(\cdot \mid s'_t)$, which makes of it $s_{t+1}$. There is no other chance in the game. $R(\tau)$ is what player 1 gets.
+# A board game for two, learned by **self-play**: one and the same $\pi_\theta$ moves for both sides. Seen from player 1, the opponent is a part of the world: $s_t$ is the board when player 1 is to move, and his move $a_t$ turns it into the board $s'_t$; then the opponent draws $b_t$ from $\pi_\theta(\cdot \mid s'_t)$, which turns that into $s_{t+1}$. There is no other chance in the game. $R(\tau)$ is what player 1 gets.
 #
 # 1. Write down $\log P_\theta(\tau)$ and its gradient, the moves of both sides being recorded. At which point does the usual argument for leaving out the world's part fail?
 # 2. A program multiplies $R(\tau)$ with $\sum_t \nabla_\theta \log \pi_\theta(a_t \mid s_t)$, player 1's moves alone. Of what is this an unbiased estimate? (Let $J(\theta, \varphi)$ be what player 1 can expect with parameters $\theta$ against an opponent with parameters $\varphi$.)

@@ -111,7 +111,7 @@ def found(function):
 @pytest.mark.parametrize(
     ("name", "credit"),
     {
-        "ignores gamma": "\n1 of 2 points. Right: an episode of one step, gamma = 1, leaves "
+        "ignores gamma": "\n3 of 6 points. Right: an episode of one step, gamma = 1, leaves "
         "nothing behind. Not yet: gamma = 0, gamma between.",
         "sums past rewards": "",
     }.items(),
@@ -360,7 +360,7 @@ def test_a_right_notebook_gets_all_points(tmp_path):
     path = notebook(tmp_path / "hw1.ipynb", answers("hw1"), "check(returns_to_go)", "x = 1")
     result = runner.invoke(command.app, ["check", str(path)])
     assert result.exit_code == 0, result.output
-    assert "15 of 15 points" in result.stdout
+    assert "83 of 83 points" in result.stdout
     assert result.stderr == ""
 
 
@@ -470,10 +470,10 @@ def test_the_homework_is_told_by_its_cells_before_its_name(tmp_path):
 
 def test_unwritten_words_are_mentioned(tmp_path):
     cell = nbformat.v4.new_markdown_cell("YOUR ANSWER HERE")
-    cell.metadata["nbgrader"] = {"grade_id": "written_log_derivative"}
+    cell.metadata["nbgrader"] = {"grade_id": "written_wrong_derivative"}
     path = tmp_path / "hw1.ipynb"
     nbformat.write(nbformat.v4.new_notebook(cells=[cell]), path)
-    assert examine_notebook(path).unwritten == ["log_derivative"]
+    assert examine_notebook(path).unwritten == ["wrong_derivative"]
 
 
 @pytest.mark.parametrize(
