@@ -53,6 +53,11 @@ def recipe(function: Function, case: Arrays) -> dict[str, Any]:
     def search_of_the_check(
         surrogate: Any, kl: Any, theta: Any, step: Any, delta: Any, *_: Any, **__: Any
     ) -> torch.Tensor:
+        if point_of(step).shape != start.shape:
+            raise TypeError(
+                f"line_search was given a step of shape {tuple(point_of(step).shape)}, and theta "
+                f"is {tuple(start.shape)}"
+            )
         steps.append(frozen(step))
         there = point_of(theta) + point_of(step)
         share = torch.sigmoid(surrogate(there) - surrogate(theta)) / (1 + kl(there) / delta)
@@ -74,17 +79,19 @@ def recipe(function: Function, case: Arrays) -> dict[str, Any]:
     # Without a search the step is what theta moved by.
     moved = new - case["theta"] if new.shape == start.shape else np.zeros(start.shape)
     step = np.asarray(steps[-1] if steps else moved, dtype=float)
-    length = np.sqrt((step**2).sum())
-    # Of the gradient what is the same with either sign and at any length.
-    slopes = np.asarray(asked[0] if asked else step, dtype=float).reshape(-1)
-    square = (slopes**2).sum()
-    slopes = slopes / np.sqrt(square) if square > 1e-9 else 0 * slopes
+    with np.errstate(invalid="ignore", over="ignore"):
+        length = np.sqrt((step**2).sum())
+        direction = step / length if length > 0 else step
+        # Of the gradient what is the same with either sign and at any length.
+        slopes = np.asarray(asked[0] if asked else step, dtype=float).reshape(-1)
+        square = (slopes**2).sum()
+        slopes = slopes / np.sqrt(square) if square > 1e-9 else 0 * slopes
     bend = fisher_product_of_the_check(divergence, start, torch.tensor(step), numbers[1]).numpy()
     kept = untouched(theta, case["theta"])
     again = same_again(lambda: function(*inputs), new)
     return {
         "slope_of_the_solver": np.outer(slopes, slopes),
-        "direction": step / length if length > 0 else step,
+        "direction": direction,
         "kl_in_the_model": 0.5 * (step * bend).sum(),
         "theta": new,
         "without_a_graph": not graph,
@@ -262,31 +269,31 @@ CHECK = Check(
         ),
         slip(
             "root of a product",
-            "The length was multiplied by the root of x . H x. Where the KL bends more, should the "
+            "The length was multiplied by the root of x @ H x. Where the KL bends more, should the "
             "step be longer, or shorter?",
             length="torch.sqrt(2 * delta * curvature)",
         ),
         slip(
-            "x . g for x . H x",
-            "Below the root stands x . g. That is x . H x if H x = g, or if x comes from conjugate "
+            "x @ g for x @ H x",
+            "Below the root stands x @ g. That is x @ H x if H x = g, or if x comes from conjugate "
             "gradient; this solver stops early in another way, and what the KL bends by along x is "
-            "x . H x.",
+            "x @ H x.",
             curvature="direction @ gradient",
         ),
         slip(
             "square of g",
-            "Below the root stands g . g. How much the KL bends along x has to do with H and x.",
+            "Below the root stands g @ g. How much the KL bends along x has to do with H and x.",
             curvature="gradient @ gradient",
         ),
         slip(
             "square of x",
-            "Below the root stands x . x, so every step has the same length in parameters. It "
+            "Below the root stands x @ x, so every step has the same length in parameters. It "
             "should have the same KL: measure x with H.",
             curvature="direction @ direction",
         ),
         slip(
             "curvature along g",
-            "Below the root stands g . H g. The step goes along x: how much does the KL bend "
+            "Below the root stands g @ H g. The step goes along x: how much does the KL bend "
             "there?",
             curvature="gradient @ product(gradient)",
         ),
@@ -304,7 +311,7 @@ CHECK = Check(
         ),
         slip(
             "x scaled to length 1",
-            "x was divided by its own length, but not x . H x below the root. Either scale both, "
+            "x was divided by its own length, but not x @ H x below the root. Either scale both, "
             "or neither.",
             step="length * direction / direction.norm()",
         ),
@@ -472,7 +479,7 @@ CHECK = Check(
         slip(
             "looks at g instead of x",
             "A gradient of zero is looked after, but a solver may well answer zero where the "
-            "gradient is only small, and then the length is 0/0 all the same. Look at x . H x, by "
+            "gradient is only small, and then the length is 0/0 all the same. Look at x @ H x, by "
             "which you divide.",
             answer_2="answer if gradient.norm() == 0 else line_search(surrogate, mean_kl, theta, "
             "torch.sqrt(2 * delta / curvature) * direction, delta)",
