@@ -41,7 +41,7 @@ def zeros_where_masked(new, old, advantages, mask, low, high):
     terms = torch.minimum(
         ratio * advantages[:, None], ratio.clamp(1 - low, 1 + high) * advantages[:, None]
     )
-    return -(terms.sum(1) / mask.sum(1)).nan_to_num(0.0, 0.0, 0.0).mean()
+    return -(terms.sum(1) / mask.sum(1).clamp(min=1)).mean()
 
 
 def minimum_of_losses(new, old, advantages, mask, low, high):
