@@ -82,7 +82,7 @@ torch.set_num_threads(1)  # the tensors here are small: more threads would wait 
 #
 # **By hand.** Rewards $(1, 0, 4)$, all to one prompt: the means of the others are $2$, $2.5$ and $0.5$, and the advantages are $(-1, -2.5, 3.5)$.
 #
-# *Lecture on advantages, section G2; Ahmadian et al. 2024 (Back to Basics), equation (8).*
+# *Lecture on advantages, section G2; Ahmadian et al. 2024 (Back to Basics).*
 
 # %% answer="rloo_advantages"
 
@@ -99,7 +99,7 @@ torch.set_num_threads(1)  # the tensors here are small: more threads would wait 
 #
 # **By hand.** One text of two tokens, both kept, with ratios $(1.5, 0.7)$, $A = 1$, $\epsilon_{\text{low}} = 0.2$, $\epsilon_{\text{high}} = 0.3$: the terms are $1.3$ and $0.7$, and $L = -1$.
 #
-# *Lecture on PPO, section C63; lecture on advantages, section G4; Yu et al. 2025 (DAPO), equation (8).*
+# *Lecture on PPO, section C63; lecture on advantages, section G4; Yu et al. 2025 (DAPO), sections 3.1 and 3.3.*
 
 # %% answer="clipped_token_loss"
 
@@ -116,7 +116,7 @@ torch.set_num_threads(1)  # the tensors here are small: more threads would wait 
 #
 # **By hand.** Two texts of two tokens, $A = 1$ for both, $\epsilon_{\text{low}} = 0.2$, $\epsilon_{\text{high}} = 0.3$. Ratios $(1.8, 1.25)$ give $s_1 = \sqrt{2.25} = 1.5$, which is clipped to $1.3$. Ratios $(0.5, 0.98)$ give $s_2 = \sqrt{0.49} = 0.7$. So $L = -\tfrac12 (1.3 + 0.7) = -1$.
 #
-# *Lecture on PPO, section C63; Zheng et al. 2025 (GSPO), equations (5) and (7).*
+# *Lecture on PPO, section C63; Zheng et al. 2025 (GSPO), section 4.*
 
 # %% answer="sequence_level_loss"
 
