@@ -23,7 +23,7 @@ def clipped_token_loss(
     log_probs: (B, T) with a graph. old_log_probs: (B, T) constants. advantages: (B,) constants, one
     a completion. mask: (B, T) bool, the tokens that are kept: at least one of the batch; a row may
     have none, and elsewhere stands anything. epsilon_low, epsilon_high: in [0, 1].
-    Returns a scalar, to be made small. [slide 60; Yu et al. 2025, DAPO, (8)]
+    Returns a scalar, to be made small. [slide 60; Yu et al. 2025, DAPO, sections 3.1 and 3.3]
     Raises ValueError if a shape is off, a tensor is empty or holds nan, no token is kept, or an
     epsilon is outside [0, 1].
     """

@@ -14,7 +14,7 @@ def rloo_advantages(rewards: Tensor, prompts: Tensor) -> Tensor:
     A_i = R_i - mean of R_j over all j != i with prompts[j] = prompts[i]; 0 if there is no such j.
     rewards: (N,). prompts: (N,) whole numbers that say which prompt each completion answers: equal
     numbers are one prompt, in any order, and any number of times. Returns (N,).
-    [slide 70; Ahmadian et al. 2024, Back to Basics, equation 8]
+    [slide 70; Ahmadian et al. 2024, Back to Basics]
     Raises ValueError if a shape is off, or a tensor is empty or holds nan.
     """
     validate.shapes("N, N", rewards=rewards, prompts=prompts)

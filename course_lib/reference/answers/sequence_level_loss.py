@@ -23,7 +23,7 @@ def sequence_level_loss(
     log_probs: (B, T) with a graph. old_log_probs: (B, T) constants. advantages: (B,) constants.
     mask: (B, T) bool, the tokens that are kept, at least one in each row; elsewhere stands
     anything. epsilon_low, epsilon_high: in [0, 1].
-    Returns a scalar, to be made small. [slide 60; Zheng et al. 2025, GSPO, (5) and (7)]
+    Returns a scalar, to be made small. [slide 60; Zheng et al. 2025, GSPO, section 4]
     Raises ValueError if a shape is off, a tensor is empty or holds nan, a row keeps no token, or an
     epsilon is outside [0, 1].
     """

@@ -108,9 +108,8 @@ def train(
             critic, gae, batch, settings["gamma"], settings["lam"]
         )  # (M,), (M,)
         valid = batch["valid"]  # (T, N), M of them True
-        learn(
-            *(batch[name][valid] for name in ("observations", "actions", "log_probs")), *estimates
-        )
+        seen, actions, old = (batch[n][valid] for n in ("observations", "actions", "log_probs"))
+        learn(seen, actions, old, *estimates)
         last = returns[-100:]
         curve.append(sum(last) / len(last) if last else float("nan"))
     envs.close()

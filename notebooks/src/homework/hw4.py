@@ -82,7 +82,7 @@ torch.set_num_threads(1)  # the tensors here are small: more threads would wait 
 #
 # **By hand.** Rewards $(1, 0, 4)$, all to one prompt: the means of the others are $2$, $2.5$ and $0.5$, and the advantages are $(-1, -2.5, 3.5)$.
 #
-# *Lecture on advantages, section G2; Ahmadian et al. 2024 (Back to Basics), equation (8).*
+# *Lecture on advantages, section G2; Ahmadian et al. 2024 (Back to Basics).*
 
 # %% answer="rloo_advantages"
 
@@ -99,7 +99,7 @@ torch.set_num_threads(1)  # the tensors here are small: more threads would wait 
 #
 # **By hand.** One text of two tokens, both kept, with ratios $(1.5, 0.7)$, $A = 1$, $\epsilon_{\text{low}} = 0.2$, $\epsilon_{\text{high}} = 0.3$: the terms are $1.3$ and $0.7$, and $L = -1$.
 #
-# *Lecture on PPO, section C63; lecture on advantages, section G4; Yu et al. 2025 (DAPO), equation (8).*
+# *Lecture on PPO, section C63; lecture on advantages, section G4; Yu et al. 2025 (DAPO), sections 3.1 and 3.3.*
 
 # %% answer="clipped_token_loss"
 
@@ -116,7 +116,7 @@ torch.set_num_threads(1)  # the tensors here are small: more threads would wait 
 #
 # **By hand.** Two texts of two tokens, $A = 1$ for both, $\epsilon_{\text{low}} = 0.2$, $\epsilon_{\text{high}} = 0.3$. Ratios $(1.8, 1.25)$ give $s_1 = \sqrt{2.25} = 1.5$, which is clipped to $1.3$. Ratios $(0.5, 0.98)$ give $s_2 = \sqrt{0.49} = 0.7$. So $L = -\tfrac12 (1.3 + 0.7) = -1$.
 #
-# *Lecture on PPO, section C63; Zheng et al. 2025 (GSPO), equations (5) and (7).*
+# *Lecture on PPO, section C63; Zheng et al. 2025 (GSPO), section 4.*
 
 # %% answer="sequence_level_loss"
 
@@ -270,7 +270,7 @@ except Exception as error:
 #
 # 1. A text $y$ is drawn by $\pi_\theta$ itself. Show that putting $-\beta\,(\log\pi_\theta(y) - \log\pi_{\text{base}}(y))$ into the reward, as a constant, and weighing the score with it gives in the mean the gradient of $-\beta\,\text{KL}(\pi_\theta \Vert \pi_{\text{base}})$. Then say what happens if the *same* quantity is put into the loss instead, and only differentiated (no score in front): what is the mean of its slope, and what does it do to the model?
 # 2. Somebody puts plain $k_3$ (no ratio) into the loss, and has a model that gives some word nearly no probability that the base model says often. What does this penalty do with that word, compared with the gradient of $\text{KL}(\pi_\theta \Vert \pi_{\text{base}})$, while the word is not drawn, and what when it is drawn at last?
-# 3. Rewards are 0 or 1. One prompt is answered right 1 time in 20, another 10 times in 20. By about which factor does dividing by the group's standard deviation change how much the first prompt counts against the second? Name one reason for the division and one against it.
+# 3. Rewards are 0 or 1, and groups are large. One prompt is answered right 1 time in 10, another 5 times in 10. By about which factor does dividing by the group's standard deviation change how much the first prompt counts against the second? Name one reason for the division and one against it.
 
 # %% [markdown] written="kl_and_spread" points=6
 # **1.** With $s(y) = \nabla\log\pi_\theta(y)$ the product rule gives
@@ -281,12 +281,12 @@ except Exception as error:
 #
 # **2.** The slope of $k_3$ in $\log\pi_\theta(y)$ is $1 - \pi_{\text{base}}(y)/\pi_\theta(y)$. While the word is not drawn, the penalty hardly sees it (the sample looks as if the models were near). Once it is drawn, the ratio $\pi_{\text{base}}/\pi_\theta$ is huge, and one token pushes its own probability up with a weight without bound; the mean of the slope is that of $\text{KL}(\pi_{\text{base}} \Vert \pi_\theta)$, which insists that all that the base model says stays possible. In the gradient of $\text{KL}(\pi_\theta \Vert \pi_{\text{base}})$ the weight of such a token is only the log ratio (times the score), which grows slowly: a word that is hardly ever said counts for little.
 #
-# **3.** The standard deviation of a 0/1 reward is $\sqrt{p(1-p)}$: 0.218 for $p = 0.05$ and 0.5 for $p = 0.5$. So the first prompt's advantages are multiplied by $1/0.218 = 4.6$, the second's by 2: the first counts about 2.3 times as much as without (in small groups less, since most groups of the first are all wrong and teach nothing). For: rewards of any scale give advantages of the same size, so one step size fits, and hard prompts are not drowned. Against: it is no longer the gradient of the mean reward; nearly hopeless and nearly solved prompts are favoured, where differences are mostly luck.
+# **3.** The standard deviation of a 0/1 reward is $\sqrt{p(1-p)}$: 0.3 for $p = 0.1$ and 0.5 for $p = 0.5$. So the first prompt's advantages are multiplied by $1/0.3 = 3.3$, the second's by 2: against the second, the first counts about 1.7 times as much as without (in small groups less, since many groups of the first are all wrong and teach nothing). For: rewards of any scale give advantages of the same size, so one step size fits, and hard prompts are not drowned. Against: it is no longer the gradient of the mean reward; nearly hopeless and nearly solved prompts are favoured, where differences are mostly luck.
 #
 # === BEGIN MARK SCHEME ===
 # - **2 points** for part 1. One for the derivation: product rule (or log-derivative) **and** that the remaining term, the mean of the score, is zero. One for: in the loss the mean of the slope is zero, so it does not hold the model back (only noise). "It has the wrong sign" or "it is the same": no point.
 # - **2 points** for part 2. One for: while the word is not drawn, the penalty does nothing about it or underestimates the distance (any words for "it is not seen in the sample"). One for: when drawn, the weight is 1 - pi_base/pi, large and without bound, **or** that the mean slope is that of the other divergence KL(pi_base || pi); with the KL that was meant the weight is a log ratio only. Half points are not given.
-# - **2 points** for part 3. One for the factor: between 2 and 2.5, from 1/sqrt(p(1-p)) (0.5/0.218); a remark that it is smaller in small groups is welcome and not asked for. A factor of 4.6 or 2 alone, taken for the answer: no point. One for a reason on each side: for (same scale of advantages, one step size, hard prompts are heard) and against (not the gradient of the mean reward any more, or: favours very hard and very easy prompts, or: amplifies noise where the spread is small). One side alone: no point.
+# - **2 points** for part 3. One for the factor: 5/3, about 1.7, from 1/sqrt(p(1-p)). A factor of 3.3 or 2 alone, taken for the answer: no point. One for a reason on each side: for (same scale of advantages, one step size, hard prompts are heard) and against (not the gradient of the mean reward any more, or: favours very hard and very easy prompts, or: amplifies noise where the spread is small). One side alone: no point.
 # === END MARK SCHEME ===
 
 # %% [markdown]
