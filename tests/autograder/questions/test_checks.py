@@ -178,29 +178,17 @@ def test_an_unwritten_stub_is_told_apart(check):
     assert sit(exam_of(check.name, 0), None).outcome == "missing"
 
 
-<<<<<<< HEAD
 def _spoilt(answer):
     if isinstance(answer, dict):
         return {name: _spoilt(each) for name, each in answer.items()}
     return tuple(map(_spoilt, answer)) if isinstance(answer, tuple) else answer + float("nan")
-=======
-def _nan_like(answer):
-    """An answer, or each of several, with nan for all numbers."""
-    if isinstance(answer, tuple):
-        return tuple(map(_nan_like, answer))
-    return answer + float("nan")
->>>>>>> 10758be441ba930976e18cb81bfa7640e69cd046
 
 
 @by_check
 def test_a_reference_that_answers_nan_does_not_compile(check):
-<<<<<<< HEAD
     if check.name == "culprit":
         pytest.skip("its answers are words, which are never nan")
     broken = dataclasses.replace(check, reference=lambda *a: _spoilt(check.reference(*a)))
-=======
-    broken = dataclasses.replace(check, reference=lambda *a: _nan_like(check.reference(*a)))
->>>>>>> 10758be441ba930976e18cb81bfa7640e69cd046
     with pytest.raises(ValueError, match="nan or inf"):
         compile_exam(broken)
 
