@@ -254,7 +254,7 @@ torch.set_num_threads(1)  # the tensors here are small: more threads would wait 
 # 1. `collect` goes on where the last round stopped (`last_observations`, `last_ended`);
 # 2. the rewards that the critic and the advantages see are multiplied by `settings["reward_scale"]`; the curve shows the rewards as they were paid;
 # 3. `advantages_and_targets` of the steps that count, with your `gae` of homework 2;
-# 4. `ppo_epochs` over them, with `ppo_loss`, in which the old log-probabilities are those of the policy that acted, and the objective is your `clipped_surrogate` with $\epsilon = 0.2$.
+# 4. `ppo_epochs` over them, `settings["epochs"]` orders cut into `settings["minibatches"]` parts (their size rounded up), with `ppo_loss`, in which the old log-probabilities are those of the policy that acted, and the objective is your `clipped_surrogate` with $\epsilon = 0.2$.
 #
 # Policy and critic are two networks: `tanh_network([inputs, 32, 32, outputs], last_gain, generator)`. For CartPole the policy gives two logits; for Pendulum the mean of one torque, with a `log_stds` `(1,)` that is a parameter beside the network, and torques are cut to $[-2, 2]$. Adam moves all of them, with a learning rate that falls linearly to `settings["decay_to"]` of what it was. All that is drawn comes from one generator, so that the same seed gives the same agent.
 #
