@@ -51,8 +51,7 @@ def own_settings():
 
 def code_cells(notebook):
     cells = json.loads(notebook)["cells"]
-    sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
-    return [source for source in sources if not trains(source)]
+    return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
 
 
 def texts(notebook):
@@ -60,10 +59,13 @@ def texts(notebook):
 
 
 def run(sources):
-    """Outputs of each cell."""
+    """Outputs of each cell; none of those that train for minutes."""
     shell = probe.make_shell()
     shell.reset(new_session=False)
-    return [probe.run_cell(shell, source, 60) for source in sources]
+    return [
+        [] if trains(source) and "few seconds" not in source else probe.run_cell(shell, source, 60)
+        for source in sources
+    ]
 
 
 @pytest.fixture(autouse=True)
@@ -92,8 +94,7 @@ def in_other_ways(homework, release, number):
     draft = make_draft(homework, "ada", notebook)
     for name in draft.checks:
         draft.answer_right(name, style=number)
-    sources = [cell["source"] for cell in draft.cells if cell["cell_type"] == "code"]
-    return [source for source in sources if not trains(source)]
+    return [cell["source"] for cell in draft.cells if cell["cell_type"] == "code"]
 
 
 @pytest.mark.parametrize("number", range(4))

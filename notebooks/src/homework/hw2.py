@@ -425,6 +425,7 @@ except Exception as error:
 
 
 # %%
+# Training: grading does not run this cell. It takes a few seconds.
 def ppo_run(objective: Callable[..., Tensor], learning_rate: float, seed: int) -> list[float]:
     generator, theta = torch.Generator().manual_seed(seed), torch.zeros(12, 4)
     returns = [exact_return(theta)]
@@ -482,6 +483,7 @@ except Exception as error:
 # *What to notice.* Each dot is an episode. The first ones last some twenty steps, as long as it takes a pole to fall that is pushed at random. The critic has to learn as well, from the returns that your advantages stand for (advantage plus value), so a mistake in `gae` spoils both networks. A mistake that only changes the scale of things, though, may well not show: to learn is no proof of being right.
 
 # %%
+# Training: grading does not run this cell. It takes a few seconds.
 SETTINGS = PPOConfig(
     envs=64,
     rollout_steps=32,
