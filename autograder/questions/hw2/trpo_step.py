@@ -46,7 +46,7 @@ def recipe(function: Function, case: Arrays) -> dict[str, Any]:
         x = torch.zeros_like(point_of(b))
         if point_of(b) @ point_of(b) <= 1e-10:
             return x
-        for _round in range(iterations):
+        for _k in range(iterations):
             x = x + 0.2 * (point_of(b) - point_of(matrix_vector_product(x)))
         return x
 

@@ -305,12 +305,10 @@ def test_the_notebook_says_what_was_right_and_gives_its_points(capsys):
     def kl(old_logits, logits):
         return CHECKS["kl"].reference(old_logits, logits).detach()
 
-    assert notebook.check(kl) == 1.5
+    assert notebook.check(kl) == 3
     said = capsys.readouterr().out
     assert "lost its graph" in said
-    assert (
-        "1.5 of 2 points. Right: the value, leaves nothing behind. Not yet: its gradient." in said
-    )
+    assert "3 of 4 points. Right: the value, leaves nothing behind. Not yet: its gradient." in said
 
 
 def test_a_warning_on_the_way_is_no_error_of_the_cell(capsys):
