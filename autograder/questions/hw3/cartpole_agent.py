@@ -77,7 +77,8 @@ def network(weights: Weights) -> nn.Sequential:
         nn.Tanh(),
         nn.Linear(sizes[1], 2),
     )
-    net.load_state_dict({name.removeprefix("net."): each for name, each in weights.items()})
+    layers = {name: each for name, each in weights.items() if name.startswith("net.")}
+    net.load_state_dict({name.removeprefix("net."): each for name, each in layers.items()})
     return net
 
 

@@ -20,7 +20,7 @@ from autograder.student.run import read_answers
 
 CHECKS = {check.name: check for checks in homeworks().values() for check in checks}
 by_check = pytest.mark.parametrize("check", CHECKS.values(), ids=CHECKS)
-SEEDS = (None, 3, 4, 5)  # the proof of a check has 0 and 1
+SEEDS = (None, 3)  # the proof of a check has 0 and 1
 
 
 @functools.cache
@@ -40,7 +40,8 @@ def sit(check, function, seed=0):
 
 def judged(exam, function):
     cases = [{key: array.copy() for key, array in case.items()} for case in exam.cases]
-    return judge(exam, read_answers(probe.answer(function, exam.check, exam.recipe, cases)))
+    answers = read_answers(probe.answer(function, exam.check, exam.recipe, cases))
+    return judge(exam, exam.measured(answers))
 
 
 @by_check
