@@ -360,7 +360,7 @@ def draw(
     noun = "student" if students == 1 else "students"
     console.print(f"wrote {path} ({students} {noun})", soft_wrap=True, highlight=False)
     console.print(
-        "send each student the own numbers alone; they stay the same as long as this class folder "
+        "send each student only their own numbers; they stay the same as long as this class folder "
         "keeps its secret and students keep their names in submitted/",
         highlight=False,
     )

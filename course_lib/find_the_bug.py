@@ -71,7 +71,11 @@ def suspect(name: object) -> str:
         spelled = {_plain(one): one for one in SUSPECTS}
         if _plain(name) in spelled:
             return spelled[_plain(name)]
-    said = repr(name) if isinstance(name, str) and len(name) < 40 else type(name).__name__
+    said = f"something of type {type(name).__name__}"
+    if name is None:
+        said = "None (is a return missing?)"
+    elif isinstance(name, str) and len(name) < 40:
+        said = repr(name)
     raise ValueError(f"{said} is no suspect; the names are {', '.join(map(repr, SUSPECTS))}")
 
 

@@ -1,5 +1,7 @@
 """Recorded runs for the homework are read by number, and tell nothing but their curves."""
 
+import re
+
 import pytest
 
 from course_lib.find_the_bug import (
@@ -45,10 +47,17 @@ def test_a_suspect_is_known_however_it_is_spelled() -> None:
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("no clap", "'no clap'"), (None, "NoneType"), (3, "int"), ("x" * 500, "str")],
+    [
+        ("no clap", "'no clap'"),
+        (None, "None (is a return missing?)"),
+        (3, "something of type int"),
+        ("x" * 500, "something of type str"),
+    ],
 )
 def test_what_is_no_suspect_is_refused_with_all_names(name: object, said: str) -> None:
-    with pytest.raises(ValueError, match=f"^{said} is no suspect; the names are 'nothing'") as told:
+    with pytest.raises(
+        ValueError, match=re.escape(f"{said} is no suspect; the names are 'nothing'")
+    ) as told:
         suspect(name)
     assert all(repr(each) in str(told.value) for each in SUSPECTS)
     assert len(str(told.value)) < 280  # what a check shows of an error
