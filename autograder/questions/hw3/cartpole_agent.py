@@ -62,7 +62,7 @@ def public_cases() -> list[Case]:
 
 
 def hidden_cases(rng: np.random.Generator) -> list[Case]:
-    return [{"starts": first_states(ENV, int(rng.integers(100, 110)), rng)} for _ in range(2)]
+    return [{"starts": first_states(ENV, int(rng.integers(100, 120)), rng)}]
 
 
 # Other right ways.
@@ -96,18 +96,20 @@ def with_a_loop_over_layers(weights: Weights, observations: Tensor) -> Tensor:
     return (x[:, 1] > x[:, 0]).float()
 
 
+def with_einsum(weights: Weights, observations: Tensor) -> Tensor:
+    x = observations
+    for k in (0, 2, 4):
+        x = torch.einsum("ni,oi->no", x, weights[f"net.{k}.weight"]) + weights[f"net.{k}.bias"]
+        x = torch.tanh(x) if k < 4 else x
+    return x.max(dim=1).indices
+
+
 def with_arrays(weights: Weights, observations: Tensor) -> Tensor:
     x = observations.numpy()
     for k in (0, 2, 4):
         x = x @ weights[f"net.{k}.weight"].numpy().T + weights[f"net.{k}.bias"].numpy()
         x = np.tanh(x) if k < 4 else x
     return torch.from_numpy(x.argmax(1))
-
-
-def row_by_row(weights: Weights, observations: Tensor) -> Tensor:
-    net = network(weights).to(observations.dtype)
-    with torch.no_grad():
-        return torch.stack([net(row).max(-1).indices for row in observations])
 
 
 # What students hand in instead.
@@ -203,5 +205,5 @@ CHECK = Check(
         Property("a mean return of 400", 2, observations=("mean_of_400", "file_is_used")),
         Property("a mean return of 475", 3, observations=("mean_of_475", "file_is_used")),
     ),
-    accepted=(with_a_module, with_a_loop_over_layers, with_arrays, row_by_row),
+    accepted=(with_a_module, with_a_loop_over_layers, with_arrays, with_einsum),
 )

@@ -62,7 +62,7 @@ def public_cases() -> list[Case]:
 
 
 def hidden_cases(rng: np.random.Generator) -> list[Case]:
-    return [{"starts": first_states(ENV, int(rng.integers(100, 110)), rng)} for _ in range(2)]
+    return [{"starts": first_states(ENV, int(rng.integers(100, 120)), rng)}]
 
 
 # Other right ways.
@@ -96,18 +96,20 @@ def cut_by_itself(weights: Weights, observations: Tensor) -> Tensor:
     return x.clamp(-2.0, 2.0)
 
 
+def with_einsum(weights: Weights, observations: Tensor) -> Tensor:
+    x = observations
+    for k in (0, 2, 4):
+        x = torch.einsum("ni,oi->no", x, weights[f"net.{k}.weight"]) + weights[f"net.{k}.bias"]
+        x = torch.tanh(x) if k < 4 else x
+    return x.mean(dim=1, keepdim=True)
+
+
 def with_arrays(weights: Weights, observations: Tensor) -> Tensor:
     x = observations.numpy()
     for k in (0, 2, 4):
         x = x @ weights[f"net.{k}.weight"].numpy().T + weights[f"net.{k}.bias"].numpy()
         x = np.tanh(x) if k < 4 else x
     return torch.from_numpy(x)
-
-
-def row_by_row(weights: Weights, observations: Tensor) -> Tensor:
-    net = network(weights).to(observations.dtype)
-    with torch.no_grad():
-        return torch.stack([net(row) for row in observations])
 
 
 # What students hand in instead.
@@ -150,25 +152,25 @@ CHECK = Check(
             "mean return below -1000",
             "Its mean return is below -1000, no better than without a policy: are these the "
             "weights after training, and are the observations treated as they were there?",
-            function=worse(0.97),
+            function=worse(0.8),
         ),
         slip(
             "mean return of -1000 to -600",
             "It has learned something: its mean return is between -1000 and -600. Train it longer, "
             "and look at the critic's error: on this task the returns are large, so scale them.",
-            function=worse(0.55),
+            function=worse(0.4),
         ),
         slip(
             "mean return of -600 to -350",
             "Its mean return is between -600 and -350: it swings up, but not always. Train it "
             "longer, with a learning rate that falls towards the end.",
-            function=worse(0.25),
+            function=worse(0.18),
         ),
         slip(
             "mean return of -350 to -200",
             "Its mean return is between -350 and -200: from some first states it does not come to "
             "rest on top. Train it a little longer, with a learning rate that falls.",
-            function=worse(0.1),
+            function=worse(0.05),
         ),
         slip(
             "the file is not used",
@@ -207,5 +209,5 @@ CHECK = Check(
         Property("a mean return of -350", 2, observations=("mean_of_350", "file_is_used")),
         Property("a mean return of -200", 3, observations=("mean_of_200", "file_is_used")),
     ),
-    accepted=(with_a_module, cut_by_itself, with_arrays, row_by_row),
+    accepted=(with_a_module, cut_by_itself, with_arrays, with_einsum),
 )

@@ -325,7 +325,7 @@ print(f"mean return of the last 100 episodes: {pendulum_curve[-1]:.0f}")
 #
 # Now your agent is played. Write down how it acts, from the numbers in its file: `weights` are the named tensors that you saved, `observations` `(N, 4)` come from $N$ episodes side by side. Take the likeliest action and draw nothing.
 #
-# It is judged by its mean return from first states that are drawn anew for each hand-in, from the same distribution as the environment's. There are points for a mean of 100, 250, 400 and 475. Each bound is lowered by 5, since a mean of 100 episodes has some luck in it: an agent with a true mean of 485, whose returns spread by 40, misses the last bound in one of 5,700 hand-ins. The check below uses 100 first states that are always the same.
+# It is judged by its mean return from first states that are drawn anew for each hand-in, from the same distribution as the environment's. There are points for a mean of 100, 250, 400 and 475. Each bound is lowered by 5, since a mean of 100 episodes has some luck in it: an agent with a true mean of 485, whose returns spread by 40, misses the last bound in one of 11,300 hand-ins. The check below uses 100 first states that are always the same.
 #
 # Only the actions leave your notebook; what they earn is worked out elsewhere, by doing them again. And your function is tried with other weights as well: an agent that does not use its file is none.
 #
@@ -340,7 +340,7 @@ print(f"mean return of the last 100 episodes: {pendulum_curve[-1]:.0f}")
 # %% [markdown]
 # ## 11. Your agent in Pendulum
 #
-# The same for the pendulum: observations are $(\cos\vartheta, \sin\vartheta, \dot\vartheta)$, the action is one torque, and the best a Gaussian policy can do is its mean. There are points for a mean return of -1000, -600, -350 and -200, each lowered by 15: returns spread by about 85 here, mostly because some first states are harder than others, so the mean of 100 episodes is off by 8 or 9. An agent with a true mean of -185 misses the last bound in one of 2,400 hand-ins, one with -200 in one of 13.
+# The same for the pendulum: observations are $(\cos\vartheta, \sin\vartheta, \dot\vartheta)$, the action is one torque, and the best a Gaussian policy can do is its mean. There are points for a mean return of -1000, -600, -350 and -200, each lowered by 15: returns spread by about 85 here, mostly because some first states are harder than others, so the mean of 100 episodes is off by 8 or 9. An agent with a true mean of -185 misses the last bound in one of 4,800 hand-ins, one with -200 in one of 26.
 #
 # **By hand.** For a mean of $0.7$ and a $\log\sigma$ of $-1$ the action is 0.7: the spread has no say.
 #

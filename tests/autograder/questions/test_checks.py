@@ -114,7 +114,7 @@ def test_hidden_cases_come_from_the_seed_and_differ(check):
 
     again = compile_exam(check, np.random.default_rng(0))
     assert [wire.encode(case) for case in again.cases[again.public :]] == drawn(0)
-    assert len(drawn(0)) >= 2
+    assert len(drawn(0)) >= (1 if check.measure else 2)
     assert drawn(0) != drawn(1)
     shapes = {tuple(tuple(a["shape"]) for a in case.values()) for case in drawn(0) + drawn(1)}
     single = all(not shape for case in shapes for shape in case)  # numbers alone have no size
