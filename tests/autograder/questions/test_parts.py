@@ -240,8 +240,8 @@ def its_own_defaults(surrogate, kl, theta, step, delta, shrink=0.5, tries=10):
 
 
 HALF_DONE = {
-    ("returns_to_go", right_with_more_than_one_step): 1.75,
-    ("returns_to_go", divided_by_powers_of_gamma): 1.75,
+    ("returns_to_go", right_with_more_than_one_step): 5.25,
+    ("returns_to_go", divided_by_powers_of_gamma): 5.25,
     ("reinforce_2", first_step_only): 0,
     ("line_search", its_own_defaults): 4,
     ("reinforce_1", score_by_one_hot): 0,
