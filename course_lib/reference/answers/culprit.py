@@ -7,7 +7,7 @@ def culprit(run: int) -> str:
     """What a recorded run of PPO suffers from.
 
     run: its number, one of the four examples or of your own four runs. Returns one of the names in
-    `SUSPECTS`. [slide 66, what it leaves to the reader]
+    `SUSPECTS`. [slide 66]
     Raises ValueError if it is another number.
     """
     runs = {

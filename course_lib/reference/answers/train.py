@@ -14,7 +14,7 @@ from course_lib.policies import tanh_network
 from course_lib.reference.answers.advantages_and_targets import advantages_and_targets
 from course_lib.reference.answers.categorical_policy import categorical_policy
 from course_lib.reference.answers.clipped_surrogate import clipped_surrogate
-from course_lib.reference.answers.collect import collect
+from course_lib.reference.answers.collect_steps import collect_steps
 from course_lib.reference.answers.gae import gae
 from course_lib.reference.answers.gaussian_actions import gaussian_actions
 from course_lib.reference.answers.gaussian_policy import gaussian_policy
@@ -99,7 +99,7 @@ def train(
     for update in range(settings["updates"]):
         left = 1 - (1 - settings["decay_to"]) * update / settings["updates"]
         optimiser.param_groups[0]["lr"] = settings["learning_rate"] * left
-        batch = collect(envs, act, observations, ended, settings["steps"])
+        batch = collect_steps(envs, act, observations, ended, settings["steps"])
         observations, ended = batch["last_observations"], batch["last_ended"]
         over = batch["terminated"] | batch["truncated"]
         returns += finished_returns(batch["rewards"], over, so_far)

@@ -166,9 +166,9 @@ torch.set_num_threads(1)  # the tensors here are small: more threads would wait 
 #
 # *Slide 63; the note's Algorithm 2. Lecture on PPO, section C87; on the two kinds of end, lecture on advantages, section C72. Gymnasium's documentation calls this next-step autoreset.*
 
-# %% answer="collect"
+# %% answer="collect_steps"
 
-# %% check="collect" points=10
+# %% check="collect_steps" points=10
 
 # %% [markdown]
 # ## 6. Advantages and targets
@@ -179,7 +179,7 @@ torch.set_num_threads(1)  # the tensors here are small: more threads would wait 
 #
 # where $s$ is in `observations` and $s'$ in `next_observations`. An advantage says how much better it went than $V(s)$; put back on $V(s)$ it says how it went, and that is what the critic shall learn.
 #
-# `batch` is what `collect` returns: everything in it begins with the axes $(T, N)$, but for the last two entries. `critic` is a network that turns observations $(\dots, O)$ into values $(\dots, 1)$; mind that last axis. `gae` is as in homework 2, all $(T, N)$ in and out. Call the one you are given: the check brings another one.
+# `batch` is what `collect_steps` returns: everything in it begins with the axes $(T, N)$, but for the last two entries. `critic` is a network that turns observations $(\dots, O)$ into values $(\dots, 1)$; mind that last axis. `gae` is as in homework 2, all $(T, N)$ in and out. Call the one you are given: the check brings another one.
 #
 # Return two tensors `(M,)`, advantages and targets of the $M$ steps that are valid, row after row of the batch (that is the order in which a mask picks them). Both are fixed numbers while policy and critic are trained, so they come without a graph. The advantages are not normalised here.
 #
@@ -251,7 +251,7 @@ torch.set_num_threads(1)  # the tensors here are small: more threads would wait 
 #
 # In each of `settings["updates"]` rounds:
 #
-# 1. `collect` goes on where the last round stopped (`last_observations`, `last_ended`);
+# 1. `collect_steps` goes on where the last round stopped (`last_observations`, `last_ended`);
 # 2. the rewards that the critic and the advantages see are multiplied by `settings["reward_scale"]`; the curve shows the rewards as they were paid;
 # 3. `advantages_and_targets` of the steps that count, with your `gae` of homework 2;
 # 4. `ppo_epochs` over them, `settings["epochs"]` orders cut into `settings["minibatches"]` parts (their size rounded up), with `ppo_loss`, in which the old log-probabilities are those of the policy that acted, and the objective is your `clipped_surrogate` with $\epsilon = 0.2$.

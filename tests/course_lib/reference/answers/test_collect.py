@@ -9,7 +9,7 @@ from gymnasium.vector import SyncVectorEnv
 from course_lib import rollout
 from course_lib.policies import policy_for
 from course_lib.reference.answers.advantages_and_targets import advantages_and_targets
-from course_lib.reference.answers.collect import collect
+from course_lib.reference.answers.collect_steps import collect_steps
 from course_lib.reference.answers.gae import gae
 from course_lib.seeding import draw_seed
 
@@ -74,7 +74,7 @@ def oracle(lengths, ends):
 @pytest.mark.parametrize("copy", [True, False])
 def test_every_number_is_what_the_environments_did(copy):
     envs = counting_envs(copy)
-    batch = collect(envs, count, *start_of(envs), STEPS)
+    batch = collect_steps(envs, count, *start_of(envs), STEPS)
     for n, env in enumerate(envs.envs):
         sent = []
         for t, row in enumerate(oracle(env.lengths, env.ends)):
@@ -96,11 +96,11 @@ def test_every_number_is_what_the_environments_did(copy):
 def test_two_calls_in_a_row_are_one_long_call():
     for first in range(1, 12):
         envs, again = counting_envs(), counting_envs()
-        whole = collect(envs, count, *start_of(envs), 12)
+        whole = collect_steps(envs, count, *start_of(envs), 12)
         parts, at = [], start_of(again)
         for steps in (first, 12 - first):
             if steps:
-                parts.append(collect(again, count, *at, steps))
+                parts.append(collect_steps(again, count, *at, steps))
                 at = parts[-1]["last_observations"], parts[-1]["last_ended"]
         for name in PER_STEP | FLAGS:
             assert torch.equal(torch.cat([part[name] for part in parts]), whole[name]), name
@@ -128,7 +128,7 @@ def test_it_agrees_with_the_courses_collector(env_id):
     again = rollout.make_envs(env_id, 3, **limit)
     shown, _ = again.reset(seed=draw_seed(torch.Generator().manual_seed(1)))
     start = torch.tensor(shown), torch.zeros(3, dtype=torch.bool)
-    batch = collect(again, act, *start, STEPS)
+    batch = collect_steps(again, act, *start, STEPS)
     for name in ("observations", "next_observations", "actions"):
         assert torch.equal(batch[name], getattr(wanted, name)), name
     assert torch.allclose(batch["rewards"], wanted.rewards)
@@ -140,9 +140,9 @@ def test_it_agrees_with_the_courses_collector(env_id):
 
 
 def a_batch(**others):
-    """What collect returns, with nonsense where nothing was played."""
+    """What collect_steps returns, with nonsense where nothing was played."""
     envs = counting_envs()
-    batch = collect(envs, count, *start_of(envs), 30)
+    batch = collect_steps(envs, count, *start_of(envs), 30)
     for name in PER_STEP:
         batch[name][~batch["valid"]] = 50
     return {**batch, **others}
@@ -217,11 +217,11 @@ def test_advantages_and_targets_by_hand():
 
 WRONG_CALLS = {
     "steps": (
-        lambda: collect(None, None, torch.ones(2, 3), torch.zeros(2) > 0, 0),
+        lambda: collect_steps(None, None, torch.ones(2, 3), torch.zeros(2) > 0, 0),
         "steps must be",
     ),
     "ended": (
-        lambda: collect(None, None, torch.ones(2, 3), torch.zeros(3) > 0, 1),
+        lambda: collect_steps(None, None, torch.ones(2, 3), torch.zeros(3) > 0, 1),
         r"ended must be \(N,\) with N = 2",
     ),
     "gamma": (

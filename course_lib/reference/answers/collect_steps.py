@@ -11,7 +11,7 @@ from torch import Tensor
 from course_lib import validate
 
 
-def collect(
+def collect_steps(
     envs: Any,
     act: Callable[[Tensor], tuple[Tensor, Tensor, Tensor]],
     observations: Tensor,

@@ -12,7 +12,7 @@ from torch import Tensor
 from autograder.questions.check import Case, Check, Function, Property
 from autograder.questions.slips import slip_of
 from autograder.student.wire import Arrays, frozen, same_again, untouched
-from course_lib.reference.answers.collect import collect
+from course_lib.reference.answers.collect_steps import collect_steps
 
 
 def recipe(function: Function, case: Arrays) -> dict[str, Any]:
@@ -321,7 +321,7 @@ def lists_of_arrays(envs: Any, act: Any, observations: Any, ended: Any, steps: i
 def nothing_where_it_only_resets(
     envs: Any, act: Any, observations: Any, ended: Any, steps: int
 ) -> dict[str, Tensor]:
-    batch = collect(envs, act, observations, ended, steps)
+    batch = collect_steps(envs, act, observations, ended, steps)
     for name in set(batch) - {"valid", "last_observations", "last_ended"}:
         batch[name][~batch["valid"]] = 0
     return {**batch, "steps": torch.tensor(steps)}
@@ -354,7 +354,7 @@ def one_column_at_a_time(envs: Any, act: Any, observations: Any, ended: Any, ste
 
 # What students write instead.
 
-slip = partial(slip_of, collect, see="08_advantages#C72")
+slip = partial(slip_of, collect_steps, see="08_advantages#C72")
 
 
 def _stored(**others: str) -> str:
@@ -366,7 +366,7 @@ def _stored(**others: str) -> str:
 
 CHECK = Check(
     title="Steps from environments side by side",
-    reference=collect,
+    reference=collect_steps,
     recipe=recipe,
     public_cases=public_cases,
     hidden_cases=hidden_cases,
