@@ -23,8 +23,8 @@ def advantages_and_targets(
     time, in the order of the environments), without a graph: V is a fixed number here.
     critic: observations (..., O) -> (..., 1), as an nn.Sequential gives it, left as it is.
     gae: as in homework 2, all arguments (T, N) but gamma and lam -> (T, N).
-    batch: as `collect_steps` returns it. Where valid is False, the numbers in all other entries may be
-    anything: they have no effect.
+    batch: as `collect_steps` returns it. Where valid is False, the numbers in all other
+    entries may be anything: they have no effect.
     gamma, lam: in [0, 1]. Returns advantages (M,) and targets (M,). [slide 70, note Algorithm 2]
     Raises ValueError if a shape is off, an entry holds nan, or gamma or lam is outside [0, 1].
     """

@@ -6,8 +6,8 @@ from __future__ import annotations
 def culprit(run: int) -> str:
     """What a recorded run of PPO suffers from.
 
-    run: its number, one of the four examples or of your own four runs. Returns one of the names in
-    `SUSPECTS`. [slide 66]
+    run: its number (whole), one of the four examples or of your own four runs. Returns one of the
+    names in `SUSPECTS`. [slide 66]
     Raises ValueError if it is another number.
     """
     runs = {
