@@ -19,7 +19,13 @@ from autograder.student.exam import Verdict, judge
 from autograder.student.run import read_answers
 
 CHECKS = {check.name: check for checks in homeworks().values() for check in checks}
-by_check = pytest.mark.parametrize("check", CHECKS.values(), ids=CHECKS)
+by_check = pytest.mark.parametrize(
+    "check",
+    [
+        pytest.param(c, id=name, marks=[pytest.mark.slow] if c.measure else [])
+        for name, c in CHECKS.items()
+    ],
+)
 SEEDS = (None, 3)  # the proof of a check has 0 and 1
 
 

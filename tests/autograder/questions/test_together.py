@@ -25,7 +25,7 @@ from course_lib.reference.answers.gae import gae as right_gae
 
 CHECKS = {check.name: check for checks in homeworks().values() for check in checks}
 PUBLIC = {exam.check: exam for exams in public_exams().values() for exam in exams}
-by_name = pytest.mark.parametrize("name", CHECKS)
+by_name = pytest.mark.parametrize("name", [c.name for c in CHECKS.values() if not c.measure])
 
 
 @functools.cache
