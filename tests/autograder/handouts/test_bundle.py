@@ -129,7 +129,8 @@ def test_every_homework_cell_for_an_answer_is_a_stub(files):
             if cell.metadata.get("nbgrader", {}).get("solution")
         ]
         code = [ast.parse(cell.source).body for cell in cells if cell.cell_type == "code"]
-        assert [body[0].name for body in code] == [check.name for check in checks]
+        names = [check.name for check in checks]  # beside them programs, which no check asks for
+        assert [body[0].name for body in code if body[0].name in names] == names
         assert all(len(body) == 1 and is_stub(body[0]) for body in code)
         words = [cell.source for cell in cells if cell.cell_type == "markdown"]
         assert words
@@ -390,4 +391,4 @@ def test_an_untouched_homework_says_what_is_not_written(unpacked, homework):
     names = [check.name for check in HOMEWORKS[homework]]
     assert len(errors) >= len(names)
     for number, message in errors:
-        assert any(name in message for name in names), (number, message)
+        assert any(name in message for name in (*names, "train: your")), (number, message)

@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 from autograder.handouts.bundle import is_allowed
 from autograder.handouts.public_exams import rounded
 from autograder.questions import homeworks
+from autograder.questions.check import HANDED_IN
 from autograder.student import command
 from autograder.student.check import CheckFailed, check, public_exams
 from autograder.student.command import CannotCheck, examine_notebook
@@ -30,6 +31,12 @@ HOMEWORKS = homeworks()
 
 runner = CliRunner()
 RIGHT = {one.name: one.reference for checks in HOMEWORKS.values() for one in checks}
+
+
+@pytest.fixture(autouse=True)
+def files_beside(monkeypatch):
+    """Recipes find the files that are handed in beside a notebook."""
+    monkeypatch.chdir(HANDED_IN)
 
 
 def named(name, function):
