@@ -491,4 +491,4 @@ look_at(5, 15)
 # %% [markdown]
 # ## Before you hand in
 #
-# Restart the kernel and run all cells but those that train: every check should print a line that ends in "examples", and the questions in words should hold your words. Then hand in, together: this notebook with its name unchanged, `cartpole.npz`, `pendulum.npz` and `experiment.png`. `course check hw3.ipynb` says what is missing.
+# Restart the kernel and run all cells but those that train: every check should print a line that says "right on", and the questions in words should hold your words. Then hand in, together: this notebook with its name unchanged, `cartpole.npz`, `pendulum.npz` and `experiment.png`. `course check hw3.ipynb` says what is missing.
