@@ -198,7 +198,8 @@ def test_every_question_shows_a_formula_an_example_by_hand_and_where_to_read(hom
     cells = texts(built[homework][1])
     for check in HOMEWORKS[homework]:
         answer = next(i for i, text in enumerate(cells) if text.startswith(f"def {check.name}("))
-        question = cells[answer - 1]
+        heading = max(i for i, text in enumerate(cells[:answer]) if text.startswith("## "))
+        question = "\n".join(cells[heading:answer])
         assert "**By hand.**" in question
         assert "$" in question
         assert re.search(r"\*.*(Lecture|Slide|note).*\*", question)

@@ -115,15 +115,26 @@ def with_arrays(weights: Weights, observations: Tensor) -> Tensor:
 # What students hand in instead.
 
 
-def worse(share: float) -> Function:
-    """The right agent, but for a share of the first states, where it falls over at once."""
+def worse(actions: Tensor, share: float) -> Tensor:
+    """The right actions, but for a share of the first states, where it falls over at once."""
+    falls = torch.arange(len(actions)) % 50 < 50 * share
+    return torch.where(falls, 1 - actions, actions)
 
-    def agent(weights: Weights, observations: Tensor) -> Tensor:
-        actions = cartpole_agent(weights, observations)
-        falls = torch.arange(len(actions)) % 50 < 50 * share
-        return torch.where(falls, 1 - actions, actions)
 
-    return agent
+def hardly_learned(weights: Weights, observations: Tensor) -> Tensor:
+    return worse(cartpole_agent(weights, observations), 0.9)
+
+
+def learned_a_little(weights: Weights, observations: Tensor) -> Tensor:
+    return worse(cartpole_agent(weights, observations), 0.64)
+
+
+def learned_half(weights: Weights, observations: Tensor) -> Tensor:
+    return worse(cartpole_agent(weights, observations), 0.34)
+
+
+def nearly_learned(weights: Weights, observations: Tensor) -> Tensor:
+    return worse(cartpole_agent(weights, observations), 0.12)
 
 
 def without_the_file(weights: Weights, observations: Tensor) -> Tensor:
@@ -149,24 +160,24 @@ CHECK = Check(
     public_cases=public_cases,
     hidden_cases=hidden_cases,
     misconceptions=(
-        slip("mean return below 100", HARDLY, function=worse(0.9)),
+        slip("mean return below 100", HARDLY, function=hardly_learned),
         slip(
             "mean return of 100 to 250",
             "It has learned something: its mean return is between 100 and 250. Train it longer, or "
             "look at the curve of the training for the place where it stops rising.",
-            function=worse(0.64),
+            function=learned_a_little,
         ),
         slip(
             "mean return of 250 to 400",
             "Its mean return is between 250 and 400. Train it longer, and keep the weights of a "
             "time when the curve was high.",
-            function=worse(0.34),
+            function=learned_half,
         ),
         slip(
             "mean return of 400 to 475",
             "Its mean return is between 400 and 475: from some first states the pole still falls. "
             "Train it a little longer, with a learning rate that falls towards the end.",
-            function=worse(0.12),
+            function=nearly_learned,
         ),
         slip(
             "the file is not used",

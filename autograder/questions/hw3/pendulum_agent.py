@@ -115,15 +115,26 @@ def with_arrays(weights: Weights, observations: Tensor) -> Tensor:
 # What students hand in instead.
 
 
-def worse(share: float) -> Function:
-    """The right agent, but for a share of the first states, where it pushes the other way."""
+def worse(torques: Tensor, share: float) -> Tensor:
+    """The right torques, but for a share of the first states, where it pushes the other way."""
+    wrong = torch.arange(len(torques)) % 50 < 50 * share
+    return torch.where(wrong[:, None], -2.0 * torch.sign(torques), torques)
 
-    def agent(weights: Weights, observations: Tensor) -> Tensor:
-        torques = pendulum_agent(weights, observations)
-        wrong = torch.arange(len(torques)) % 50 < 50 * share
-        return torch.where(wrong[:, None], -2.0 * torch.sign(torques), torques)
 
-    return agent
+def hardly_learned(weights: Weights, observations: Tensor) -> Tensor:
+    return worse(pendulum_agent(weights, observations), 0.8)
+
+
+def learned_a_little(weights: Weights, observations: Tensor) -> Tensor:
+    return worse(pendulum_agent(weights, observations), 0.4)
+
+
+def learned_half(weights: Weights, observations: Tensor) -> Tensor:
+    return worse(pendulum_agent(weights, observations), 0.18)
+
+
+def nearly_learned(weights: Weights, observations: Tensor) -> Tensor:
+    return worse(pendulum_agent(weights, observations), 0.05)
 
 
 def without_the_file(weights: Weights, observations: Tensor) -> Tensor:
@@ -152,25 +163,25 @@ CHECK = Check(
             "mean return below -1000",
             "Its mean return is below -1000, no better than without a policy: are these the "
             "weights after training, and are the observations treated as they were there?",
-            function=worse(0.8),
+            function=hardly_learned,
         ),
         slip(
             "mean return of -1000 to -600",
             "It has learned something: its mean return is between -1000 and -600. Train it longer, "
             "and look at the critic's error: on this task the returns are large, so scale them.",
-            function=worse(0.4),
+            function=learned_a_little,
         ),
         slip(
             "mean return of -600 to -350",
             "Its mean return is between -600 and -350: it swings up, but not always. Train it "
             "longer, with a learning rate that falls towards the end.",
-            function=worse(0.18),
+            function=learned_half,
         ),
         slip(
             "mean return of -350 to -200",
             "Its mean return is between -350 and -200: from some first states it does not come to "
             "rest on top. Train it a little longer, with a learning rate that falls.",
-            function=worse(0.05),
+            function=nearly_learned,
         ),
         slip(
             "the file is not used",

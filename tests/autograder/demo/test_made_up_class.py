@@ -161,7 +161,8 @@ def test_most_submissions_are_notebooks_and_the_broken_ones_are_not(
 ) -> None:
     course, truths = written
     for truth in truths:
-        (path,) = (course / "submitted" / truth.student / truth.homework).iterdir()
+        files = (course / "submitted" / truth.student / truth.homework).iterdir()
+        (path,) = (file for file in files if file.suffix != ".npz")
         if truth.kind in ("is truncated", "is empty", "is a pdf"):
             with pytest.raises(ValueError, match=r"."):
                 json.loads(path.read_bytes())
@@ -303,7 +304,7 @@ def test_an_attack_is_in_its_notebook_and_earns_its_honest_part(
     own = [c["source"] for c in cells_of(path) if c["source"] == ATTACKS[name].source]
     assert len(own) == 1
     compile(own[0], name, "exec")
-    honest = [] if ATTACKS[name].self_harming else HOMEWORKS["hw2"][:4]
+    honest = [] if ATTACKS[name].self_harming else HOMEWORKS["hw2"][: len(HOMEWORKS["hw2"]) // 2]
     for check in HOMEWORKS["hw2"]:
         known = {m.name: m for m in check.misconceptions}
         mistake = known.get(truth.mistakes[check.name] or "")
