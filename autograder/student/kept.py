@@ -98,7 +98,10 @@ def keep(make_reply: Callable[[int], Reply], closed: Iterable[int]) -> Kept | No
     fork = getattr(os, "fork", None)
     if fork is None or sys.platform != "linux":
         return None
-    ours, theirs = socket.socketpair()
+    try:
+        ours, theirs = socket.socketpair()
+    except OSError:  # as many open files as there may be
+        return None
     try:
         pid = fork()
     except OSError:  # as many processes as there may be

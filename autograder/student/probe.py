@@ -312,6 +312,7 @@ def serve(reader: BinaryIO, writer: BinaryIO) -> None:
     waiting: list[int] = []  # for a cell that may change what stands there
     left = order.get("cells_seconds", math.inf)
     imports, instead = order.get("imports", (None, None))
+    own = {name: value for name, value in vars(builtins).items() if name.isalpha()}
     for index, source in enumerate(order["cells"]):
         if index in order.get("keep", ()):
             waiting.append(index)
@@ -330,6 +331,7 @@ def serve(reader: BinaryIO, writer: BinaryIO) -> None:
         note = f": all cells together get {order['cells_seconds']:g} s" if short else ""
         outputs = run_cell(shell, source, seconds, note, instead if index == imports else None)
         left -= time.process_time() - used
+        vars(builtins).update(own)  # what a cell put in place of len serves neither IPython nor us
         if os.getpid() != process:  # a fork that the cell left running: it has no say here
             os._exit(0)
         say({"cell": index, "outputs": outputs, "seconds": time.monotonic() - started})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
 from autograder.student import wire
@@ -56,11 +56,15 @@ Answers = dict[Place, list[Answer]]
 
 @dataclass(frozen=True)
 class Crash:
-    """Where a run went down and how: at a code cell, at a question, or between them (None)."""
+    """Where a run went down and how: at a code cell, at a question, or between them (None).
+
+    after: the last code cell that had run, if it went down between two.
+    """
 
     where: int | Place | None
     state: str
     words: str
+    after: int | None = None
 
 
 Run = Callable[[Sequence[str | None], Sequence[Place]], Crash | None]
@@ -79,13 +83,20 @@ def run_past_crashes(
     """Run a notebook until every question has its answers, each time without what went wrong.
 
     run(cells, places): one run, of the cells that are not None and of what was not asked yet; fills
-    `answers`. Yields what went wrong, at most MAX_RUNS times.
+    `answers`. Yields what went wrong, at most MAX_RUNS times. What goes down between two cells is
+    run again as it is, in case that was an accident of ours; if it goes down there once more, the
+    cell above has left it so.
     """
-    todo = list(cells)
+    todo, before = list(cells), set[int]()
     for _ in range(MAX_RUNS):
         crash = run(todo, [place for place in places if place not in answers])
         if crash is None:
             return
+        if crash.where is None and crash.after is not None:
+            if crash.after not in before:
+                before.add(crash.after)
+                continue
+            crash = replace(crash, where=crash.after)
         if isinstance(crash.where, int):
             todo[crash.where] = None
         elif crash.where:
@@ -112,6 +123,7 @@ def run_once(
     """
     cells, by_name, failed = order["cells"], {exam.check: exam for exam in exams}, set()
     where: int | Place | None = None
+    after: int | None = None
     try:
         channel.say({**order, "keep": [place.cell for place in places if place.cell is not None]})
         patience = start_seconds
@@ -128,7 +140,7 @@ def run_once(
                 keep(cell, outputs)
                 if any(output["output_type"] == "error" for output in outputs):
                     failed.add(cell)
-                where, patience = None, start_seconds
+                where, after, patience = None, cell, start_seconds
             else:
                 see(cell)
         else:
@@ -150,9 +162,9 @@ def run_once(
             message = channel.hear(len(cases) * WALL * order["answer_seconds"] + SLACK)
             answers[place] = exam.measured(_answers(place, message))
     except Over as over:
-        return Crash(where, over.state, over.words)
+        return Crash(where, over.state, over.words, after if where is None else None)
     except wire.WireError as error:
-        return Crash(where, "killed", _unreadable(error))
+        return Crash(where, "killed", _unreadable(error), after if where is None else None)
     return None
 
 

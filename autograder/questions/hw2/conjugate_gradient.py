@@ -311,6 +311,18 @@ CHECK = Check(
             converged="squared.sqrt() <= tolerance",
         ),
         slip(
+            "length against the tolerance, after a step",
+            "The residual is looked at only after a step, and its length is held against the "
+            "tolerance. The squared length, r @ r, is looked at before each step, the first one "
+            "too.",
+            converged="False",
+            factor="""
+                if squared.sqrt() <= tolerance:
+                    break
+                factor = squared / old_squared
+            """,
+        ),
+        slip(
             "mean of squares against the tolerance",
             "The mean of the squares of the residual is held against the tolerance. It is their "
             "sum, r @ r, that is to be <= tolerance.",

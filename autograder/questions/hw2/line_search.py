@@ -336,6 +336,12 @@ CHECK = Check(
             candidate="theta + 0.5**i * step",
         ),
         slip(
+            "shrinks by what is left of 1",
+            "Each try is the one before times 1 - shrink. `shrink` is the factor itself: at 0.9 "
+            "the step gets shorter by a tenth.",
+            candidate="theta + (1 - shrink) ** i * step",
+        ),
+        slip(
             "shrinks only once",
             "After the first try the step no longer gets smaller. Try i has shrunk i times.",
             candidate="theta + shrink ** min(i, 1) * step",

@@ -8,6 +8,7 @@ from test_examiner import EXAMS, LIMITS, RIGHT, RIGHT_DOUBLE, _running
 from autograder.grading.examiner import examine
 from autograder.grading.sandbox import Sandbox
 from autograder.student.kept import only_adds
+from autograder.student.run import Crash, run_past_crashes
 
 CHECK = "pass  # where check(running_sum) stands"
 FAILED_CHECK = "1 / 0  # where it stands and says that something is wrong"
@@ -228,6 +229,36 @@ for _ in range(300):
 """
     examination = asked(sandbox, SUMS, hoards, CHECK)
     assert outcomes(examination) == ["right", "right"]
+
+
+def test_where_no_file_can_be_opened_it_counts_as_at_the_end(sandbox):
+    hoards = "import resource\nresource.setrlimit(resource.RLIMIT_NOFILE, (5, 5))"
+    examination = asked(sandbox, SUMS, hoards, CHECK)
+    assert outcomes(examination) == ["right", "right"]
+    assert examination.deaths == []
+
+
+@pytest.mark.parametrize("name", ["len", "isinstance", "print", "getattr", "dict"])
+def test_what_a_cell_puts_in_place_of_a_builtin_stops_no_other_cell(sandbox, name):
+    examination = asked(sandbox, f"import builtins\nbuiltins.{name} = lambda *_: 0", SUMS, CHECK)
+    assert outcomes(examination) == ["right", "right"]
+
+
+def test_what_goes_down_between_two_cells_is_run_again_before_a_cell_is_blamed():
+    runs = []
+
+    def run(cells, places):
+        runs.append(list(cells))
+        return Crash(None, "killed", "was killed", after=1) if len(runs) == 1 else None
+
+    assert list(run_past_crashes(["a", "b"], [], {}, run)) == []
+    assert runs == [["a", "b"]] * 2
+
+    def breaks(cells, places):
+        return Crash(None, "killed", "was killed", after=1) if cells[1] else None
+
+    [crash] = run_past_crashes(["a", "b"], [], {}, breaks)
+    assert crash.where == 1
 
 
 def test_a_function_that_calls_an_unwritten_one_is_told_which(sandbox):
