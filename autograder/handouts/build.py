@@ -124,7 +124,7 @@ def _draft_handouts(root: Path, key: str, progress: Progress) -> Draft:
     step("references")
     require_live_references(root, sees_of(check for checks in asked.values() for check in checks))
     step("public cases")
-    built = compile_public_exams(root)
+    built = compile_public_exams(root, progress)
     for path in lectures:
         step(path.stem)
         built[f"notebooks/lectures/{path.stem}.ipynb"] = notebook_bytes(lecture_notebook(path))

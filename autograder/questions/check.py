@@ -19,7 +19,7 @@ import numpy as np
 from autograder.project import ROOT
 from autograder.student import wire
 from autograder.student.exam import Close, Exam, Failure, KnownWrong, Part, measured
-from autograder.student.probe import files_asked, load
+from autograder.student.recipes import files_asked, load
 from autograder.student.wire import Arrays
 from course_lib.agents import Weights, load_agent
 

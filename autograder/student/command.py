@@ -34,7 +34,7 @@ from autograder.student.notebook_file import (
     read_notebook,
     trains,
 )
-from autograder.student.probe import files_asked
+from autograder.student.recipes import files_asked
 from autograder.student.run import (
     Answers,
     Crash,

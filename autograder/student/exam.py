@@ -14,7 +14,7 @@ import numpy as np
 
 from autograder.student import diagnosis, relations, wire
 from autograder.student.pairs import Pair, packed, unpacked
-from autograder.student.probe import load
+from autograder.student.recipes import load
 from autograder.student.wire import Arrays
 
 # Parts of what PyTorch says when a graph is not there, and what to think about.

@@ -16,12 +16,12 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable
 from typing import Any, BinaryIO
 
 from autograder.student import wire
 from autograder.student.kept import Kept, Reply, keep, only_adds
 from autograder.student.limits import WALL, TimeLimit, time_limit, usual_settings
+from autograder.student.recipes import load
 from autograder.student.salvage import go_on
 
 LATER_SECONDS = 1.0  # what a case gets after one that reached its limit
@@ -30,34 +30,6 @@ MAX_TEXT = 20_000
 MAX_MESSAGE = 300
 MAX_DISPLAYS = 20
 MAX_PNG = 1_000_000
-
-
-def load(source: str, name: str) -> Callable[[Any, wire.Arrays], dict[str, Any]]:
-    """The function `name`, recipe or measure, from its source text, with what it may use at hand.
-
-    `handed_in(name)` gives the numbers in a file beside the notebook.
-    """
-    import numpy as np
-    import torch
-
-    namespace: dict[str, Any] = {"torch": torch, "np": np}
-    at_hand = wire.frozen, wire.same_again, wire.untouched, handed_in
-    namespace |= {function.__name__: function for function in at_hand}
-    exec(compile(source, f"<{name}>", "exec"), namespace)
-    function: Callable[[Any, wire.Arrays], dict[str, Any]] = namespace[name]
-    return function
-
-
-def files_asked(recipe_source: str) -> list[str]:
-    """Names of the files beside the notebook that a recipe asks for."""
-    return re.findall(r"""\bhanded_in\(["']([^"']+)["']\)""", recipe_source)
-
-
-def handed_in(name: str) -> dict[str, Any]:
-    """The named tensors of an agent's file beside the notebook, as `load_agent` reads it."""
-    from course_lib.agents import load_agent  # only some homeworks need it
-
-    return load_agent(name)
 
 
 def answer(

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from autograder.questions.check import Case, Check, Function, Property
 from autograder.questions.slips import slip_of
-from autograder.student.probe import handed_in
+from autograder.student.recipes import handed_in
 from autograder.student.wire import Arrays, frozen, same_again
 from course_lib.agents import Weights, first_states
 from course_lib.reference.answers.pendulum_agent import pendulum_agent

@@ -32,7 +32,8 @@ by_name = pytest.mark.parametrize("name", [c.name for c in CHECKS.values() if no
 def graded(name, seed=4):
     """The exam as in grading, with what known mistakes answer worked out once."""
     check = CHECKS[name]
-    exam = with_pairs(check, compile_exam(check, np.random.default_rng(seed)))
+    exam = compile_exam(check, np.random.default_rng(seed))
+    exam = with_pairs(check, exam, PUBLIC[name])
     return replace(exam, known_wrong=tuple(exam.known_wrong))
 
 
@@ -254,7 +255,7 @@ def test_few_pairs_are_tried():
 
 def test_without_what_was_handed_out_one_mistake_is_still_named():
     check = replace(CHECKS["gae"], misconceptions=CHECKS["gae"].misconceptions[:3])
-    exam = with_pairs(check, compile_exam(check))
+    exam = with_pairs(check, compile_exam(check), PUBLIC["gae"])
     assert tuple(exam.pairs) == ()
     verdict = sit(exam, check.misconceptions[1].function)
     assert verdict.mistake == check.misconceptions[1].name
