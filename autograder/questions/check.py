@@ -18,7 +18,15 @@ import numpy as np
 
 from autograder.project import ROOT
 from autograder.student import wire
-from autograder.student.exam import Close, Exam, Failure, KnownWrong, Part, measured
+from autograder.student.exam import (
+    MEAN_RETURN,
+    Close,
+    Exam,
+    Failure,
+    KnownWrong,
+    Part,
+    measured,
+)
 from autograder.student.recipes import files_asked, load
 from autograder.student.wire import Arrays
 from course_lib.agents import Weights, load_agent
@@ -85,7 +93,8 @@ class Check:
         its own imports). It calls the function once more at the end: nothing may be left behind.
         handed_in("name.npz") gives it the numbers in a file beside the notebook.
     measure: measure(case, observations) -> what of them counts, such as the return that the
-        actions earn; worked out by whoever judges. Its source stands alone, too.
+        actions earn; worked out by whoever judges. Its source stands alone, too. What it calls
+        "mean_return" is told and not judged.
     public_cases: fixed inputs, printed in the handout. hidden_cases: drawn anew for a submission.
     misconceptions: known mistakes, the most specific first. accepted: right answers by other means.
     elsewhere: known mistakes that only show on some hidden cases: public ones cannot tell them.
@@ -154,7 +163,7 @@ def _observe(
             counts = measured(check.measure_source, case, table)
             if isinstance(counts, Failure):
                 raise ValueError(counts.message)
-            table = counts
+            table = {name: count for name, count in counts.items() if name != MEAN_RETURN}
         tables.append(table)
     return tuple(tables)
 

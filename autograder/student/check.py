@@ -55,7 +55,9 @@ def check(function: Callable[..., Any]) -> float | None:
     verdict = judge(exam, answers)
     if verdict.outcome == "right":
         examples = "1 example" if len(exam.cases) == 1 else f"{len(exam.cases)} examples"
-        print(f"{name}: right on {examples}")
+        earned = verdict.mean_return
+        told = "" if earned is None else f", mean return {earned:.1f}"
+        print(f"{name}: right on {examples}{told}")
         return None
     words = explain(verdict)
     if verdict.outcome in ("wrong", "raised", "not numbers"):

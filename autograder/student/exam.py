@@ -38,6 +38,7 @@ ERRORS = {
     "at non-singleton dimension": "Two shapes do not go together: print them. x[:, None] makes a "
     "column (B, 1) of (B,), and that goes with every column of (B, A).",
 }
+MEAN_RETURN = "mean_return"  # what a measure calls what is told of an agent and not judged
 # What is said if a flag (an observation whose name ends like this) is off: alone, and besides.
 FLAGS = {
     "_unchanged": (
@@ -311,7 +312,8 @@ class Verdict:
 
     outcome: "right", "known mistake", "wrong", or a `Failure` kind. mistake: the name of the known
     mistake, else "". sentence: for the student. see: where in the lectures it is cleared up. parts:
-    what the points are made of, where they are not all or nothing.
+    what the points are made of, where they are not all or nothing. mean_return: what an agent that
+    was handed in earned, where one is played.
     """
 
     check: str
@@ -323,6 +325,7 @@ class Verdict:
     sentence: str
     see: str
     parts: tuple[Earned, ...] = ()
+    mean_return: float | None = None
 
     @staticmethod
     def from_json(data: dict[str, Any]) -> Verdict:
@@ -347,13 +350,16 @@ def judge(exam: Exam, answers: Sequence[Answer]) -> Verdict:
     answers: one a case, some of them failures, or fewer if it was given up. All right is all
     points; else there are those of the parts that are right on every case that shows them.
     """
+    answers, mean_return = _apart(exam, answers)
     parts = exam.earned(answers)
 
     def verdict(outcome: str, sentence: str, mistake: str = "", see: str = "") -> Verdict:
         right = outcome == "right"
         points = exam.points if right else round(sum(part.points for part in parts), 2)
         head = exam.check, exam.title, points, exam.points
-        return Verdict(*head, outcome, mistake, sentence, see, parts)
+        if mean_return is not None:
+            sentence = f"{sentence} Its mean return here: {mean_return:.1f}."
+        return Verdict(*head, outcome, mistake, sentence, see, parts, mean_return)
 
     failed = {i: one for i, one in enumerate(answers) if isinstance(one, Failure)}
     if failed:
@@ -402,6 +408,21 @@ def judge(exam: Exam, answers: Sequence[Answer]) -> Verdict:
     return verdict("wrong", sentence + besides)
 
 
+def _apart(exam: Exam, answers: Sequence[Answer]) -> tuple[Sequence[Answer], float | None]:
+    """What is judged, and the mean return of the last case, which is told and not judged."""
+    if not exam.measure:
+        return answers, None
+    judged: list[Answer] = []
+    mean_return = None
+    for answer in answers:
+        if not isinstance(answer, Failure):
+            answer = dict(answer)
+            earned = answer.pop(MEAN_RETURN, None)
+            mean_return = None if earned is None else float(earned)
+        judged.append(answer)
+    return judged, mean_return
+
+
 def _goes_beyond(want: Arrays, got: Arrays) -> bool:
     """Whether something came that no recipe gives."""
     return not got.keys() <= want.keys()
@@ -433,6 +454,7 @@ def telling_case(exam: Exam, answers: Sequence[Answer]) -> int | None:
     zeros, before others.
     """
     differ = []
+    answers, _ = _apart(exam, answers)
     for index, (want, answer) in enumerate(zip(exam.expected, answers, strict=False)):
         if isinstance(answer, Failure):
             return index

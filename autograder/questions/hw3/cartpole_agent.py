@@ -49,7 +49,10 @@ def measure(case: Arrays, observations: Arrays) -> dict[str, Any]:
     actions = torch.tensor(observations["actions"])
     mean = replay("CartPole-v1", torch.tensor(case["starts"]), actions).mean()
     acted, other = actions[:20].flatten(), observations["by_other_weights"].reshape(-1)
-    counts = {f"mean_of_{level}": int(mean >= level - 5) for level in (100, 250, 400, 475)}
+    counts: dict[str, Any] = {
+        f"mean_of_{level}": int(mean >= level - 5) for level in (100, 250, 400, 475)
+    }
+    counts["mean_return"] = float(mean)
     counts["file_is_used"] = int(not np.array_equal(acted.numpy(), other))
     return counts | {name: kept for name, kept in observations.items() if kept.dtype == bool}
 
