@@ -374,14 +374,23 @@ def keep_private(folder: Path) -> None:
 
 
 @app.command()
-def handouts() -> None:
+def handouts(
+    term: Annotated[
+        str | None,
+        typer.Option(
+            help='Draw the public numbers for a term, such as "2027S"; they stay until another is '
+            'named. "" goes back to the course\'s own.'
+        ),
+    ] = None,
+) -> None:
     """Build lectures, homeworks, the student bundle, COVERAGE.md and the PDFs from their sources.
 
     Only what changed since the last time is executed and built anew.
     """
-    from autograder.handouts.build import build_everything
+    from autograder.handouts.build import build_everything, in_term
 
-    _build(build_everything)
+    with in_term(ROOT, term):
+        _build(build_everything)
 
 
 def _build(build: Callable[[Path, Progress], Built]) -> None:

@@ -12,19 +12,20 @@ import multiprocessing
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from autograder.handouts.freshness import digests, imported, key_of
-from autograder.project import ROOT, Progress, read, unseen
-from autograder.questions import checks_of, homeworks, proof
+from autograder.project import ROOT, HandoutError, Progress, unseen
+from autograder.questions import PROVEN, TERM, checks_of, homeworks, proof, proofs
 from autograder.questions.check import HANDED_IN, Check
 from autograder.questions.proof import proven_exam
 
 PUBLIC = "autograder/student/public/"
-PROVEN = "autograder/questions/proven.json"
 FEW = 4  # so many are proven sooner than other processes have imported what they need
+DRAWS = 20  # of a term's cases, until one tells all mistakes apart
 COUNTING = ("torch", "numpy", "gymnasium")  # whose versions numbers may lean on
 _lines: dict[Check, str] = {}  # of exams, as they stand in their files
 
@@ -37,20 +38,21 @@ def compile_public_exams(root: Path = ROOT, progress: Progress = unseen) -> dict
     Raises HandoutError if a check is not proven.
     """
     found = homeworks(root)
-    checks = [check for checks in found.values() for check in checks]
     common = [f"{name} {version(name)}" for name in COUNTING]
-    common += digests([ROOT / "course_lib/data", HANDED_IN], ROOT)
-    sources = {check: [*common, *_sources(check)] for check in checks}
-    _lines.update(
-        _standing(root, {check: sources[check] for check in checks if check not in _lines})
-    )
-    _prove([check for check in checks if check not in _lines], root, progress)
-    files = {}
-    for homework, asked in found.items():
-        lines = ",\n".join(_lines[check] for check in asked)
-        files[f"{PUBLIC}{homework}.json"] = f"[\n{lines}\n]\n".encode()
-    keys = {check.name: key_of([*sources[check], _lines[check]]) for check in checks}
-    files[PROVEN] = (json.dumps(keys, indent=1) + "\n").encode()
+    common += digests([ROOT / "course_lib/data", ROOT / TERM, HANDED_IN], ROOT)
+    sources = {check: [*common, *_sources(check)] for checks in found.values() for check in checks}
+    _lines.update(_standing(root, sources))
+    proven = _prove([check for check in sources if check not in _lines], root, progress)
+    files, kept = {}, {}
+    for homework, checks in found.items():
+        lines = []
+        for check in checks:
+            one = proven.get(check, check)
+            lines.append(_lines[one])
+            kept[one.name] = {"key": _key(one, sources[check], _lines[one]), "draw": one.draw}
+        files[f"{PUBLIC}{homework}.json"] = ("[\n" + ",\n".join(lines) + "\n]\n").encode()
+    rows = ",\n".join(f"{json.dumps(name)}: {json.dumps(one)}" for name, one in kept.items())
+    files[PROVEN] = ("{\n" + rows + "\n}\n").encode()
     return files
 
 
@@ -60,12 +62,13 @@ def _sources(check: Check) -> list[str]:
     return [check.homework, str(check.points), *digests(files, ROOT)]
 
 
+def _key(check: Check, sources: Sequence[str], line: str) -> str:
+    return key_of([*sources, str(check.draw), line])
+
+
 def _standing(root: Path, sources: Mapping[Check, Sequence[str]]) -> dict[Check, str]:
     """The lines of the checks whose proof stands."""
-    try:
-        kept = dict(json.loads(read(root / PROVEN)))
-    except (ValueError, TypeError):  # none yet, or two of them merged
-        return {}
+    kept = proofs(root)
     there: dict[str, str] = {}
     for path in sorted((root / PUBLIC).glob("*.json")):
         for line in path.read_text(encoding="utf-8").splitlines()[1:-1]:
@@ -73,31 +76,53 @@ def _standing(root: Path, sources: Mapping[Check, Sequence[str]]) -> dict[Check,
     return {
         check: there[check.name]
         for check, parts in sources.items()
-        if check.name in there and kept.get(check.name) == key_of([*parts, there[check.name]])
+        if check.name in there
+        and check.name in kept
+        and kept[check.name]["key"] == _key(check, parts, there[check.name])
     }
 
 
-def _prove(checks: Sequence[Check], root: Path, progress: Progress) -> None:
-    """Work out the exams of these checks: where they are many, in several processes."""
+def _prove(checks: Sequence[Check], root: Path, progress: Progress) -> dict[Check, Check]:
+    """Work out the exams of these checks; each with the draw that could be proven.
+
+    Where they are many, in several processes.
+    """
+    found: dict[Check, Check] = {}
+
+    def keep(check: Check, draw: int, line: str) -> None:
+        found[check] = replace(check, draw=draw)
+        _lines[found[check]] = line
+
     if len(checks) <= FEW or os.cpu_count() == 1:
         for done, check in enumerate(checks):
             progress(f"proving {check.name}", done, len(checks))
-            _lines[check] = _line(check)
-        return
+            keep(check, *_proven(check))
+        return found
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(os.cpu_count(), context) as pool:
-        futures = [pool.submit(_line_of, root, check.homework, check.name) for check in checks]
+        futures = [pool.submit(_proven_of, root, check.homework, check.name) for check in checks]
         try:
             for done, (check, future) in enumerate(zip(checks, futures, strict=True)):
                 progress(f"proving {check.name}", done, len(checks))
-                _lines[check] = future.result()
+                keep(check, *future.result())
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+    return found
 
 
-def _line_of(root: Path, homework: str, name: str) -> str:
-    return _line(next(check for check in checks_of(homework, root) if check.name == name))
+def _proven_of(root: Path, homework: str, name: str) -> tuple[int, str]:
+    return _proven(next(check for check in checks_of(homework, root) if check.name == name))
+
+
+def _proven(check: Check) -> tuple[int, str]:
+    """The line of a check, and the draw of a term's public cases that tells all mistakes apart."""
+    for draw in range(DRAWS if check.term else 1):
+        try:
+            return draw, _line(replace(check, draw=draw))
+        except HandoutError as error:
+            refused = error
+    raise refused
 
 
 def _line(check: Check) -> str:

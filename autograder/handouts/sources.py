@@ -27,6 +27,7 @@ from autograder.project import HandoutError
 from autograder.questions.check import Check, Function
 from autograder.questions.edits import is_validation
 from autograder.student.modules import in_words
+from autograder.student.notebook_file import name_term
 
 METADATA = {
     "kernelspec": {
@@ -70,10 +71,13 @@ def homework_notebook(path: Path, checks: Sequence[Check]) -> NotebookNode:
         homework.add(cell)
     homework.require_all(path)
     table = _question_table(homework.questions)
-    return _notebook(
+    notebook = _notebook(
         (cell, _filled(text, table) if cell.kind == "markdown" else text, metadata)
         for cell, text, metadata in homework.expanded
     )
+    if term := next((check.term for check in checks), ""):
+        name_term(notebook, term)
+    return notebook
 
 
 class _Homework:

@@ -30,6 +30,7 @@ from autograder.student.exam import (
 from autograder.student.recipes import files_asked, load
 from autograder.student.wire import Arrays
 from course_lib.agents import Weights, load_agent
+from course_lib.term import numbers_of_term
 
 Function = Callable[..., Any]
 Case = dict[str, Any]
@@ -104,6 +105,8 @@ class Check:
     parts: what points are given for; one more of share 1, FLAGS_PART, takes the flags if there are
         any. Without any parts, the points are all or nothing.
     homework, points: "hw1" and how many; they stand in the homework's source.
+    term, draw: whose public cases these are, and which try at drawing them; "" for those of the
+        file. A term's are the first of them, which the text works out by hand, and others drawn.
     """
 
     title: str
@@ -121,6 +124,8 @@ class Check:
     told: str = ""
     homework: str = ""
     points: int = 0
+    term: str = ""
+    draw: int = 0
 
     @property
     def name(self) -> str:
@@ -259,7 +264,11 @@ def _parts(check: Check, cases: Sequence[Arrays], expected: Sequence[Arrays]) ->
 @functools.cache
 def _public(check: Check) -> tuple[tuple[Arrays, ...], tuple[Arrays, ...]]:
     """The public cases and what is right on them, which are the same for a whole class."""
-    cases = _through_the_wire(check.public_cases())
+    own = check.public_cases()
+    if check.term and not check.told:
+        drawn = numbers_of_term(check.term, check.homework, check.name, str(check.draw))
+        own = [*own[:1], *check.hidden_cases(drawn)]
+    cases = _through_the_wire(own)
     return cases, observe(check, check.reference, cases)
 
 

@@ -32,6 +32,7 @@ from autograder.student.notebook_file import (
     grade_id_of,
     not_run,
     read_notebook,
+    term_named,
     trains,
 )
 from autograder.student.recipes import files_asked
@@ -47,6 +48,7 @@ from autograder.student.run import (
     run_once,
     run_past_crashes,
 )
+from course_lib.term import term_of
 
 START_SECONDS = 120.0  # for a Python that has torch to import from a slow disk
 SECONDS_TO_DIE = 2.0  # for processes that were killed
@@ -244,13 +246,19 @@ def _read_cells(path: Path) -> list[NotebookNode]:
     if not path.exists():
         raise CannotCheck(f"There is no file {path}: give the path of your notebook.")
     try:
-        return list(read_notebook(path).cells)
+        notebook = read_notebook(path)
     except Unreadable as error:
         raise CannotCheck(f"{path} cannot be checked. {error.for_student}") from None
     except Exception:  # whatever a file can hold
         raise CannotCheck(
             f"{path} is not a Jupyter notebook: save it from Jupyter as .ipynb and try again."
         ) from None
+    if (its := term_named(notebook)) not in ("", term_of()):
+        raise CannotCheck(
+            f"{path} is of term {its}, and this copy of the course for {term_of() or 'no term'}: "
+            "its numbers are others. Put your answers into the notebook that came with it."
+        )
+    return list(notebook.cells)
 
 
 def _hides(path: Path) -> bool:

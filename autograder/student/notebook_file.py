@@ -21,6 +21,8 @@ MAX_CELLS = 2_000
 MAX_TEXT = 5_000_000
 TRAINING = re.compile(r"\s*#\s*training\b", re.IGNORECASE)
 
+TERM = re.compile(r"^\*Term ([\w.-]{1,20})\.\*$", re.MULTILINE)
+
 
 class Unreadable(Exception):
     """There is no notebook to grade. for_student and for_staff say why and what to do."""
@@ -202,3 +204,20 @@ def check_cells(cells: Sequence[NotebookNode], names: Collection[str]) -> dict[i
     marked = {grade_id_of(cell): index for index, cell in enumerate(cells)}
     copied = {asked_in(cell.source): index for index, cell in enumerate(cells)}
     return {found[name]: name for found in (marked, copied) for name in names if name in found}
+
+
+def name_term(notebook: NotebookNode, term: str) -> None:
+    """Write down for which term a homework was built: for programs, and under its title."""
+    notebook.metadata["course"] = {"term": term}
+    title = next(cell for cell in notebook.cells if cell.cell_type == "markdown")
+    title.source = f"{title.source}\n\n*Term {term}.*"
+
+
+def term_named(notebook: NotebookNode) -> str:
+    """The term that a homework names; "" if it names none. Some platforms keep texts alone."""
+    course = notebook.get("metadata", {}).get("course")
+    named = course.get("term") if isinstance(course, dict) else None
+    if isinstance(named, str) and TERM.match(f"*Term {named}.*"):
+        return named
+    texts = (cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    return next((found[1] for text in texts if (found := TERM.search(text))), "")

@@ -14,10 +14,9 @@ import numpy as np
 from autograder.questions.check import Case, Check, Function, Misconception, Property
 from autograder.questions.slips import slip_of
 from autograder.student.wire import Arrays
-from course_lib.find_the_bug import SUSPECTS, run_numbers
+from course_lib.find_the_bug import EXAMPLES, SUSPECTS, run_numbers
 from course_lib.reference.answers.culprit import culprit
 
-EXAMPLES = (5, 15, 12, 41)  # two worked out in the homework, two to practise on
 PLACES = ("first run", "second run", "third run", "fourth run")
 
 
