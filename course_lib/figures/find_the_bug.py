@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import NullLocator
 
 from course_lib.figures.style import INK, PALE, RED, frameless
 
@@ -46,6 +47,7 @@ def plot_run(
         ax.tick_params(labelsize=8)
         if name in FLOORS:
             ax.set_yscale("symlog", linthresh=FLOORS[name], linscale=0.4)
+            ax.yaxis.set_minor_locator(NullLocator())  # small ticks take longer than all curves
         ax.set_ylim(bottom=0.0, top=TOPS.get(name))
         ax.set_xticks(np.linspace(0, steps[-1], 3))
         frameless(ax)

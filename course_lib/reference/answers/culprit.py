@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from course_lib.find_the_bug import recording_of
-
 
 def culprit(run: int) -> str:
     """What a recorded run of PPO suffers from.
@@ -12,6 +10,8 @@ def culprit(run: int) -> str:
     names in `SUSPECTS`. [slide 66]
     Raises ValueError if it is another number.
     """
+    from course_lib.find_the_bug import recording_of  # a term has numbers of its own
+
     runs = {
         "nothing": (9, 22, 23, 26, 45),
         "no clip": (7, 12, 13, 21, 28),

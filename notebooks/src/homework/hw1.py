@@ -222,7 +222,7 @@ torch.set_num_threads(1)  # the tensors here are small: more threads would wait 
 #
 # Both estimates have the same mean. They differ in how far a single one lies from it, and in a small world that can be computed instead of believed. The **total variance** of an estimate $\hat g(\tau)$ adds up the variances of all its entries (it is the trace of its covariance matrix):
 #
-# $$\operatorname{Var}(\hat g) = \sum_{\tau} P_\theta(\tau)\, \big\lVert \hat g(\tau) - \mathbb{E}[\hat g] \big\rVert^2, \qquad \mathbb{E}[\hat g] = \sum_{\tau} P_\theta(\tau)\, \hat g(\tau).$$
+# $$\operatorname{Var}(\hat g) = \sum_{\tau} P_\theta(\tau)\, \lVert \hat g(\tau) - \mathbb{E}[\hat g] \rVert^2, \qquad \mathbb{E}[\hat g] = \sum_{\tau} P_\theta(\tau)\, \hat g(\tau).$$
 #
 # The world is given as the list of all its trajectories: `states`, `actions` and `rewards` are `(N, T)`, a trajectory a row, and `probabilities` `(N,)` are theirs under the policy of `theta`. Return two numbers, as a tensor `(2,)` or as a pair: the total variance of REINFORCE-1 (question 7), then that of REINFORCE-2 (question 8), each of the estimate from **one** episode. You may call your functions from above, row by row, but then their mistakes count here too.
 #
@@ -304,7 +304,7 @@ def exact_returns_on_the_way(estimate: Callable[[Tensor, Any], Tensor], seed: in
         curve.append(chain.expected_return(policy).item())
         return sample_episodes(chain, policy, 8, generator, max_steps=100)
 
-    reinforce(torch.zeros(3, 2), sample, estimate, 0.05, 50)  # by position: names may differ
+    reinforce(torch.zeros(3, 2), sample, estimate, 0.05, 30)  # by position: names may differ
     return curve
 
 

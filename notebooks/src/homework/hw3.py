@@ -66,7 +66,7 @@ torch.set_num_threads(1)  # the tensors here are small: more threads would wait 
 #
 # Lay the probabilities of a row side by side on the line from 0 to 1. Action 0 owns the first piece, as long as $\pi(0 \mid s_b)$, action 1 the next one, and so on. The action whose piece holds $u_b$ is drawn:
 #
-# $$a_b = \min \big\{ a : \pi(0 \mid s_b) + \dots + \pi(a \mid s_b) > u_b \big\}.$$
+# $$a_b = \min \{ a : \pi(0 \mid s_b) + \dots + \pi(a \mid s_b) > u_b \}.$$
 #
 # If $u_b$ is uniform, each action comes as often as the policy says. `logits` is `(B, A)`, `uniforms` is `(B,)`. Return `(B,)` whole numbers, of an integer type: question 1 uses them as indices, and the environment does as well.
 #
@@ -420,10 +420,12 @@ print(f"mean return of the last 100 episodes: {pendulum_curve[-1]:.0f}")
 
 # %%
 def look_at(*runs: int) -> None:
-    size = (15, 2.6 * len(runs))
-    _, rows = plt.subplots(
-        len(runs), 5, figsize=size, squeeze=False, layout="constrained", facecolor="white"
+    many = len(runs)
+    figure, rows = plt.subplots(
+        many, 5, figsize=(15, 2.6 * many), squeeze=False, facecolor="white"
     )
+    edges = {"left": 0.03, "right": 0.99, "top": 1 - 0.13 / many, "bottom": 0.2 / many}
+    figure.subplots_adjust(**edges, wspace=0.25, hspace=0.5)
     for axes, run in zip(rows, runs, strict=True):
         plot_run(axes, run_curves(run), healthy_curves(), steps_of_updates(), f"run {run}")
     plt.show()
