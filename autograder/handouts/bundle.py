@@ -109,14 +109,14 @@ def build_bundle(root: Path, target: Path, built: Mapping[str, bytes] | None = N
 
 
 def zip_bytes(files: Mapping[str, bytes]) -> bytes:
-    """A zip with one folder in it: sorted, stored as is, of one date, readable by all."""
+    """A zip with one folder in it: sorted, of one date, readable by all."""
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in sorted(files):
             entry = zipfile.ZipInfo(f"{NAME}/{name}", date_time=(1980, 1, 1, 0, 0, 0))
             entry.create_system = 3
             entry.external_attr = 0o100644 << 16
-            archive.writestr(entry, files[name])
+            archive.writestr(entry, files[name], zipfile.ZIP_DEFLATED)
     return buffer.getvalue()
 
 

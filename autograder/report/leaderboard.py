@@ -50,7 +50,8 @@ def leaderboard(
 ) -> list[tuple[str, list[Row]]]:
     """For each question with agents its title and rows, the best return first, then fewest steps.
 
-    said: what each student says (`claims`). Only those with a name are there; who takes a name that
+    said: what each student says (`claims`). Only those with a name are there, whose agents earned
+    points: one that does not use its file is none. Who takes a name that
     is there already gets a number behind it, in the order of the class.
     """
     names = _names(group, said)
@@ -58,14 +59,17 @@ def leaderboard(
     for question in group.coded:
         rows = []
         for one in group.students:
-            verdicts = [mark.verdict for mark in one.marks if mark.question == question]
-            for verdict in verdicts:
-                if one.student in names and verdict and verdict.mean_return is not None:
-                    cost = said[one.student].get(question.name)
-                    costs = cost if isinstance(cost, dict) else {}
-                    steps, seconds = (_number(costs.get(key)) for key in ("steps", "seconds"))
-                    name = names[one.student]
-                    rows.append(Row(one.student, name, verdict.mean_return, steps, seconds))
+            for mark in one.marks:
+                verdict = mark.verdict
+                if mark.question != question or one.student not in names or verdict is None:
+                    continue
+                if verdict.mean_return is None or not verdict.points:
+                    continue
+                cost = said[one.student].get(question.name)
+                costs = cost if isinstance(cost, dict) else {}
+                steps, seconds = (_number(costs.get(key)) for key in ("steps", "seconds"))
+                name = names[one.student]
+                rows.append(Row(one.student, name, verdict.mean_return, steps, seconds))
         if rows:
             boards.append((question.title, sorted(rows, key=_rank)))
     return boards
