@@ -10,12 +10,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from autograder.handouts.bundle import BUILT, NAME, build_bundle
+from autograder.handouts.bundle import BUILT, ZIP, build_bundle
 from autograder.handouts.freshness import fresh_files, key_of, remember, sources_key
 from autograder.project import LITTER, ROOT, Progress, read, replace, unseen
 from autograder.questions import TERM
 
-BUNDLE = f"build/{NAME}-students.zip"
+BUNDLE = f"build/{ZIP}"
 COVERAGE = "notebooks/COVERAGE.md"
 PRINTS = "build/pdf/"
 SITE = "build/site/"

@@ -699,7 +699,10 @@ basic_figures.policy_bars(ax, scaled, [f"logit {value:g}" for value in logits.to
 # Now REINFORCE can train where nobody can write the world down as a table. In **CartPole-v1** a pole stands on a cart; each step pushes it left (0) or right (1) and pays 1, until the pole falls or 500 steps are over. Nothing of what follows is hidden in a library, but for the network above and the environment. First the acting: sixteen environments side by side, one episode in each.
 
 # %%
-def play_episodes(envs, policy, generator):
+envs = gymnasium.make_vec("CartPole-v1", 16, vectorization_mode="vector_entry_point")
+
+
+def play_episodes(policy, generator):
     observations, _ = envs.reset()
     alive, rows = torch.ones(envs.num_envs), []  # (N,): 1 until its episode has ended
     while alive.any():
@@ -722,12 +725,11 @@ def play_episodes(envs, policy, generator):
 # %%
 def learn_cartpole(weigh, updates, seed):
     generator = torch.Generator().manual_seed(seed)
-    envs = gymnasium.make_vec("CartPole-v1", 16, vectorization_mode="vector_entry_point")
     envs.reset(seed=seed)
     policy = CategoricalPolicy(4, 2, generator=generator).double()
     optimiser, curve = torch.optim.Adam(policy.parameters(), lr=0.02), []
     while len(curve) < updates and (not curve or curve[-1].mean() < 475):
-        seen, actions, rewards, alive = play_episodes(envs, policy, generator)
+        seen, actions, rewards, alive = play_episodes(policy, generator)
         log_probs = policy.log_prob(seen.flatten(0, 1), actions.flatten()).view(alive.shape)
         returns = rewards.sum(dim=0)  # (N,), not discounted
         loss = -(weigh(returns) * (log_probs * alive).sum(dim=0)).mean()
