@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from autograder.report.results import ClassResults, StudentResult
 
 MAX_CHANGES = 40  # on the terminal; the file has all
-DEMO_CELL_SECONDS = 2.0  # endless loops in the made-up class end sooner
+DEMO_CELL_SECONDS = 4.0  # endless loops in the made-up class end sooner
 
 app = typer.Typer(
     help="Build handouts, grade homework, and report what was found.",

@@ -13,6 +13,8 @@ FILE = Path(__file__).with_name("term.json")
 
 def term_of(file: Path = FILE) -> str:
     """The name of the term, such as "2027S"; "" for the course's own numbers."""
+    if not file.is_file():
+        return ""
     return str(json.loads(file.read_text(encoding="utf-8"))["term"])
 
 

@@ -48,6 +48,7 @@ def plot_run(
         if name in FLOORS:
             ax.set_yscale("symlog", linthresh=FLOORS[name], linscale=0.4)
             ax.yaxis.set_minor_locator(NullLocator())  # small ticks take longer than all curves
+            ax.yaxis.set_major_formatter("{x:g}")  # and so do powers of ten
         ax.set_ylim(bottom=0.0, top=TOPS.get(name))
         ax.set_xticks(np.linspace(0, steps[-1], 3))
         frameless(ax)

@@ -85,7 +85,9 @@ def test_with_the_answers_in_place_every_cell_runs(homework, built):
         assert not [o for o in shown if o["output_type"] == "error"], source
         assert not [o for o in shown if o.get("name") == "stderr"], source
         if source.startswith("check("):
-            assert re.search(r": right on \d+ examples?\n", shown[0]["text"])
+            assert re.search(
+                r": right on \d+ examples?(, mean return -?[\d.]+)?\n", shown[0]["text"]
+            )
         else:
             assert not re.search("Not yet|No picture", "".join(o.get("text", "") for o in shown))
 
@@ -113,7 +115,7 @@ def test_pictures_take_whatever_the_checks_call_right(homework, number, built):
 @by_homework
 def test_with_stubs_only_checks_fail_and_the_picture_waits(homework, built):
     sources = code_cells(built[homework][1])
-    outputs = run(sources)
+    outputs = run(sources, train=True)
     for source, shown in zip(sources, outputs, strict=True):
         errors = [o for o in shown if o["output_type"] == "error"]
         if source.startswith("check("):
@@ -133,7 +135,7 @@ def test_wrong_answers_cost_the_pictures_and_no_traceback(homework, built):
         spoilt.sub(r"def \1(*a): return None\n\n\ndef not_\1(", s)
         for s in code_cells(built[homework][0])
     ]
-    outputs = run(sources)
+    outputs = run(sources, train=True)
     assert "No picture: " in outputs[-1][0]["text"]
     for source, shown in zip(sources, outputs, strict=True):
         assert source.startswith("check(") or not [o for o in shown if o["output_type"] == "error"]
@@ -161,7 +163,7 @@ def test_a_policy_that_gets_worse_takes_no_picture_near_the_limit_of_time(
     for name, answer in wrong.items():
         spoilt = f"\n\n\ndef {name}(theta, *given, right={name}):\n    return {answer}\n"
         sources = [s + spoilt if s.startswith(f"def {name}(") else s for s in sources]
-    outputs = run(sources)
+    outputs = run(sources, train=True)
     assert not re.search("Not yet|No picture", "".join(o.get("text", "") for o in outputs[-1]))
     assert max(lengths) == {"hw1": 100, "hw2": 60}[homework]
     assert sum(lengths) < 1_000_000  # some 5 s

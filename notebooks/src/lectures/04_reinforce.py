@@ -24,7 +24,6 @@
 # %%
 import math
 
-import gymnasium
 import matplotlib.pyplot as plt
 import torch
 from torch.autograd.functional import jacobian
@@ -699,6 +698,8 @@ basic_figures.policy_bars(ax, scaled, [f"logit {value:g}" for value in logits.to
 # Now REINFORCE can train where nobody can write the world down as a table. In **CartPole-v1** a pole stands on a cart; each step pushes it left (0) or right (1) and pays 1, until the pole falls or 500 steps are over. Nothing of what follows is hidden in a library, but for the network above and the environment. First the acting: sixteen environments side by side, one episode in each.
 
 # %%
+import gymnasium
+
 envs = gymnasium.make_vec("CartPole-v1", 16, vectorization_mode="vector_entry_point")
 
 
