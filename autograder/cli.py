@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from autograder.report.results import ClassResults, StudentResult
 
 MAX_CHANGES = 40  # on the terminal; the file has all
-DEMO_CELL_SECONDS = 2.0  # endless loops in the made-up class end sooner
+DEMO_CELL_SECONDS = 4.0  # endless loops in the made-up class end sooner
 
 app = typer.Typer(
     help="Build handouts, grade homework, and report what was found.",
@@ -218,7 +218,7 @@ def print_changes(written: Written) -> None:
     title = f"{number} {'mark' if number == 1 else 'marks'} changed"
     table = Table(title=title, title_justify="left")
     for column in ("student", "question", "from", "to", "why"):
-        table.add_column(column, no_wrap=column == "student")
+        table.add_column(column, no_wrap=column in ("student", "question"))
     for change in written.changes[:MAX_CHANGES]:
         words = (change.student, change.question, points(change.before), points(change.after))
         table.add_row(*(escape(visible(word)) for word in (*words, change.why)))
@@ -338,6 +338,34 @@ def extend(
     console.print(f"`course report {homework}` works out anew what is taken off", highlight=False)
 
 
+@app.command()
+def draw(
+    homework: Annotated[str, typer.Argument(help="hw3, ...")],
+    course: ClassOption = None,
+    names: Annotated[
+        Path | None,
+        typer.Option(
+            help="More students: a text file, a folder's name in submitted/ on each line."
+        ),
+    ] = None,
+) -> None:
+    """Write down which numbers each student is to work on, where a question gives each his own."""
+    from autograder.grading import drawing
+    from autograder.questions import checks_of
+
+    checks = checks_of(homework)
+    folder = class_folder(course)
+    keep_private(folder)
+    path, students = drawing.write_draw(folder, homework, checks, names)
+    noun = "student" if students == 1 else "students"
+    console.print(f"wrote {path} ({students} {noun})", soft_wrap=True, highlight=False)
+    console.print(
+        "send each student only their own numbers; they stay the same as long as this class folder "
+        "keeps its secret and students keep their names in submitted/",
+        highlight=False,
+    )
+
+
 def keep_private(folder: Path) -> None:
     """Nobody but their owner reads a class's files; nbgrader's `groupshared` lets the group."""
     from autograder.grading.private import close
@@ -346,14 +374,23 @@ def keep_private(folder: Path) -> None:
 
 
 @app.command()
-def handouts() -> None:
+def handouts(
+    term: Annotated[
+        str | None,
+        typer.Option(
+            help='Draw the public numbers for a term, such as "2027S"; they stay until another is '
+            'named. "" goes back to the course\'s own.'
+        ),
+    ] = None,
+) -> None:
     """Build lectures, homeworks, the student bundle, COVERAGE.md and the PDFs from their sources.
 
     Only what changed since the last time is executed and built anew.
     """
-    from autograder.handouts.build import build_everything
+    from autograder.handouts.build import build_everything, in_term
 
-    _build(build_everything)
+    with in_term(ROOT, term):
+        _build(build_everything)
 
 
 def _build(build: Callable[[Path, Progress], Built]) -> None:

@@ -15,7 +15,7 @@ from autograder.project import HandoutError
 TO_WRITE = "TO WRITE"  # what `course new` leaves to be written
 # What may stand in the line that begins a cell.
 LECTURE_KEYS = frozenset({"id", "tags"})
-HOMEWORK_KEYS = LECTURE_KEYS | {"answer", "check", "written", "points"}
+HOMEWORK_KEYS = LECTURE_KEYS | {"answer", "check", "program", "written", "points"}
 # What jupytext notes for the way back, which is never gone here.
 JUPYTEXT_NOTES = {"lines_to_next_cell", "lines_to_end_of_cell_marker", "cell_marker", "title"}
 

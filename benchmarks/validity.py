@@ -40,6 +40,7 @@ from autograder.questions.check import Check, compile_exam
 from autograder.questions.slips import compose
 from autograder.questions.together import with_pairs
 from autograder.student import probe
+from autograder.student.check import public_exam
 from autograder.student.exam import Exam, Verdict, judge
 from autograder.student.run import read_answers
 
@@ -83,13 +84,17 @@ def sit(exam: Exam, function: Callable[..., Any]) -> Verdict:
     np.random.seed(0)
     cases = [{name: array.copy() for name, array in case.items()} for case in exam.cases]
     return judge(
-        exam, read_answers(probe.answer(function, exam.check, exam.recipe, cases, SECONDS))
+        exam,
+        exam.measured(
+            read_answers(probe.answer(function, exam.check, exam.recipe, cases, SECONDS))
+        ),
     )
 
 
 def exam_of(check: Check, seed: int) -> Exam:
     """The exam under one secret."""
-    return with_pairs(check, compile_exam(check, np.random.default_rng(seed)))
+    exam = compile_exam(check, np.random.default_rng(seed))
+    return with_pairs(check, exam, public_exam(check.name))
 
 
 def told_by(verdict: Verdict) -> str:

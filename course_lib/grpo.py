@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from course_lib import validate
-from course_lib.language_model import LanguageModel, Words, complete, token_log_probs
+from course_lib.language_model import LanguageModel, Words, complete, read_log_probs
 from course_lib.optimiser import Adam
 from course_lib.seeding import check_generator
 
@@ -59,7 +59,7 @@ class GRPOConfig:
             raise ValueError(f"kl_weight must be finite and 0 or more, got {self.kl_weight}")
 
 
-def group_advantages(rewards: Tensor) -> Tensor:
+def relative_advantages(rewards: Tensor) -> Tensor:
     """A_i = (R_i - mean of the group) / spread of the group; 0 where all rewards are equal.
 
     rewards: (Q, G), a row for each prompt. The spread is the root of the mean squared deviation.
@@ -91,7 +91,7 @@ def grpo(
     config: GRPOConfig,
     *,
     generator: torch.Generator,
-    advantages: Callable[[Tensor], Tensor] = group_advantages,
+    advantages: Callable[[Tensor], Tensor] = relative_advantages,
 ) -> Iterator[dict[str, float]]:
     """Train the model, update by update; yields what was seen in each.
 
@@ -118,9 +118,9 @@ def grpo(
         valid = texts.valid  # (N, L)
         weights, old = relative.expand(valid.shape)[valid], texts.log_probs[valid]  # (B,)
         with torch.no_grad():
-            reference = token_log_probs(first, texts.tokens, config.length)[valid]  # (B,)
+            reference = read_log_probs(first, texts.tokens, config.length)[valid]  # (B,)
         for _ in range(config.epochs):
-            log_probs = token_log_probs(model, texts.tokens, config.length)[valid]  # (B,)
+            log_probs = read_log_probs(model, texts.tokens, config.length)[valid]  # (B,)
             kl = kl_estimates(log_probs, reference).mean()
             gain = objective(log_probs, old, weights, config.epsilon)
             optimiser.minimise(config.kl_weight * kl - gain, config.max_grad_norm)

@@ -175,7 +175,7 @@ def complete(
     return Completions(torch.cat(tokens, 1), torch.stack(valid, 1), torch.stack(log_probs, 1))
 
 
-def token_log_probs(model: LanguageModel, tokens: Tensor, length: int) -> Tensor:
+def read_log_probs(model: LanguageModel, tokens: Tensor, length: int) -> Tensor:
     """log pi(token | tokens before) of the last `length` tokens of each text, all in one pass.
 
     tokens: (N, T) with T > length. Returns (N, length), with a graph.
@@ -215,7 +215,7 @@ def imitate(
     losses = []
     for _ in range(steps):
         rows = torch.randint(len(texts), (batch,), generator=generator, device=texts.device)
-        loss = -token_log_probs(model, texts[rows], texts.shape[1] - 1)[counts[rows]].mean()
+        loss = -read_log_probs(model, texts[rows], texts.shape[1] - 1)[counts[rows]].mean()
         optimiser.minimise(loss)
         losses.append(loss.item())
     return losses

@@ -641,9 +641,24 @@ def _as_rows(tensor: Tensor) -> Tensor:
     return tensor.reshape(-1, tensor.shape[-1])
 
 
+def tanh_network(
+    sizes: Sequence[int], last_gain: float, generator: torch.Generator
+) -> nn.Sequential:
+    """Linear layers of these sizes, inputs first, with tanh between them.
+
+    Weights are orthogonal, of gain sqrt(2) and in the last layer last_gain; biases are 0. A small
+    last_gain gives a policy that prefers no action before it has learned.
+    """
+    return nn.Sequential(*_layers(sizes, last_gain, generator))
+
+
 def _network(
     sizes: list[int], last_gain: float, generator: torch.Generator, scaler: Scaler | None
 ) -> _Network:
+    return _Network(_layers(sizes, last_gain, generator), scaler)
+
+
+def _layers(sizes: Sequence[int], last_gain: float, generator: torch.Generator) -> list[nn.Module]:
     layers: list[nn.Module] = []
     for index, (inputs, outputs) in enumerate(pairwise(sizes)):
         last = index == len(sizes) - 2
@@ -653,4 +668,4 @@ def _network(
         nn.init.orthogonal_(layer.weight, gain, generator=generator)
         nn.init.zeros_(layer.bias)
         layers += [layer] if last else [layer, nn.Tanh()]
-    return _Network(layers, scaler)
+    return layers

@@ -25,10 +25,18 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import numpy as np
 
 from autograder.demo.attacks import ATTACKS, FAILED, GRADED, TIMED_OUT
 from autograder.questions import checks_of
-from autograder.questions.check import Check, Function, Misconception, compile_exam, observe
+from autograder.questions.check import (
+    HANDED_IN,
+    Check,
+    Function,
+    Misconception,
+    compile_exam,
+    observe,
+)
 from autograder.questions.edits import AT_HAND
 
 UNREADABLE = "unreadable"
@@ -67,6 +75,7 @@ class Draft:
     """A submission in the making, from the release on; what is done to it goes into the truth.
 
     payload: the file's bytes instead of the notebook. link: the file is a symbolic link to there.
+    files: what lies beside the notebook, by name.
     """
 
     homework: str
@@ -84,6 +93,7 @@ class Draft:
     filename: str = ""
     payload: bytes | None = None
     link: str = ""
+    files: dict[str, bytes] = field(default_factory=dict)
 
     @property
     def cells(self) -> list[dict[str, Any]]:
@@ -467,6 +477,45 @@ def remembers_the_numbers(draft: Draft) -> None:
 # Files that are no submission.
 
 
+def hands_in_no_files(draft: Draft) -> None:
+    """Right, but what was trained was left at home."""
+    right(draft)
+    draft.files = {}
+    for name in _with_files(draft):
+        draft.points[name] = 0
+
+
+def hands_in_other_files(draft: Draft) -> None:
+    """Right, but in place of what was trained lies something else: a pickle, a text, too much."""
+    right(draft)
+    pickled = io.BytesIO()
+    np.savez(pickled, weights=np.array([print], dtype=object))
+    for name, other in zip(draft.files, (pickled.getvalue(), b"weights"), strict=False):
+        draft.files[name] = other
+    for name in _with_files(draft):
+        draft.points[name] = 0
+
+
+def hands_in_what_did_not_learn(draft: Draft) -> None:
+    """Right, but the files hold weights from before the training, of the right shapes."""
+    right(draft)
+    generator = np.random.default_rng(0)
+    for name, content in draft.files.items():
+        with np.load(io.BytesIO(content)) as agent:
+            weights = {n: 0.01 * generator.standard_normal(agent[n].shape) for n in agent.files}
+        file = io.BytesIO()
+        np.savez(file, **weights)  # type: ignore[arg-type]
+        draft.files[name] = file.getvalue()
+    for name in _with_files(draft):
+        check = draft.checks[name]
+        hardly = check.misconceptions[0]
+        draft.points[name], draft.mistakes[name] = points_kept(check, hardly), hardly.name
+
+
+def _with_files(draft: Draft) -> list[str]:
+    return [name for name, check in draft.checks.items() if check.files]
+
+
 def is_truncated(draft: Draft) -> None:
     """The download stopped halfway."""
     right(draft)
@@ -566,6 +615,9 @@ KINDS: dict[str, Kind] = {
         untouched,
         deletes_cells,
         has_a_syntax_error,
+        hands_in_no_files,
+        hands_in_other_files,
+        hands_in_what_did_not_learn,
         remembers_the_numbers,
         is_truncated,
         is_empty,
@@ -576,14 +628,20 @@ KINDS: dict[str, Kind] = {
     )
 } | {name: _hostile(name) for name in ATTACKS}
 
-# Which kinds a homework gets: the first one most of the accidents, the second most of the attacks.
+# Which kinds a homework gets: the first one most of the accidents, the second most of the attacks,
+# the others a few, and those with files.
 _OFTEN = {"mixed": 5}
+_WITH_FILES = ("hands in no files", "hands in other files", "hands in what did not learn")
 _FOR_THE_SECOND = ("remembers the numbers", "flips the metadata", "links to a classmate", *ATTACKS)
 PROGRAMS: tuple[tuple[str, ...], ...] = (
     tuple(
-        name for name in KINDS if name not in _FOR_THE_SECOND for _ in range(_OFTEN.get(name, 1))
+        name
+        for name in KINDS
+        if name not in (*_FOR_THE_SECOND, *_WITH_FILES)
+        for _ in range(_OFTEN.get(name, 1))
     ),
     ("right", "right by other means", "mixed", "mixed", "mistaken", *_FOR_THE_SECOND),
+    ("right", "right by other means", "mixed", "mixed", "mistaken", *_WITH_FILES),
 )
 
 
@@ -610,6 +668,9 @@ def make_draft(
         random=random.Random(f"{homework}/{student}"),
         points=dict.fromkeys(checks, 0),
         mistakes=dict.fromkeys(checks, ""),
+        files={
+            name: (HANDED_IN / name).read_bytes() for one in checks.values() for name in one.files
+        },
     )
 
 
@@ -618,6 +679,8 @@ def make_submission(kind: str, draft: Draft, folder: Path) -> Truth:
     _write_words(draft)
     KINDS[kind](draft)
     folder.mkdir(parents=True)
+    for name, content in draft.files.items():
+        (folder / name).write_bytes(content)
     path = folder / (draft.filename or f"{draft.homework}.ipynb")
     if draft.link:
         os.symlink(draft.link, path)
@@ -657,7 +720,9 @@ def write_class(course: Path, homeworks: Sequence[str]) -> list[Truth]:
     shutil.rmtree(course / "submitted", ignore_errors=True)
     truths = []
     for number, homework in enumerate(homeworks):
-        kinds = list(PROGRAMS[number % len(PROGRAMS)])
+        kinds = list(PROGRAMS[min(number, len(PROGRAMS) - 1)])
+        if not any(check.files for check in checks_of(homework)):
+            kinds = [kind for kind in kinds if kind not in _WITH_FILES]
         students = list(STUDENTS)
         order = random.Random(f"class of {homework}")
         order.shuffle(students)

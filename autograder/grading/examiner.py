@@ -23,6 +23,7 @@ from autograder.grading.warm_parent import OUT_OF_MEMORY_EXIT
 from autograder.questions.check import Check, compile_exam
 from autograder.questions.together import with_pairs
 from autograder.student import wire
+from autograder.student.check import public_exam
 from autograder.student.exam import Exam, Verdict
 from autograder.student.run import (
     Answers,
@@ -59,13 +60,18 @@ def hidden_exams(checks: Sequence[Check], secret: bytes, student: str) -> list[E
 
     The same secret, homework, question and student give the same cases, hence the same mark.
     """
-    exams = []
-    for check in checks:
-        label = "\0".join((check.homework, check.name, student)).encode()
-        digest = hmac.new(secret, label, hashlib.sha256).digest()
-        exam = compile_exam(check, np.random.default_rng(int.from_bytes(digest, "big")))
-        exams.append(with_pairs(check, exam))
-    return exams
+    exams = (compile_exam(check, hidden_numbers(check, secret, student)) for check in checks)
+    return [
+        with_pairs(check, exam, public_exam(check.name))
+        for check, exam in zip(checks, exams, strict=True)
+    ]
+
+
+def hidden_numbers(check: Check, secret: bytes, student: str) -> np.random.Generator:
+    """What one student's hidden cases of a check are drawn from."""
+    label = "\0".join((check.homework, check.name, student)).encode()
+    digest = hmac.new(secret, label, hashlib.sha256).digest()
+    return np.random.default_rng(int.from_bytes(digest, "big"))
 
 
 @dataclass
@@ -104,7 +110,7 @@ class Examination:
 
 def examine(
     sandbox: Sandbox,
-    cells: Sequence[str],
+    cells: Sequence[str | None],
     exams: Sequence[Exam],
     limits: Limits,
     files: Mapping[str, str] | None = None,
@@ -114,10 +120,10 @@ def examine(
 ) -> Examination:
     """Run a notebook's code cells and examine its functions: at their checks and at the end.
 
-    cells: sources, in order. files: what lies beside the notebook, base64 by name. tests: cells
-    with the homework's own checks; that they raise is what a verdict says better. imports: the
-    imports cell, and the homework's own one, which runs if that stops. checks: cells ahead of which
-    a function is taken as it stands there, with its name.
+    cells: sources, in order; None is not run. files: what lies beside the notebook, base64 by name.
+    tests: cells with the homework's own checks; that they raise is what a verdict says better.
+    imports: the imports cell, and the homework's own one, which runs if that stops. checks: cells
+    ahead of which a function is taken as it stands there, with its name.
     """
     started = time.monotonic()
     deadline = started + limits.submission_seconds

@@ -33,7 +33,7 @@ from autograder.questions import checks_of
 from autograder.questions.check import Check
 from autograder.student.exam import Failure, Verdict, judge
 from autograder.student.modules import require_installed
-from autograder.student.notebook_file import check_cells
+from autograder.student.notebook_file import check_cells, trains
 
 CHECK = "check "  # how names of checks begin among what a mark depends on
 HAND_IN = "hand-in"
@@ -269,7 +269,7 @@ def _run(
     imports = next((k for k, cell in enumerate(cells) if cell is intake.imports), None)
     examination = examine(
         work.sandbox,
-        [cell.source for cell in cells],
+        [None if trains(cell.source) else cell.source for cell in cells],
         exams,
         work.plan.limits,
         files=intake.files,

@@ -177,7 +177,7 @@ def settle(
 ) -> None:
     """Work out anew what is taken off for being late, from what holds now."""
     config = settings(root)
-    if not _has_gradebook(course, config):
+    if not has_gradebook(course, config):
         return
     times = {one.student: handed_in(one.timestamp) for one in submissions}
     plugin = _plugin(config)
@@ -218,7 +218,7 @@ def _plugin(config: Config) -> BasePlugin:
     return preprocessor.plugin_inst
 
 
-def _has_gradebook(course: Path, config: Config) -> bool:
+def has_gradebook(course: Path, config: Config) -> bool:
     """Whether there is one: opening it would make one."""
     url = gradebook_url(course, config)
     return not url.startswith("sqlite:///") or Path(url.removeprefix("sqlite:///")).exists()
@@ -226,7 +226,7 @@ def _has_gradebook(course: Path, config: Config) -> bool:
 
 def _gradebook(course: Path, root: Path) -> Gradebook:
     config = settings(root)
-    if not _has_gradebook(course, config):
+    if not has_gradebook(course, config):
         raise ValueError(
             f"There is no gradebook in {course} yet: run `course grade` or name --class."
         )

@@ -20,7 +20,12 @@ from autograder.grading.imports import find_imports
 from autograder.grading.pictures import show_pictures
 from autograder.grading.placing import Submission
 from autograder.grading.written import is_as_handed_out, is_written, put_in, take_out
-from autograder.student.notebook_file import Unreadable, grade_id_of, read_notebook
+from autograder.student.notebook_file import (
+    Unreadable,
+    grade_id_of,
+    read_notebook,
+    term_named,
+)
 
 MAX_SENTENCES = 20
 
@@ -50,13 +55,14 @@ def take_in(submission: Submission, release: NotebookNode, functions: Sequence[s
     try:
         notebook = read_notebook(_find_notebook(submission))
         _refuse_other_homework(notebook, release, functions, submission.homework)
+        nameless = _refuse_other_term(notebook, release, submission.homework)
         outside = take_out(notebook, release)
         repairs, notices = repair(notebook, release)
         moved = put_in(notebook, release, outside)
         shown = _show_pictures(notebook, release, submission)
         imports, put_back = find_imports(notebook, release)
         files, left_out = take_along(submission.folder, submission.others)
-        repairs = (*submission.remarks, *put_back, *repairs, *moved, *shown, *left_out)
+        repairs = (*submission.remarks, *nameless, *put_back, *repairs, *moved, *shown, *left_out)
         return Intake(notebook, repairs, notices, files, imports)
     except Unreadable:
         raise
@@ -114,6 +120,23 @@ def _refuse_other_homework(
         f"This is not {homework}: none of its questions is in the notebook. "
         "Did you hand in another one?",
         f"no cell of {homework} in it: probably another notebook",
+    )
+
+
+def _refuse_other_term(
+    notebook: NotebookNode, release: NotebookNode, homework: str
+) -> tuple[str, ...]:
+    """Another term's homework has other numbers. A remark, if it names no term and should."""
+    ours, its = term_named(release), term_named(notebook)
+    if its == ours:
+        return ()
+    if not its:
+        return (f"It names no term: is it the {homework} of {ours}?",)
+    now = f"that of {ours}" if ours else "another one"
+    raise Unreadable(
+        f"This is the {homework} of term {its}, and {now} is graded now: its numbers are others. "
+        "Put your answers into the notebook that was handed out, and hand that in.",
+        f"it is of term {its}, and the course is built for {ours or 'no term'}",
     )
 
 

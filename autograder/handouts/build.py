@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from autograder.handouts.bundle import BUILT, NAME, build_bundle
+from autograder.handouts.bundle import BUILT, ZIP, build_bundle
 from autograder.handouts.freshness import fresh_files, key_of, remember, sources_key
 from autograder.project import LITTER, ROOT, Progress, read, replace, unseen
+from autograder.questions import TERM
 
-BUNDLE = f"build/{NAME}-students.zip"
+BUNDLE = f"build/{ZIP}"
 COVERAGE = "notebooks/COVERAGE.md"
 PRINTS = "build/pdf/"
 SITE = "build/site/"
 FRONT = f"{SITE}index.html"
+TERM_NAME = re.compile(r"[\w.-]{1,20}")
 
 
 @dataclass
@@ -43,6 +48,28 @@ class Built:
 
     files: list[Path]
     changed: list[Path]
+
+
+@contextlib.contextmanager
+def in_term(root: Path, term: str | None) -> Iterator[None]:
+    """Build for this term, or for the one that stands if it is None; as before if that fails.
+
+    Raises ValueError if it is no name of a term.
+    """
+    path = root / TERM
+    before = read(path)
+    if term and not TERM_NAME.fullmatch(term):
+        raise ValueError(
+            f"a term is named by up to 20 letters, digits, hyphens or dots, got {term!r}: "
+            "call it 2027S, for example"
+        )
+    if term is not None:
+        replace(path, (json.dumps({"term": term}) + "\n").encode())
+    try:
+        yield
+    except BaseException:
+        replace(path, before)
+        raise
 
 
 def build_handouts(root: Path = ROOT, progress: Progress = unseen) -> Built:
@@ -124,7 +151,7 @@ def _draft_handouts(root: Path, key: str, progress: Progress) -> Draft:
     step("references")
     require_live_references(root, sees_of(check for checks in asked.values() for check in checks))
     step("public cases")
-    built = compile_public_exams(root)
+    built = compile_public_exams(root, progress)
     for path in lectures:
         step(path.stem)
         built[f"notebooks/lectures/{path.stem}.ipynb"] = notebook_bytes(lecture_notebook(path))

@@ -14,6 +14,7 @@ from autograder.project import LITTER, ROOT, replace
 from autograder.student.modules import in_words
 
 NAME = "policy-gradient-course"
+ZIP = f"{NAME}-students.zip"
 # What students may have, by folder: the trust boundary.
 STUDENT = ("course_lib/", "autograder/student/", "notebooks/lectures/", "notebooks/homework/")
 PRIVATE = "course_lib/reference/"
@@ -33,11 +34,28 @@ You need Python {python} and about 2 GB of disk. In this folder:
 | 2 | `.venv/bin/pip install -c constraints.txt -e .` | \
 `.venv\\Scripts\\pip install -c constraints.txt -e .` |
 
+On Linux, step 2 may take a torch with CUDA, which is several GB more. The one for the CPU is
+enough: <https://pytorch.org/get-started> has the command (Linux, Pip, CPU). Run it between the two
+steps, with `.venv/bin/pip` for `pip3` and `torch=={torch}` for `torch torchvision`.
+
 Then open the lectures and the homework:
 
 | Linux, macOS | Windows |
 |---|---|
 | `.venv/bin/jupyter lab notebooks` | `.venv\\Scripts\\jupyter lab notebooks` |
+
+In VS Code, open this folder and choose `.venv` as the kernel. In **Colab**, upload the notebook
+and, behind the folder icon on the left, the zip that this file came in. Then make this the first
+cell; it keeps Colab's own torch and NumPy:
+
+```python
+import sys, zipfile
+zipfile.ZipFile("{zip}").extractall()
+sys.path.insert(0, "/content/{folder}")
+%pip install --quiet gymnasium=={gymnasium}
+```
+
+What you train is written beside the notebook, in Colab into `/content`: download it from there.
 
 Homework: write your code where `YOUR CODE HERE` stands and run the cell under it. It says whether
 the answer is right and, for many mistakes, which one it is. To check a whole notebook before you
@@ -80,8 +98,15 @@ def bundle_files(root: Path = ROOT, built: Mapping[str, bytes] | None = None) ->
     files["pyproject.toml"] = student_project(project).encode()
     homeworks = sorted(n.rpartition("/")[2] for n in files if n.startswith("notebooks/homework/"))
     python = project["requires-python"].removeprefix(">=") + " or later"
+    pins = dict(line.split("==", 1) for line in project["dependencies"] if "==" in line)
     files["README.md"] = README.format(
-        python=python, first=[*homeworks, "hw1.ipynb"][0], modules=in_words()
+        python=python,
+        first=[*homeworks, "hw1.ipynb"][0],
+        modules=in_words(),
+        folder=NAME,
+        zip=ZIP,
+        torch=pins.get("torch", ""),
+        gymnasium=pins.get("gymnasium", ""),
     ).encode()
     return {name: files[name].replace(b"\r\n", b"\n") for name in sorted(files) if is_allowed(name)}
 
@@ -109,14 +134,14 @@ def build_bundle(root: Path, target: Path, built: Mapping[str, bytes] | None = N
 
 
 def zip_bytes(files: Mapping[str, bytes]) -> bytes:
-    """A zip with one folder in it: sorted, stored as is, of one date, readable by all."""
+    """A zip with one folder in it: sorted, of one date, readable by all."""
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in sorted(files):
             entry = zipfile.ZipInfo(f"{NAME}/{name}", date_time=(1980, 1, 1, 0, 0, 0))
             entry.create_system = 3
             entry.external_attr = 0o100644 << 16
-            archive.writestr(entry, files[name])
+            archive.writestr(entry, files[name], zipfile.ZIP_DEFLATED)
     return buffer.getvalue()
 
 

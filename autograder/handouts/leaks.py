@@ -208,7 +208,7 @@ def _size(tree: ast.AST) -> int:
 
 
 def _gather(code: dict[tuple[str, ...], str], tree: ast.AST, where: str) -> None:
-    """The body of every private function and lambda, and every loop of an answer."""
+    """The body of every private function and lambda, and every loop and table of an answer."""
     is_answer = where.startswith("course_lib/")
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef) and node.name != "recipe":
@@ -217,6 +217,8 @@ def _gather(code: dict[tuple[str, ...], str], tree: ast.AST, where: str) -> None
             body, label = [ast.Expr(node.body)], f"a lambda of {where}"
         elif isinstance(node, ast.For | ast.While) and is_answer and _size(node) >= SMALLEST_LOOP:
             body, label = [node], f"a loop of {where}"
+        elif isinstance(node, ast.Dict) and is_answer and _size(node) >= SMALLEST_LOOP:
+            body, label = [ast.Expr(node)], f"a table of {where}"
         else:
             continue
         kept = [s for s in body if not _is_guard(s)]

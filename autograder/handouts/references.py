@@ -39,7 +39,7 @@ def sees_of(checks: Iterable[Check]) -> list[See]:
             wrong.see,
         )
         for check in checks
-        for wrong in check.misconceptions
+        for wrong in (*check.misconceptions, *check.elsewhere)
     ]
 
 

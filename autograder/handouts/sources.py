@@ -14,6 +14,7 @@ import re
 import symtable
 import textwrap
 from collections.abc import Iterable, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from autograder.project import HandoutError
 from autograder.questions.check import Check, Function
 from autograder.questions.edits import is_validation
 from autograder.student.modules import in_words
+from autograder.student.notebook_file import name_term
 
 METADATA = {
     "kernelspec": {
@@ -56,7 +58,8 @@ def homework_notebook(path: Path, checks: Sequence[Check]) -> NotebookNode:
     """A homework as nbgrader's source notebook, answers included. Private.
 
     Shorthand: `answer="f"` is replaced by the reference `f`, its body between nbgrader's solution
-    marks; `check="f" points=3` by the locked test `check(f)` with these points;
+    marks; `check="f" points=3` by the locked test `check(f)` with these points; `program="f"` is
+    replaced as an answer is, and nothing asks for it: what it makes is handed in.
     `[markdown] written="name" points=3` holds a model answer and a mark scheme. The mark scheme
     goes into a locked cell above the answer, where nbgrader gives it back to whoever grades. A
     line `{questions}` becomes the table of questions and points, `{modules}` in a line the modules
@@ -68,10 +71,13 @@ def homework_notebook(path: Path, checks: Sequence[Check]) -> NotebookNode:
         homework.add(cell)
     homework.require_all(path)
     table = _question_table(homework.questions)
-    return _notebook(
+    notebook = _notebook(
         (cell, _filled(text, table) if cell.kind == "markdown" else text, metadata)
         for cell, text, metadata in homework.expanded
     )
+    if term := next((check.term for check in checks), ""):
+        name_term(notebook, term)
+    return notebook
 
 
 class _Homework:
@@ -92,7 +98,7 @@ class _Homework:
 
     def add(self, cell: Cell) -> None:
         """Expand a cell of the source."""
-        kinds = [key for key in ("answer", "check", "written") if key in cell.metadata]
+        kinds = [k for k in ("answer", "check", "program", "written") if k in cell.metadata]
         if len(kinds) > 1:
             raise cell.error(f"it is marked as {' and '.join(kinds)}: make it one of them")
         kind = kinds[0] if kinds else ""
@@ -102,6 +108,8 @@ class _Homework:
             self._add_answer(cell)
         elif kind == "check":
             self._add_check(cell)
+        elif kind == "program":
+            self._add_program(cell)
         elif kind == "written":
             self._add_written(cell)
         else:
@@ -119,11 +127,26 @@ class _Homework:
 
     def _add_answer(self, cell: Cell) -> None:
         check = _find(cell, self.checks)
-        source = solution_source(check.reference)
+        self._put_solution(cell, check.reference)
+        self.answered[check.name] = cell
+
+    def _add_program(self, cell: Cell) -> None:
+        name = str(cell.metadata["program"])
+        try:
+            function = getattr(import_module(f"course_lib.reference.answers.{name}"), name)
+        except (ImportError, AttributeError) as error:
+            raise cell.error(
+                f"there is no function {name} in course_lib/reference/answers/{name}.py ({error}): "
+                "write it there"
+            ) from error
+        self._put_solution(cell, function)
+
+    def _put_solution(self, cell: Cell, function: Function) -> None:
+        _require_empty(cell)
+        source = solution_source(function)
         _require_names(cell, source, self.known)
         self.known |= _assigned(_python(cell, source))
-        self.answered[check.name] = cell
-        self._put(cell, source, grade_id=f"answer_{check.name}", solution=True)
+        self._put(cell, source, grade_id=f"answer_{function.__name__}", solution=True)
 
     def _add_check(self, cell: Cell) -> None:
         check = _find(cell, self.checks)
@@ -230,13 +253,18 @@ def _always_leaves(body: Sequence[ast.stmt]) -> bool:
 
 def _find(cell: Cell, by_name: dict[str, Check]) -> Check:
     name = cell.metadata.get("answer", cell.metadata.get("check"))
-    if cell.kind != "code":
-        raise cell.error("answers and checks are code cells: leave out [markdown]")
+    _require_empty(cell)
     if name not in by_name:
         raise cell.error(f"there is no check {name!r} in this homework: use {', '.join(by_name)}")
+    return by_name[name]
+
+
+def _require_empty(cell: Cell) -> None:
+    """What the build writes is a code cell without code of its own."""
+    if cell.kind != "code":
+        raise cell.error("answers and checks are code cells: leave out [markdown]")
     if any(line.strip() and not line.startswith("#") for line in cell.source.splitlines()):
         raise cell.error("the build writes this cell: leave it empty but for a comment")
-    return by_name[name]
 
 
 def _written(cell: Cell) -> tuple[str, float]:
@@ -305,8 +333,9 @@ def _require_names(cell: Cell, source: str, known: set[str]) -> None:
         needed |= {s.get_name() for s in table.get_symbols() if s.is_global()}
         tables += table.get_children()
     if missing := sorted(needed - known - _assigned(source)):
+        name = cell.metadata.get("answer") or cell.metadata["program"]
         raise cell.error(
-            f"{cell.metadata['answer']} uses {', '.join(missing)}, which no cell above imports: "
+            f"{name} uses {', '.join(missing)}, which no cell above imports: "
             "add the import to the first code cell"
         )
 

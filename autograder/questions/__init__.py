@@ -7,19 +7,24 @@ judged stands in `autograder/questions/<homework>/<name>.py`, and what is right 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from autograder.percent import HOMEWORK_KEYS, Cell, read_cells
 from autograder.project import ROOT, HandoutError
 from autograder.questions.check import Check
+from course_lib.term import term_of
 
 FOLDER = Path("autograder") / "questions"
 SOURCES = Path("notebooks") / "src" / "homework"
 ANSWERS = "course_lib/reference/answers"
+PROVEN = "autograder/questions/proven.json"
+TERM = Path("course_lib") / "term.json"
 
 
 def homeworks(root: Path = ROOT) -> dict[str, tuple[Check, ...]]:
@@ -58,6 +63,7 @@ def checks_of(homework: str, root: Path = ROOT) -> tuple[Check, ...]:
 def _checks(root: Path, source: Path) -> tuple[Check, ...]:
     """The checks that a homework's source asks for."""
     homework, checks = source.stem, []
+    term, proven = term_of(root / TERM), proofs(root)
     for cell in read_cells(source, HOMEWORK_KEYS):
         if name := cell.metadata.get("check"):
             if not (root / _file(homework, name)).is_file():
@@ -66,7 +72,9 @@ def _checks(root: Path, source: Path) -> tuple[Check, ...]:
                     f"and call `course new question {homework} {name}`, which writes both"
                 )
             check = _load(homework, name)
-            checks.append(replace(check, homework=homework, points=_points(cell)))
+            draw = int(proven[name]["draw"]) if term and name in proven else 0
+            found = replace(check, homework=homework, points=_points(cell), term=term, draw=draw)
+            checks.append(found)
     asked = {check.name for check in checks}
     for name in _question_files(root / FOLDER / homework):
         if name not in asked:
@@ -76,6 +84,15 @@ def _checks(root: Path, source: Path) -> tuple[Check, ...]:
                 "or remove the file"
             )
     return tuple(checks)
+
+
+def proofs(root: Path = ROOT) -> dict[str, dict[str, Any]]:
+    """What is kept of each proven check: key, and which draw of a term's cases was proven."""
+    try:
+        kept = json.loads((root / PROVEN).read_text(encoding="utf-8"))
+        return {name: {"key": one["key"], "draw": int(one["draw"])} for name, one in kept.items()}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):  # none yet, or a merge
+        return {}
 
 
 def _file(homework: str, name: str) -> str:

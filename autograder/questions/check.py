@@ -16,16 +16,29 @@ from typing import Any
 
 import numpy as np
 
+from autograder.project import ROOT
 from autograder.student import wire
-from autograder.student.exam import Close, Exam, KnownWrong, Part
-from autograder.student.probe import load_recipe
+from autograder.student.exam import (
+    MEAN_RETURN,
+    Close,
+    Exam,
+    Failure,
+    KnownWrong,
+    Part,
+    measured,
+)
+from autograder.student.recipes import files_asked, load
 from autograder.student.wire import Arrays
+from course_lib.agents import Weights, load_agent
+from course_lib.term import numbers_of_term
 
 Function = Callable[..., Any]
 Case = dict[str, Any]
 Recipe = Callable[[Function, Arrays], dict[str, Any]]
+Measure = Callable[[Arrays, Arrays], dict[str, Any]]
 Edits = tuple[tuple[str, str], ...]
 FLAGS_PART = "leaves nothing behind"  # in an argument, a graph or another call
+HANDED_IN = ROOT / "course_lib" / "reference" / "handed_in"  # files, as right answers have them
 
 
 @dataclass(frozen=True)
@@ -79,11 +92,21 @@ class Check:
     recipe: recipe(function, case) -> named observations. Runs in the student's process: it holds no
         secret, and its source stands alone (`torch`, `np`, `frozen`, `same_again`, `untouched` and
         its own imports). It calls the function once more at the end: nothing may be left behind.
+        handed_in("name.npz") gives it the numbers in a file beside the notebook.
+    measure: measure(case, observations) -> what of them counts, such as the return that the
+        actions earn; worked out by whoever judges. Its source stands alone, too. What it calls
+        "mean_return" is told and not judged.
     public_cases: fixed inputs, printed in the handout. hidden_cases: drawn anew for a submission.
     misconceptions: known mistakes, the most specific first. accepted: right answers by other means.
-    parts: what points are given for; one more of share 1, FLAGS_PART, takes the flags.
-        Without any, the points are all or nothing.
+    elsewhere: known mistakes that only show on some hidden cases: public ones cannot tell them.
+    beyond: what is said, after the function's name, where public cases are right and others are
+        not; "" says that it leans on their length, sign or size.
+    told: the argument of hidden cases that students are told beforehand (`course draw`), or "".
+    parts: what points are given for; one more of share 1, FLAGS_PART, takes the flags if there are
+        any. Without any parts, the points are all or nothing.
     homework, points: "hw1" and how many; they stand in the homework's source.
+    term, draw: whose public cases these are, and which try at drawing them; "" for those of the
+        file. A term's are the first of them, which the text works out by hand, and others drawn.
     """
 
     title: str
@@ -95,8 +118,14 @@ class Check:
     accepted: tuple[Function, ...] = ()
     parts: tuple[Property, ...] = ()
     tolerance: Close = field(default_factory=Close)
+    measure: Measure | None = None
+    elsewhere: tuple[Misconception, ...] = ()
+    beyond: str = ""
+    told: str = ""
     homework: str = ""
     points: int = 0
+    term: str = ""
+    draw: int = 0
 
     @property
     def name(self) -> str:
@@ -108,33 +137,61 @@ class Check:
         """The recipe as text, the form in which it reaches a student's process."""
         return textwrap.dedent(inspect.getsource(self.recipe))
 
+    @functools.cached_property
+    def measure_source(self) -> str:
+        """The measure as text, "" if there is none."""
+        return textwrap.dedent(inspect.getsource(self.measure)) if self.measure else ""
+
+    @functools.cached_property
+    def files(self) -> tuple[str, ...]:
+        """Names of the files that the recipe asks for, and that are handed in beside a notebook."""
+        return tuple(files_asked(self.recipe_source))
+
 
 def observe(check: Check, function: Function, cases: Sequence[Arrays]) -> tuple[Arrays, ...]:
     """Run the recipe on a trusted function, just as the probe does on a student's."""
-    return _observe(_recipe(check.recipe_source), function, cases)
+    return _observe(check, _recipe(check.recipe_source), function, cases)
 
 
 def observe_once(check: Check, function: Function, cases: Sequence[Arrays]) -> tuple[Arrays, ...]:
     """As `observe`, in half the time where nobody asks whether a second call gives the same."""
-    return _observe(_recipe_once(check.recipe_source), function, cases)
+    return _observe(check, _recipe_once(check.recipe_source), function, cases)
 
 
-def _observe(recipe: Recipe, function: Function, cases: Sequence[Arrays]) -> tuple[Arrays, ...]:
-    return tuple(
-        wire.decode(wire.encode(recipe(function, {k: v.copy() for k, v in case.items()})))
-        for case in cases
-    )
+def _observe(
+    check: Check, recipe: Recipe, function: Function, cases: Sequence[Arrays]
+) -> tuple[Arrays, ...]:
+    tables = []
+    for case in cases:
+        table = wire.decode(wire.encode(recipe(function, {k: v.copy() for k, v in case.items()})))
+        if check.measure:
+            counts = measured(check.measure_source, case, table)
+            if isinstance(counts, Failure):
+                raise ValueError(counts.message)
+            table = {name: count for name, count in counts.items() if name != MEAN_RETURN}
+        tables.append(table)
+    return tuple(tables)
 
 
-_recipe = functools.cache(load_recipe)
+@functools.cache
+def _recipe(source: str) -> Recipe:
+    """The recipe, given the course's own files where it asks for those handed in."""
+    recipe = load(source, "recipe")
+    recipe.__globals__["handed_in"] = _handed_in
+    return recipe
 
 
 @functools.cache
 def _recipe_once(source: str) -> Recipe:
-    """The recipe, made to believe that a second call gives the same."""
-    recipe = load_recipe(source)
+    """The same, made to believe that a second call gives the same."""
+    recipe = load(source, "recipe")
+    recipe.__globals__["handed_in"] = _handed_in
     recipe.__globals__["same_again"] = lambda call, first: True
     return recipe
+
+
+def _handed_in(name: str) -> Weights:
+    return load_agent(HANDED_IN / name)
 
 
 def known_wrong(mistake: Misconception, observations: tuple[Arrays, ...]) -> KnownWrong:
@@ -148,20 +205,28 @@ class _KnownWrong:
 
     check: Check
     cases: tuple[Arrays, ...]
+    hidden: bool
 
     def __iter__(self) -> Iterator[KnownWrong]:
-        for mistake in self.check.misconceptions:
+        for mistake in self.check.elsewhere if self.hidden else self.check.misconceptions:
             observations = observe(self.check, mistake.function, self.cases)
             yield known_wrong(mistake, observations)
 
 
 def compile_exam(check: Check, rng: np.random.Generator | None = None) -> Exam:
-    """The check in numbers: its public cases, and with `rng` hidden ones after them."""
+    """The check in numbers: its public cases, and with `rng` hidden ones after them.
+
+    Where something is measured, what is right is the same on all cases, as the proof makes sure.
+    It takes long to work out, so there the hidden cases stand alone.
+    """
     cases, expected = _public(check)
     public = len(cases)
     if rng is not None:
         hidden = _through_the_wire(check.hidden_cases(rng))
-        cases, expected = cases + hidden, expected + observe(check, check.reference, hidden)
+        if check.measure:
+            cases, expected, public = hidden, expected[:1] * len(hidden), 0
+        else:
+            cases, expected = cases + hidden, expected + observe(check, check.reference, hidden)
     for number, table in enumerate(expected, start=1):
         if not all(np.isfinite(array).all() for array in table.values()):
             raise ValueError(
@@ -174,10 +239,13 @@ def compile_exam(check: Check, rng: np.random.Generator | None = None) -> Exam:
         recipe=check.recipe_source,
         cases=cases,
         expected=expected,
-        known_wrong=_KnownWrong(check, cases),
+        known_wrong=_KnownWrong(check, cases, hidden=False),
         tolerance=check.tolerance,
         public=public,
         parts=tuple(_parts(check, cases, expected)),
+        measure=check.measure_source,
+        elsewhere=_KnownWrong(check, cases, hidden=True) if rng is not None else (),
+        beyond=check.beyond,
     )
 
 
@@ -185,10 +253,10 @@ def _parts(check: Check, cases: Sequence[Arrays], expected: Sequence[Arrays]) ->
     """The parts of a check, with all that shows them on these cases."""
     if not check.parts:
         return
-    shares = [*(part.share for part in check.parts), 1]
+    flags = [tuple(n for n, array in table.items() if array.dtype == bool) for table in expected]
+    shares = [*(part.share for part in check.parts), *([1] if any(flags) else [])]
     upto = [round(check.points * sum(shares[:n]) / sum(shares), 2) for n in range(len(shares) + 1)]
     points = [round(after - before, 2) for before, after in itertools.pairwise(upto)]
-    flags = [tuple(n for n, array in table.items() if array.dtype == bool) for table in expected]
     for part, worth in zip(check.parts, points, strict=False):
         looks_at = []
         for case, table, off in zip(cases, expected, flags, strict=True):
@@ -196,13 +264,18 @@ def _parts(check: Check, cases: Sequence[Arrays], expected: Sequence[Arrays]) ->
             here = [name for name in names if name in table] if part.cases(case) else []
             looks_at.append(tuple(here))
         yield Part(part.name, worth, part.beside, tuple(looks_at))
-    yield Part(FLAGS_PART, points[-1], True, tuple(flags))
+    if any(flags):
+        yield Part(FLAGS_PART, points[-1], True, tuple(flags))
 
 
 @functools.cache
 def _public(check: Check) -> tuple[tuple[Arrays, ...], tuple[Arrays, ...]]:
     """The public cases and what is right on them, which are the same for a whole class."""
-    cases = _through_the_wire(check.public_cases())
+    own = check.public_cases()
+    if check.term and not check.told:
+        drawn = numbers_of_term(check.term, check.homework, check.name, str(check.draw))
+        own = [*own[:1], *check.hidden_cases(drawn)]
+    cases = _through_the_wire(own)
     return cases, observe(check, check.reference, cases)
 
 

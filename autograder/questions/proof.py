@@ -38,6 +38,11 @@ def proven_exam(check: Check) -> Exam:
     with _naming(check, "the reference or a case"):
         drawn = [compile_exam(check, np.random.default_rng(seed)) for seed in SEEDS]
         exam = compile_exam(check)
+    if check.measure and any(
+        not each.alike(exam.expected[:1] * len(each.cases), answer)
+        for each, answer in ((e, observe(check, check.reference, e.cases)) for e in (exam, *drawn))
+    ):
+        raise _refusal(check, "its measure counts otherwise on other cases: let it count levels")
     for function in check.accepted:
         what = f"the accepted answer {function.__name__}"
         for each in drawn:
@@ -83,9 +88,9 @@ def _prove_parts(check: Check, exam: Exam, drawn: Sequence[Exam]) -> None:
             if left := set(table) - set().union(*looks):
                 raise _refusal(check, f"{min(left)} of case {number} belongs to no part: add one")
         for part in each.parts:
-            if not any(part.looks_at[: exam.public]):
+            if each is exam and not any(part.looks_at):
                 raise _refusal(check, f"no public case shows the part {part.name!r}: add one")
-            if each is not exam and not any(part.looks_at[exam.public :]):
+            if each is not exam and not any(part.looks_at[each.public :]):
                 raise _refusal(check, f"no hidden case shows the part {part.name!r}: add one")
     lost: set[str] = set()
     for mistake, wrong in zip(check.misconceptions, exam.known_wrong, strict=True):

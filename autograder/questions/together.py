@@ -10,7 +10,6 @@ from functools import cache, partial
 
 from autograder.questions.check import Check, compile_exam, known_wrong, observe, observe_once
 from autograder.questions.slips import compose
-from autograder.student.check import public_exams
 from autograder.student.diagnosis import times
 from autograder.student.exam import Exam, KnownWrong
 from autograder.student.pairs import Pair, is_bland, matching, pair_of
@@ -20,15 +19,12 @@ from autograder.student.wire import Arrays
 HUGE = 1e30  # numbers that grow beyond this leave every scale: how far is luck
 
 
-def with_pairs(check: Check, exam: Exam) -> Exam:
+def with_pairs(check: Check, exam: Exam, handed_out: Exam | None) -> Exam:
     """The exam, with the pairs that were handed out and a way to try one on all of its cases.
 
     Nothing is composed unless a fingerprint fits, and then at most `diagnosis.MAX_TRIALS` pairs for
     each factor that a known mistake makes (two or three a question): a second at the very worst.
     """
-    handed_out = next(
-        (e for es in public_exams().values() for e in es if e.check == check.name), None
-    )
     names = [mistake.name for mistake in check.misconceptions]
     if handed_out is None or [wrong.name for wrong in handed_out.known_wrong] != names:
         return exam

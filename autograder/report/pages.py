@@ -33,6 +33,7 @@ from autograder.grading.placing import Submission
 from autograder.project import Progress, replace, unseen
 from autograder.report import results
 from autograder.report.changes import Change, note
+from autograder.report.leaderboard import Row, claims, leaderboard, public
 from autograder.report.results import ClassResults, Mark, StudentResult, class_results, points
 from autograder.student.modules import why_not
 from autograder.student.notebook_file import grade_id_of, read_notebook
@@ -170,7 +171,9 @@ def write_all(course: Path, homework: str, progress: Progress = unseen) -> Writt
                 _put_receipts_beside(page, found[one.student])
         progress(one.student, done, total)
     changes = note(group)
-    return Written(group, _write_report(group, changes), changes)
+    boards = _boards(group)
+    _write_leaderboard(group, boards)
+    return Written(group, _write_report(group, changes, boards), changes)
 
 
 def _put_receipts_beside(page: Path, submission: Submission) -> None:
@@ -195,7 +198,28 @@ def _write(path: Path, text: str) -> Path:
     return path
 
 
-def _write_report(group: ClassResults, changes: Sequence[Change]) -> Path:
+def _boards(group: ClassResults) -> list[tuple[str, list[Row]]]:
+    """The leaderboard of a homework; empty where no agents are played."""
+    verdicts = (mark.verdict for one in group.students for mark in one.marks)
+    if all(verdict is None or verdict.mean_return is None for verdict in verdicts):
+        return []
+    said = {one.student: claims(_cells_of(group, one.student)) for one in group.students}
+    return leaderboard(group, said)
+
+
+def _write_leaderboard(group: ClassResults, boards: Sequence[tuple[str, list[Row]]]) -> None:
+    """The page that the class may see; none if nobody is on it."""
+    path = group.course / "report" / f"{group.homework}-leaderboard.html"
+    if boards:
+        page = _templates().get_template("leaderboard.html.j2")
+        _write(path, page.render(group=group, boards=public(boards)))
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _write_report(
+    group: ClassResults, changes: Sequence[Change], boards: Sequence[tuple[str, list[Row]]]
+) -> Path:
     folder = group.course / "report"
     _write(folder / f"{group.homework}.json", json.dumps(facts(group), indent=1) + "\n")
     _write(folder / f"{group.homework}.csv", table(group))
@@ -210,6 +234,7 @@ def _write_report(group: ClassResults, changes: Sequence[Change]) -> Path:
         bars={question.name: _bar(group, question) for question in group.coded},
         waiting=sum(one.waiting for one in group.students),
         tiles=_tiles(group),
+        boards=boards,
     )
     return _write(folder / f"{group.homework}.html", text)
 
@@ -339,7 +364,7 @@ def table(group: ClassResults) -> str:
     head = ["student", "name", "state", "score", "max_score", "coded", "penalty", "waiting"]
     for question in group.questions:
         head += [question.name, f"{question.name}: outcome", f"{question.name}: mistake"]
-    head.append("remarks")
+    head += ["marked by hand", "remarks"]
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(head)
@@ -349,7 +374,8 @@ def table(group: ClassResults) -> str:
         for mark in one.marks:
             mistake = mark.verdict.mistake if mark.verdict else ""
             row += ["" if mark.score is None else mark.score, mark.outcome, _cell(mistake)]
-        writer.writerow([*row, _cell(" / ".join(one.remarks))])
+        by_hand = ", ".join(mark.question.name for mark in one.marks if mark.by_hand)
+        writer.writerow([*row, by_hand, _cell(" / ".join(one.remarks))])
     return text.getvalue()
 
 

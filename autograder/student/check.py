@@ -51,11 +51,13 @@ def check(function: Callable[..., Any]) -> float | None:
     name, seconds = exam.check, ANSWER_SECONDS
     with contextlib.redirect_stderr(sys.stdout):  # nbgrader takes a warning for an error
         given = probe.answer(function, name, exam.recipe, _cases(exam), seconds, last_resort=False)
-    answers = read_answers(given)
+    answers = exam.measured(read_answers(given))
     verdict = judge(exam, answers)
     if verdict.outcome == "right":
         examples = "1 example" if len(exam.cases) == 1 else f"{len(exam.cases)} examples"
-        print(f"{name}: right on {examples}")
+        earned = verdict.mean_return
+        told = "" if earned is None else f", mean return {earned:.1f}"
+        print(f"{name}: right on {examples}{told}")
         return None
     words = explain(verdict)
     if verdict.outcome in ("wrong", "raised", "not numbers"):
@@ -141,6 +143,11 @@ def public_exams() -> dict[str, list[Exam]]:
         ]
         for file in files
     }
+
+
+def public_exam(name: str) -> Exam | None:
+    """The exam of one question that ships with this package, if it does."""
+    return next((e for each in public_exams().values() for e in each if e.check == name), None)
 
 
 def _cases(exam: Exam) -> list[wire.Arrays]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import unquote
 
 import typer
 from nbformat import NotebookNode
@@ -30,7 +32,10 @@ from autograder.student.notebook_file import (
     grade_id_of,
     not_run,
     read_notebook,
+    term_named,
+    trains,
 )
+from autograder.student.recipes import files_asked
 from autograder.student.run import (
     Answers,
     Crash,
@@ -43,9 +48,11 @@ from autograder.student.run import (
     run_once,
     run_past_crashes,
 )
+from course_lib.term import term_of
 
 START_SECONDS = 120.0  # for a Python that has torch to import from a slow disk
 SECONDS_TO_DIE = 2.0  # for processes that were killed
+PICTURE = re.compile(r"!\[[^\]\n]*\]\(([^)\s]+)\)")
 
 
 class CannotCheck(ValueError):
@@ -60,7 +67,8 @@ class Report:
     questions that still hold the handout's text. first_lines: of the code cells, in order.
     not_there: code cells by the module that they import and grading does not have, a helper
     file's counting as the cell's that imports it. hiding: names beside the notebook that would
-    stand before the course's own modules; grading leaves them out.
+    stand before the course's own modules; grading leaves them out. lacking: files that the
+    questions ask for or the texts show, and that do not lie beside the notebook.
     """
 
     homework: str
@@ -70,6 +78,7 @@ class Report:
     first_lines: list[str] = field(default_factory=list)
     not_there: dict[str, list[int]] = field(default_factory=dict)
     hiding: list[str] = field(default_factory=list)
+    lacking: list[str] = field(default_factory=list)
 
     @property
     def points(self) -> float:
@@ -102,9 +111,13 @@ def examine_notebook(
         grade_id = grade_id_of(cell)
         if grade_id.startswith("written_") and "YOUR ANSWER HERE" in cell.source:
             report.unwritten.append(grade_id.removeprefix("written_"))
+    report.lacking = _lacking(path.resolve().parent, cells, [exam.recipe for exam in exams])
     names = [exam.check for exam in exams]
     # The locked cells only ask what is asked anyway.
-    todo = [None if asked_in(cell.source) in names else cell.source for cell in code]
+    todo = [
+        None if asked_in(cell.source) in names or trains(cell.source) else cell.source
+        for cell in code
+    ]
     places, answers = places_of(exams, check_cells(code, names)), Answers()
 
     def keep(cell: int, outputs: Sequence[dict[str, Any]]) -> None:
@@ -233,13 +246,19 @@ def _read_cells(path: Path) -> list[NotebookNode]:
     if not path.exists():
         raise CannotCheck(f"There is no file {path}: give the path of your notebook.")
     try:
-        return list(read_notebook(path).cells)
+        notebook = read_notebook(path)
     except Unreadable as error:
         raise CannotCheck(f"{path} cannot be checked. {error.for_student}") from None
     except Exception:  # whatever a file can hold
         raise CannotCheck(
             f"{path} is not a Jupyter notebook: save it from Jupyter as .ipynb and try again."
         ) from None
+    if (its := term_named(notebook)) not in ("", term_of()):
+        raise CannotCheck(
+            f"{path} is of term {its}, and this copy of the course for {term_of() or 'no term'}: "
+            "its numbers are others. Put your answers into the notebook that came with it."
+        )
+    return list(notebook.cells)
 
 
 def _hides(path: Path) -> bool:
@@ -248,6 +267,15 @@ def _hides(path: Path) -> bool:
     if path.is_dir():
         return (path / "__init__.py").exists() and hides_a_module(f"{path.name}/__init__.py")
     return hides_a_module(path.name)
+
+
+def _lacking(folder: Path, cells: Sequence[NotebookNode], recipes: Sequence[str]) -> list[str]:
+    """Files that recipes ask for, and pictures that texts show, that are not in the folder."""
+    names = {name for recipe in recipes for name in files_asked(recipe)}
+    for cell in cells:
+        if cell.cell_type == "markdown":
+            names |= {name for name in PICTURE.findall(cell.source) if ":" not in name}
+    return sorted(name for name in names if not (folder / unquote(name)).exists())
 
 
 def _first_line(source: str, limit: int = 40) -> str:
@@ -307,6 +335,7 @@ def check_notebook(
             "unwritten": report.unwritten,
             "not_there": report.not_there,
             "hiding": report.hiding,
+            "lacking": report.lacking,
         }
         typer.echo(json.dumps(summary, indent=1))
     else:
@@ -352,6 +381,11 @@ def _print(notebook: Path, report: Report) -> None:
         console.print(
             f"[bold]{escape(name)}[/] beside your notebook has the name of a module of the course: "
             "grading leaves it out. Give it another name."
+        )
+    for name in report.lacking:
+        console.print(
+            f"[bold]{escape(name)}[/] is to be handed in with the notebook, and does not lie "
+            "beside it."
         )
     if report.unwritten:
         console.print(f"Still to be answered in words: {', '.join(report.unwritten)}")

@@ -14,6 +14,7 @@ import numpy as np
 
 from autograder.student import diagnosis, relations, wire
 from autograder.student.pairs import Pair, packed, unpacked
+from autograder.student.recipes import load
 from autograder.student.wire import Arrays
 
 # Parts of what PyTorch says when a graph is not there, and what to think about.
@@ -32,7 +33,12 @@ ERRORS = {
     "makes it 1 and 0.",
     "to satisfy the constraint Simplex": "Categorical takes probabilities unless told otherwise: "
     "give it logits=...",
+    "to satisfy the constraint GreaterThan(lower_bound=0.0)": "A standard deviation is above 0: "
+    "was its logarithm given in its place?",
+    "at non-singleton dimension": "Two shapes do not go together: print them. x[:, None] makes a "
+    "column (B, 1) of (B,), and that goes with every column of (B, A).",
 }
+MEAN_RETURN = "mean_return"  # what a measure calls what is told of an agent and not judged
 # What is said if a flag (an observation whose name ends like this) is off: alone, and besides.
 FLAGS = {
     "_unchanged": (
@@ -159,6 +165,8 @@ class Exam:
 
     check: the name of the check, and of the function that is asked for.
     recipe: source text of `recipe(function, case)`, which runs in the student's process.
+    measure: source text of `measure(case, observations)`, which tells what of the observations
+        counts; it runs with whoever judges. "" if they count as they are.
     cases, expected: one entry a case; the first `public` of them stand in the handout.
     parts: whose points make up the question's; none means all or nothing.
     pairs: what two known mistakes answer together on the public cases, as fingerprints.
@@ -166,6 +174,8 @@ class Exam:
     fingerprint has to do.
     likely: the known mistakes that answer the public cases like this, where it is costly to have
     all of them answer the hidden ones.
+    elsewhere: known mistakes that public cases do not show.
+    beyond: what is said, after the name, where public cases are right and others are not.
     """
 
     check: str
@@ -181,6 +191,18 @@ class Exam:
     pairs: Iterable[Pair] = ()
     try_pair: Callable[[int, int], tuple[Arrays, ...] | None] | None = None
     likely: Callable[[Sequence[Arrays]], Iterable[KnownWrong]] | None = None
+    measure: str = ""
+    elsewhere: Iterable[KnownWrong] = ()
+    beyond: str = ""
+
+    def measured(self, answers: Sequence[Answer]) -> list[Answer]:
+        """What of these answers counts."""
+        if not self.measure:
+            return list(answers)
+        return [
+            answer if isinstance(answer, Failure) else measured(self.measure, case, answer)
+            for case, answer in zip(self.cases, answers, strict=False)
+        ]
 
     def alike(self, wanted: Sequence[Arrays], came: Sequence[Arrays]) -> bool:
         """Whether the observations of all cases are those that were wanted."""
@@ -226,6 +248,7 @@ class Exam:
             "title": self.title,
             "points": self.points,
             "recipe": self.recipe,
+            **({"measure": self.measure} if self.measure else {}),
             "cases": [wire.encode(case) for case in self.cases],
             "expected": [wire.encode(table) for table in self.expected],
             "known_wrong": [
@@ -262,7 +285,17 @@ class Exam:
             public=data["public"],
             parts=tuple(_part(part) for part in data.get("parts", [])),
             pairs=unpacked(data.get("pairs", "")),
+            measure=data.get("measure", ""),
         )
+
+
+def measured(source: str, case: Arrays, observations: Arrays) -> Answer:
+    """What counts of the observations of a case, by the source text of a measure."""
+    try:
+        counts = load(source, "measure")(case, observations)
+    except Exception as error:
+        return Failure("not numbers", str(error)[:300])
+    return wire.decode(wire.encode(counts))
 
 
 def _tables(items: Sequence[Any]) -> tuple[Arrays, ...]:
@@ -279,7 +312,8 @@ class Verdict:
 
     outcome: "right", "known mistake", "wrong", or a `Failure` kind. mistake: the name of the known
     mistake, else "". sentence: for the student. see: where in the lectures it is cleared up. parts:
-    what the points are made of, where they are not all or nothing.
+    what the points are made of, where they are not all or nothing. mean_return: what an agent that
+    was handed in earned, where one is played.
     """
 
     check: str
@@ -291,6 +325,7 @@ class Verdict:
     sentence: str
     see: str
     parts: tuple[Earned, ...] = ()
+    mean_return: float | None = None
 
     @staticmethod
     def from_json(data: dict[str, Any]) -> Verdict:
@@ -315,13 +350,16 @@ def judge(exam: Exam, answers: Sequence[Answer]) -> Verdict:
     answers: one a case, some of them failures, or fewer if it was given up. All right is all
     points; else there are those of the parts that are right on every case that shows them.
     """
+    answers, mean_return = _apart(exam, answers)
     parts = exam.earned(answers)
 
     def verdict(outcome: str, sentence: str, mistake: str = "", see: str = "") -> Verdict:
         right = outcome == "right"
         points = exam.points if right else round(sum(part.points for part in parts), 2)
         head = exam.check, exam.title, points, exam.points
-        return Verdict(*head, outcome, mistake, sentence, see, parts)
+        if mean_return is not None:
+            sentence = f"{sentence} Its mean return here: {mean_return:.1f}."
+        return Verdict(*head, outcome, mistake, sentence, see, parts, mean_return)
 
     failed = {i: one for i, one in enumerate(answers) if isinstance(one, Failure)}
     if failed:
@@ -345,6 +383,9 @@ def judge(exam: Exam, answers: Sequence[Answer]) -> Verdict:
         known.append(wrong)
         if exam.alike(wrong.observations, tables):
             return verdict("known mistake", wrong.hint, mistake=wrong.name, see=wrong.see)
+    for wrong in exam.elsewhere:
+        if exam.alike(wrong.observations, tables):
+            return verdict("known mistake", wrong.hint, mistake=wrong.name, see=wrong.see)
     calm = exam.unchanged(tables)
     flags = _flags_off(exam, tables)
     if flags and exam.alike(exam.expected, calm):
@@ -365,6 +406,21 @@ def judge(exam: Exam, answers: Sequence[Answer]) -> Verdict:
     shown = calm if flags else tables
     sentence = _difference_sentence(exam, shown, telling_case(exam, shown) or 0)
     return verdict("wrong", sentence + besides)
+
+
+def _apart(exam: Exam, answers: Sequence[Answer]) -> tuple[Sequence[Answer], float | None]:
+    """What is judged, and the mean return of the last case, which is told and not judged."""
+    if not exam.measure:
+        return answers, None
+    judged: list[Answer] = []
+    mean_return = None
+    for answer in answers:
+        if not isinstance(answer, Failure):
+            answer = dict(answer)
+            earned = answer.pop(MEAN_RETURN, None)
+            mean_return = None if earned is None else float(earned)
+        judged.append(answer)
+    return judged, mean_return
 
 
 def _goes_beyond(want: Arrays, got: Arrays) -> bool:
@@ -398,6 +454,7 @@ def telling_case(exam: Exam, answers: Sequence[Answer]) -> int | None:
     zeros, before others.
     """
     differ = []
+    answers, _ = _apart(exam, answers)
     for index, (want, answer) in enumerate(zip(exam.expected, answers, strict=False)):
         if isinstance(answer, Failure):
             return index
@@ -473,6 +530,8 @@ def _difference_sentence(exam: Exam, tables: Sequence[Arrays], index: int) -> st
                 "which cuts fractions off?"
             )
     off = ", ".join(f"`{key}`" for key in keys)
+    if index >= exam.public and exam.beyond:
+        return f"{name} {exam.beyond}"
     if index >= exam.public:
         return (
             f"{name} is right on the notebook's examples and wrong on others ({off}): "

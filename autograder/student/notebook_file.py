@@ -19,6 +19,9 @@ MAX_BYTES = 200_000_000  # of a file, outputs and all
 MAX_KEPT = 50_000_000  # of what is kept of it: texts and attached pictures
 MAX_CELLS = 2_000
 MAX_TEXT = 5_000_000
+TRAINING = re.compile(r"\s*#\s*training\b", re.IGNORECASE)
+
+TERM = re.compile(r"^\*Term ([\w.-]{1,20})\.\*$", re.MULTILINE)
 
 
 class Unreadable(Exception):
@@ -161,15 +164,29 @@ def grade_id_of(cell: NotebookNode) -> str:
     return name if isinstance(name, str) else ""
 
 
+def trains(source: str) -> bool:
+    """Whether a code cell says that it trains, in a comment on top that begins `# Training`.
+
+    Such a cell takes minutes: it is run by students, and left out when a notebook is checked or
+    graded. What it makes is handed in as files.
+    """
+    return TRAINING.match(source) is not None
+
+
 def not_run(cells: Sequence[NotebookNode], name: str) -> str:
-    """What is said if a function is missing since its cell is no code cell; "" if that is not it.
+    """What is said if a function is missing since its cell does not run; "" if that is not it.
 
     It is the cell that the homework has for it, or one that holds its definition.
     """
     for cell in cells:
-        if cell.cell_type == "code":
-            continue
         defines = re.search(rf"^\s*def {re.escape(name)}\b", cell.source, re.MULTILINE)
+        if cell.cell_type == "code":
+            if defines and trains(cell.source):
+                return (
+                    f"The cell of {name} begins with the comment `# Training`, and such cells are "
+                    "not run here: put the function into a cell of its own."
+                )
+            continue
         if defines or grade_id_of(cell) == f"answer_{name}":
             kind = "Markdown" if cell.cell_type == "markdown" else "Raw"
             return (
@@ -187,3 +204,20 @@ def check_cells(cells: Sequence[NotebookNode], names: Collection[str]) -> dict[i
     marked = {grade_id_of(cell): index for index, cell in enumerate(cells)}
     copied = {asked_in(cell.source): index for index, cell in enumerate(cells)}
     return {found[name]: name for found in (marked, copied) for name in names if name in found}
+
+
+def name_term(notebook: NotebookNode, term: str) -> None:
+    """Write down for which term a homework was built: for programs, and under its title."""
+    notebook.metadata["course"] = {"term": term}
+    title = next(cell for cell in notebook.cells if cell.cell_type == "markdown")
+    title.source = f"{title.source}\n\n*Term {term}.*"
+
+
+def term_named(notebook: NotebookNode) -> str:
+    """The term that a homework names; "" if it names none. Some platforms keep texts alone."""
+    course = notebook.get("metadata", {}).get("course")
+    named = course.get("term") if isinstance(course, dict) else None
+    if isinstance(named, str) and TERM.match(f"*Term {named}.*"):
+        return named
+    texts = (cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    return next((found[1] for text in texts if (found := TERM.search(text))), "")

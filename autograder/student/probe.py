@@ -16,12 +16,12 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable
 from typing import Any, BinaryIO
 
 from autograder.student import wire
 from autograder.student.kept import Kept, Reply, keep, only_adds
 from autograder.student.limits import WALL, TimeLimit, time_limit, usual_settings
+from autograder.student.recipes import load
 from autograder.student.salvage import go_on
 
 LATER_SECONDS = 1.0  # what a case gets after one that reached its limit
@@ -30,19 +30,6 @@ MAX_TEXT = 20_000
 MAX_MESSAGE = 300
 MAX_DISPLAYS = 20
 MAX_PNG = 1_000_000
-
-
-def load_recipe(source: str) -> Callable[[Any, wire.Arrays], dict[str, Any]]:
-    """The function `recipe` from its source text, with what `recipe` may use at hand."""
-    import numpy as np
-    import torch
-
-    namespace: dict[str, Any] = {"torch": torch, "np": np}
-    at_hand = wire.frozen, wire.same_again, wire.untouched
-    namespace |= {function.__name__: function for function in at_hand}
-    exec(compile(source, "<recipe>", "exec"), namespace)
-    recipe: Callable[[Any, wire.Arrays], dict[str, Any]] = namespace["recipe"]
-    return recipe
 
 
 def answer(
@@ -61,7 +48,7 @@ def answer(
     """
     if not callable(function):
         return [_failure("missing", "")]
-    recipe, process = load_recipe(recipe_source), os.getpid()
+    recipe, process = load(recipe_source, "recipe"), os.getpid()
     answers: list[dict[str, Any]] = []
     for case in cases:
         try:

@@ -160,7 +160,7 @@ def run_once(
             question = {"check": exam.check, "recipe": exam.recipe, "cases": cases}
             channel.say({**question, "cell": place.cell})
             message = channel.hear(len(cases) * WALL * order["answer_seconds"] + SLACK)
-            answers[place] = _answers(place, message)
+            answers[place] = exam.measured(_answers(place, message))
     except Over as over:
         return Crash(where, over.state, over.words, after if where is None else None)
     except wire.WireError as error:

@@ -28,7 +28,7 @@ from rich.table import Table
 from torch import Tensor
 
 from course_lib import brackets
-from course_lib.grpo import GRPOConfig, Objective, group_advantages, grpo
+from course_lib.grpo import GRPOConfig, Objective, grpo, relative_advantages
 from course_lib.reference.answers.clipped_surrogate import clipped_surrogate
 from course_lib.reference.answers.surrogate import surrogate
 
@@ -63,7 +63,7 @@ class Variant:
 
     config: GRPOConfig = COURSE
     objective: Objective = clipped_surrogate
-    advantages: Any = group_advantages
+    advantages: Any = relative_advantages
     reward: Any = brackets.reward
 
 

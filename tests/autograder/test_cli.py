@@ -10,6 +10,7 @@ import pytest
 
 from autograder import cli
 from autograder.grading.record import Record
+from autograder.questions import homeworks
 from autograder.report.results import ClassResults
 
 
@@ -33,7 +34,7 @@ def test_checks_as_json_lists_every_question_with_its_mistakes(course):
     status, out, _ = course("checks", "--json")
     rows = json.loads(out)
     assert status == 0
-    assert {row["homework"] for row in rows} == {"hw1", "hw2"}
+    assert {row["homework"] for row in rows} == set(homeworks())
     assert all(row["points"] > 0 and len(row["misconceptions"]) >= 3 for row in rows)
 
 
@@ -88,6 +89,17 @@ def test_due_dates_and_extensions_are_set_said_and_refused(course, tmp_path):
     assert (status, "2026-10-04T21:59:00+00:00" in out) == (0, True)
     assert stat.S_IMODE((tmp_path / "gradebook.db").stat().st_mode) == 0o600
     assert stat.S_IMODE((tmp_path / "source/hw1/hw1.ipynb").stat().st_mode) == 0o600
+
+
+def test_a_draw_writes_a_table_and_is_refused_where_there_is_none(course, tmp_path):
+    (tmp_path / "submitted" / "ada").mkdir(parents=True)
+    status, out, _ = course("draw", "hw3", "--class", tmp_path)
+    path = tmp_path / "report" / "hw3-draw.csv"
+    assert (status, f"wrote {path} (1 student)" in out) == (0, True)
+    assert path.read_text().startswith("student,runs\nada,")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    status, _, err = course("draw", "hw1", "--class", tmp_path)
+    assert (status, "no question that gives students numbers" in err) == (2, True)
 
 
 def test_marking_before_grading_is_told_what_comes_first(course, tmp_path):

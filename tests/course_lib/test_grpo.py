@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from course_lib.grpo import GRPOConfig, group_advantages, grpo, kl_estimates
-from course_lib.language_model import LanguageModel, Words, complete, token_log_probs
+from course_lib.grpo import GRPOConfig, grpo, kl_estimates, relative_advantages
+from course_lib.language_model import LanguageModel, Words, complete, read_log_probs
 from course_lib.optimiser import Adam
 from course_lib.reference.answers.clipped_surrogate import clipped_surrogate
 
@@ -57,21 +57,21 @@ def run(objective, config=SMALL, **changed):
 
 def test_advantages_have_mean_zero_and_spread_one_in_each_group():
     rewards = torch.rand(5, 7, generator=generator())
-    found = group_advantages(rewards)
+    found = relative_advantages(rewards)
     torch.testing.assert_close(found.mean(1), torch.zeros(5), rtol=0, atol=1e-14)
     torch.testing.assert_close(found.square().mean(1), torch.ones(5))
-    one = group_advantages(torch.tensor([[1.0, 0.0, 0.0, 0.0]]))
+    one = relative_advantages(torch.tensor([[1.0, 0.0, 0.0, 0.0]]))
     torch.testing.assert_close(one, torch.tensor([[3.0, -1.0, -1.0, -1.0]]) / math.sqrt(3))
 
 
 def test_a_group_of_equals_teaches_nothing():
-    assert group_advantages(torch.full((2, 3), 0.1)).abs().max() < 1e-15
+    assert relative_advantages(torch.full((2, 3), 0.1)).abs().max() < 1e-15
 
 
 @pytest.mark.parametrize("rewards", [torch.ones(4), torch.tensor([[1.0, math.nan]])])
 def test_rewards_of_another_shape_and_nan_are_refused(rewards: Tensor):
     with pytest.raises(ValueError, match="rewards"):
-        group_advantages(rewards)
+        relative_advantages(rewards)
 
 
 def test_kl_estimates_average_to_the_divergence_and_are_never_negative():
@@ -105,7 +105,7 @@ def test_the_loop_is_the_algorithm_written_out(epochs: int):
         paid = torch.tensor([pay(text) for text in WORDS.decode(texts.tokens)])
         rewards.append(paid.mean().item())
         for _ in range(epochs):
-            now, start = (token_log_probs(m, texts.tokens, 3) for m in (mine, first))
+            now, start = (read_log_probs(m, texts.tokens, 3) for m in (mine, first))
             total, count = torch.zeros(()), 0
             for i, t in itertools.product(range(8), range(3)):
                 if not texts.valid[i, t]:
@@ -132,7 +132,7 @@ def test_the_expected_update_is_the_gradient_shortened_by_the_group():
     keep = (texts[:, 1] != WORDS.end) | (texts[:, 2] == WORDS.end)  # one row for each text
     texts = texts[keep]
     ended = texts[:, 1] == WORDS.end
-    log_probs = token_log_probs(mine, texts, 2)
+    log_probs = read_log_probs(mine, texts, 2)
     valid = torch.stack([torch.ones_like(ended), ~ended], 1)
     whole = (log_probs * valid).sum(1)
     p, paid = whole.exp(), torch.tensor([pay(text) for text in WORDS.decode(texts)])

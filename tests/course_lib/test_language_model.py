@@ -12,7 +12,7 @@ from course_lib.language_model import (
     Words,
     complete,
     imitate,
-    token_log_probs,
+    read_log_probs,
     up_to_the_end,
 )
 
@@ -92,7 +92,7 @@ def test_drawn_texts_have_the_log_probs_that_reading_them_gives():
     model = small()
     prompts = tokens(200, 2)
     drawn = complete(model, prompts, 3, END, generator())
-    read = token_log_probs(model, drawn.tokens, 3)
+    read = read_log_probs(model, drawn.tokens, 3)
     torch.testing.assert_close(drawn.log_probs, read * drawn.valid, rtol=0, atol=1e-13)
     assert torch.equal(drawn.tokens[:, :2], prompts)
     assert drawn.valid[:, 0].all()
@@ -108,7 +108,7 @@ def test_texts_are_drawn_as_often_as_their_log_probs_say():
     prompt = torch.tensor([[0, 1]])
     texts = torch.tensor([[0, 1, *text] for text in itertools.product(range(3), repeat=2)])
     valid = up_to_the_end(texts[:, 2:], END)
-    wanted = (token_log_probs(model, texts, 2) * valid).sum(1).exp()  # of the text up to its end
+    wanted = (read_log_probs(model, texts, 2) * valid).sum(1).exp()  # of the text up to its end
     whole = {tuple(t.tolist()): p.item() for t, p in zip(texts, wanted, strict=True)}
     drawn = complete(model, prompt.expand(4000, -1), 2, END, generator()).tokens
     assert math.isclose(sum(p for t, p in whole.items() if t[2] != END or t[3] == END), 1)
@@ -124,7 +124,7 @@ def test_gradient_of_a_text_is_the_finite_difference():
     texts = tokens(3, 4)
 
     def total() -> Tensor:
-        return token_log_probs(model, texts, 2).sum()
+        return read_log_probs(model, texts, 2).sum()
 
     total().backward()
     for parameter in model.parameters():
@@ -152,7 +152,7 @@ def test_imitation_finds_the_frequencies_of_its_texts():
     model = small(1)
     texts = torch.tensor([[0, 0, 0, END], [0, 1, END, END], [0, 1, END, END], [0, 1, END, END]])
     losses = imitate(model, texts, END, 200, batch=64, generator=generator())
-    chance = token_log_probs(model, torch.tensor([[0, 1, END]]), 2).exp()[0]
+    chance = read_log_probs(model, torch.tensor([[0, 1, END]]), 2).exp()[0]
     assert abs(chance[0] - 0.75) < 0.05
     assert chance[1] > 0.95
     entropy = -(0.75 * math.log(0.75) + 0.25 * math.log(0.25))
@@ -178,7 +178,7 @@ def test_words_there_and_back_up_to_the_end():
         (lambda: LanguageModel(3, 5, 9, 2, generator=generator()), "multiple of heads"),
         (lambda: small()(tokens(1, 6)), "longer than the model's context of 5"),
         (lambda: complete(small(), tokens(1, 3), 4, END, generator()), "context of 5"),
-        (lambda: token_log_probs(small(), tokens(1, 3), 3), "between 1 and 2"),
+        (lambda: read_log_probs(small(), tokens(1, 3), 3), "between 1 and 2"),
     ],
 )
 def test_errors_say_what_came_and_what_was_wanted(call, message):

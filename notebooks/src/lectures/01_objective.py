@@ -17,7 +17,7 @@
 # |---|---|
 # | **Covers** | slides 3 to 14; note, section 1 and equation (1) |
 # | **Assumes** | probability, gradients, some Python and torch; nothing about reinforcement learning |
-# | **Prepares** | [lecture 2](02_policy_gradient.ipynb), which starts where this one ends; [homework 1](../homework/hw1.ipynb): `reinforce` |
+# | **Prepares** | [lecture 2](02_policy_gradient.ipynb), which starts where this one ends; [homework 1](../homework/hw1.ipynb): `values_and_advantages`, `reinforce` |
 #
 # **How to read.** The course follows two sources: *the slides* (Peter Henderson, *Policy Gradients*) and *the note* (Qi Zhang, *Policy Optimization*). A heading carries the number of the claim it establishes, such as C06, and the code below it checks that claim. A line marked `control:` tries the check on something wrong, to show that it would notice. The argument is in the text; code may be skipped.
 
@@ -675,5 +675,6 @@ figures.plot_visitation(ax, visits, places);
 #
 # ## To the homework
 #
-# - [hw1, question 7](../homework/hw1.ipynb#7.-REINFORCE): **`reinforce`** is the loop of C12, with an estimate in place of the exact gradient. C13 is the reason why it must sample anew from the *current* policy before each step.
-# - [hw1, questions 4](../homework/hw1.ipynb#4.-The-gradient-from-one-episode:-REINFORCE-1) and [5](../homework/hw1.ipynb#5.-The-gradient-with-rewards-to-go:-REINFORCE-2): **`reinforce_1`** and **`reinforce_2`** estimate the gradient of the objective of C08, in which a reward at step $t$ counts $\gamma^t$.
+# - [hw1, question 2](../homework/hw1.ipynb#2.-Values-and-advantages): **`values_and_advantages`** solves the Bellman equation of C02 for a policy that is given.
+# - [hw1, question 11](../homework/hw1.ipynb#11.-REINFORCE): **`reinforce`** is the loop of C12, with an estimate in place of the exact gradient. C13 is the reason why it must sample anew from the *current* policy before each step.
+# - [hw1, questions 7](../homework/hw1.ipynb#7.-The-gradient-from-one-episode:-REINFORCE-1) and [8](../homework/hw1.ipynb#8.-The-gradient-with-rewards-to-go:-REINFORCE-2): **`reinforce_1`** and **`reinforce_2`** estimate the gradient of the objective of C08, in which a reward at step $t$ counts $\gamma^t$.

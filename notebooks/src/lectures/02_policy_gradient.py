@@ -17,7 +17,7 @@
 # |---|---|
 # | **Covers** | slides 15 to 28; note, section 2.1, equations (2) and (3), and the form of equation (6) |
 # | **Assumes** | [lecture 1](01_objective.ipynb): the objective (C08), the probability of a trajectory (C09); softmax, the chain rule, what a standard error is |
-# | **Prepares** | [homework 1](../homework/hw1.ipynb): the two questions in words, `reinforce_1`, `returns_to_go`, `reinforce_2` |
+# | **Prepares** | [homework 1](../homework/hw1.ipynb): the two questions in words, `trajectory_log_prob`, `reinforce_1`, `returns_to_go`, `reinforce_2` |
 #
 # Headings carry the claim they establish, such as C14. The boxes correct the sources and may wait for a second reading.
 
@@ -587,6 +587,7 @@ assert not same(dropped, exact)  # control: without gamma^t it is another vector
 # ## To the homework
 #
 # - [hw1, question 1](../homework/hw1.ipynb#1.-Rewards-to-go): **`returns_to_go`** is the $G_t$ of C23, discounted from step $t$ on.
-# - [hw1, questions 2](../homework/hw1.ipynb#2.-The-log-derivative-trick) and [3](../homework/hw1.ipynb#3.-Where-the-dynamics-go), in words: C15 to C18, and C19.
-# - [hw1, question 4](../homework/hw1.ipynb#4.-The-gradient-from-one-episode:-REINFORCE-1): **`reinforce_1`** is line 4 of C20 for a single trajectory, note (3).
-# - [hw1, question 5](../homework/hw1.ipynb#5.-The-gradient-with-rewards-to-go:-REINFORCE-2): **`reinforce_2`** is the last formula of C23, note (6), with $\gamma^t$ kept (E8).
+# - [hw1, questions 3](../homework/hw1.ipynb#3.-The-wrong-derivative) and [5](../homework/hw1.ipynb#5.-A-world-that-holds-your-policy), in words: C14 to C18 and C19, each with a twist.
+# - [hw1, question 4](../homework/hw1.ipynb#4.-The-log-probability-of-a-trajectory): **`trajectory_log_prob`** is the first sum of C19, and its gradient the second.
+# - [hw1, question 7](../homework/hw1.ipynb#7.-The-gradient-from-one-episode:-REINFORCE-1): **`reinforce_1`** is line 4 of C20 for a single trajectory, note (3).
+# - [hw1, question 8](../homework/hw1.ipynb#8.-The-gradient-with-rewards-to-go:-REINFORCE-2): **`reinforce_2`** is the last formula of C23, note (6), with $\gamma^t$ kept (E8).

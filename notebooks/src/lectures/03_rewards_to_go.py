@@ -17,7 +17,7 @@
 # |---|---|
 # | **Covers** | note, sections 2.1 and 2.2, equations (2) to (6); slides 28 and 43 |
 # | **Assumes** | [lecture 2](02_policy_gradient.ipynb): the score, REINFORCE-1 and -2; $V$, $Q$, $A$ from [lecture 1](01_objective.ipynb) |
-# | **Prepares** | [homework 1](../homework/hw1.ipynb): `reinforce_1`, `returns_to_go`, `reinforce_2` |
+# | **Prepares** | [homework 1](../homework/hw1.ipynb): `exact_gradient`, `reinforce_1`, `returns_to_go`, `reinforce_2`, `estimator_variances` |
 #
 # Headings carry the claim they establish, such as C80.
 
@@ -658,5 +658,7 @@ assert same(noise, torch.tensor(0.5))  # control: by dropping the past we added 
 # ## To the homework
 #
 # - [hw1, question 1](../homework/hw1.ipynb#1.-Rewards-to-go): **`returns_to_go`** is the $G_t$ of C83. Its mean, given state and action, is $Q$.
-# - [hw1, question 4](../homework/hw1.ipynb#4.-The-gradient-from-one-episode:-REINFORCE-1): **`reinforce_1`** is $\hat g_1$ of C77: the whole discounted return times the sum of the scores.
-# - [hw1, question 5](../homework/hw1.ipynb#5.-The-gradient-with-rewards-to-go:-REINFORCE-2): **`reinforce_2`** is line (6b) of C83 for one ride, with $\gamma^t$ kept (E8).
+# - [hw1, question 6](../homework/hw1.ipynb#6.-Planning:-the-exact-gradient): **`exact_gradient`** is the sum of C76, for any small world.
+# - [hw1, question 7](../homework/hw1.ipynb#7.-The-gradient-from-one-episode:-REINFORCE-1): **`reinforce_1`** is $\hat g_1$ of C77: the whole discounted return times the sum of the scores.
+# - [hw1, question 8](../homework/hw1.ipynb#8.-The-gradient-with-rewards-to-go:-REINFORCE-2): **`reinforce_2`** is line (6b) of C83 for one ride, with $\gamma^t$ kept (E8).
+# - [hw1, question 9](../homework/hw1.ipynb#9.-What-rewards-to-go-are-worth): **`estimator_variances`** computes both sides of "usually", as C84 does.

@@ -17,7 +17,7 @@
 # |---|---|
 # | **Covers** | slides 39 to 48; note, section 3.1 up to the surrogate $L(\theta)$ |
 # | **Assumes** | $V$, $Q$ and advantages (lecture 1), the policy gradient (lecture 2), discounted visitation (lecture 3, C36) |
-# | **Prepares** | [homework 2](../homework/hw2.ipynb): `surrogate`; and lecture 6, which needs all of it |
+# | **Prepares** | [homework 2](../homework/hw2.ipynb): `performance_difference`, `improvement_bounds`, `surrogate`; and lecture 6, which needs all of it |
 #
 # Headings carry the claim they establish, such as C34.
 
@@ -644,5 +644,6 @@ pictures.plot_guarantee(ax, x, largest_gain(x, 0.99), charge(x, 0.99), last);
 #
 # ## To the homework
 #
+# - [hw2](../homework/hw2.ipynb), **`performance_difference`** is the sum over states of C34, from tables; **`improvement_bounds`** begins with the mixture of C43 (lecture 6 has the other two bounds).
 # - [hw2](../homework/hw2.ipynb), **`surrogate`** is line 5 of C85 with the expectation replaced by a mean over a batch of the old policy's steps. The table says which factor carries the gradient.
-# - The written question on importance sampling is about line 3, and about what E19 says of it.
+# - The written questions there ask what the bound of C43 says of a given step, and what happens to line 3 of C85 if the states are weighed as well.

@@ -17,9 +17,9 @@
 # |---|---|
 # | **Covers** | slides 50 to 58; note, equation (7) |
 # | **Assumes** | lecture 5: the difference identity (C34), the surrogate $L$ (C39), the mixture's bound (C43) |
-# | **Prepares** | [homework 2](../homework/hw2.ipynb): `surrogate`, `kl`, `fisher_vector_product`, `conjugate_gradient`, `line_search` |
+# | **Prepares** | [homework 2](../homework/hw2.ipynb): `improvement_bounds`, `surrogate`, `kl`, `fisher_vector_product`, `conjugate_gradient`, `line_search`, `trpo_step` |
 #
-# Those five functions are yours to write, so we compute each result in another way: by closed forms, explicit matrices and enumeration.
+# Those functions are yours to write, so we compute each result in another way: by closed forms, explicit matrices and enumeration.
 
 # %%
 import torch
@@ -868,4 +868,5 @@ Slider(moment, [*range(11), 13, 16, 20, 25, 30], 0, "update", still=strip)
 #
 # - [hw2](../homework/hw2.ipynb), **`surrogate`** is C56; **`kl`** is C54 and C55, from logits.
 # - [hw2](../homework/hw2.ipynb), **`fisher_vector_product`** is the product of C60, from the mean KL of C58, with the damping of E12.
-# - [hw2](../homework/hw2.ipynb), **`conjugate_gradient`** is C60, **`line_search`** C61.
+# - [hw2](../homework/hw2.ipynb), **`conjugate_gradient`** is C60, **`line_search`** C61, and **`trpo_step`** puts them together with the length of C59.
+# - [hw2](../homework/hw2.ipynb), **`improvement_bounds`** has the bounds of C47 and C50, the latter with the factor of E11.

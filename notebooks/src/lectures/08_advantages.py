@@ -29,8 +29,8 @@ from course_lib import brackets, mdp as worlds
 from course_lib.figures import advantages as figures, grpo as grpo_figures
 from course_lib.figures.reinforce import plot_runs, plot_spread
 from course_lib.figures.style import blank_panel, two_panels
-from course_lib.grpo import GRPOConfig, group_advantages, grpo, kl_estimates
-from course_lib.language_model import complete, token_log_probs
+from course_lib.grpo import GRPOConfig, grpo, kl_estimates, relative_advantages
+from course_lib.language_model import complete, read_log_probs
 from course_lib.policies import softmax_policy
 from course_lib.recorded import recorded
 from course_lib.sliders import Slider
@@ -524,7 +524,7 @@ def factor(p, G):  # c_G(p); p: (P,)
 
 # %% tags=["G3"]
 for G in (2, 3):
-    divided = over_all_groups(group_advantages, G)
+    divided = over_all_groups(relative_advantages, G)
     assert same(divided, factor(J[None], G) * target)
     assert not same(divided, (G - 1) / G * target)  # control: the division changes the factor
 rare, some = torch.tensor([1e-6]), torch.tensor([0.05, 0.5])
@@ -648,7 +648,7 @@ print(sum(parameter.numel() for parameter in writer.parameters()), "parameters")
 # %% tags=["G6"]
 other = torch.Generator().manual_seed(2)
 texts = complete(writer, test, brackets.ANSWER, brackets.WORDS.end, other)
-read = token_log_probs(writer, texts.tokens, brackets.ANSWER)  # (N, 5)
+read = read_log_probs(writer, texts.tokens, brackets.ANSWER)  # (N, 5)
 assert same(read[texts.valid], texts.log_probs[texts.valid])
 
 changed = texts.tokens.clone()

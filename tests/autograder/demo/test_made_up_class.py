@@ -161,7 +161,8 @@ def test_most_submissions_are_notebooks_and_the_broken_ones_are_not(
 ) -> None:
     course, truths = written
     for truth in truths:
-        (path,) = (course / "submitted" / truth.student / truth.homework).iterdir()
+        files = (course / "submitted" / truth.student / truth.homework).iterdir()
+        (path,) = (file for file in files if file.suffix != ".npz")
         if truth.kind in ("is truncated", "is empty", "is a pdf"):
             with pytest.raises(ValueError, match=r"."):
                 json.loads(path.read_bytes())
@@ -173,7 +174,7 @@ def test_most_submissions_are_notebooks_and_the_broken_ones_are_not(
 @pytest.mark.parametrize("homework", HOMEWORKS)
 def test_answers_taken_out_of_their_module_keep_their_verdict(homework: str) -> None:
     """One notebook's answers share a namespace: their helpers must not meet."""
-    checks = HOMEWORKS[homework]
+    checks = [check for check in HOMEWORKS[homework] if not check.measure]  # theirs take long
     picks = random.Random(5)
     for _ in range(2):
         accepted: dict[str, Any] = {}
@@ -249,7 +250,9 @@ def test_accidents_are_what_they_say(releases: dict[str, bytes], tmp_path: Path)
     assert f"return my_{names[0]}(" in sources(path)[f"answer_{names[0]}"]
     assert sum(cell["source"].count(f"def my_{names[0]}(") for cell in cells_of(path)) == 1
     _, path = of("merges cells")
-    assert [bool(sources(path)[f"answer_{n}"]) for n in names] == [True] + [False] * 4
+    assert [bool(sources(path)[f"answer_{n}"]) for n in names] == [True] + [False] * (
+        len(names) - 1
+    )
     _, path = of("has windows line ends")
     assert path.read_bytes().startswith(b"\xef\xbb\xbf")
     assert b"\r\n" in path.read_bytes()
@@ -265,7 +268,7 @@ def test_accidents_are_what_they_say(releases: dict[str, bytes], tmp_path: Path)
     assert len(ids) == len(set(ids)) + 2
     truth, path = of("deletes cells")
     assert {f"answer_{names[0]}", names[1]}.isdisjoint(sources(path))
-    assert [bool(truth.points[n]) for n in names] == [False] + [True] * 4
+    assert [bool(truth.points[n]) for n in names] == [False] + [True] * (len(names) - 1)
     truth, path = of("has a syntax error")
     with pytest.raises(SyntaxError):
         ast.parse(sources(path)[f"answer_{names[1]}"])
@@ -301,7 +304,7 @@ def test_an_attack_is_in_its_notebook_and_earns_its_honest_part(
     own = [c["source"] for c in cells_of(path) if c["source"] == ATTACKS[name].source]
     assert len(own) == 1
     compile(own[0], name, "exec")
-    honest = [] if ATTACKS[name].self_harming else HOMEWORKS["hw2"][:4]
+    honest = [] if ATTACKS[name].self_harming else HOMEWORKS["hw2"][: len(HOMEWORKS["hw2"]) // 2]
     for check in HOMEWORKS["hw2"]:
         known = {m.name: m for m in check.misconceptions}
         mistake = known.get(truth.mistakes[check.name] or "")

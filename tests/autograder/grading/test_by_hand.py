@@ -16,7 +16,7 @@ from autograder.handouts.assignments import release_assignment
 from autograder.student.exam import Verdict
 from autograder.student.notebook_file import grade_id_of
 
-WORDS = "written_log_derivative"
+WORDS = "written_wrong_derivative"
 
 
 def test_a_mark_stays_with_its_answer_is_set_aside_and_comes_back():
@@ -180,8 +180,8 @@ def test_whoever_marks_reads_the_mark_scheme_beside_the_answer(book):
     file("My answer.")
     notebook = nbformat.read(course / "autograded/ada/hw1/hw1.ipynb", as_version=4)
     texts = {grade_id_of(cell): cell.source for cell in notebook.cells}
-    assert "1 point" in texts["rubric_log_derivative"]
-    assert "MARK SCHEME" not in texts["rubric_log_derivative"]
+    assert "1 point" in texts["rubric_wrong_derivative"]
+    assert "MARK SCHEME" not in texts["rubric_wrong_derivative"]
     released = (course / "release/hw1/hw1.ipynb").read_text()
     assert "1 point" not in released
 

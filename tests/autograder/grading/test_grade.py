@@ -28,7 +28,7 @@ HOMEWORKS = homeworks()
 
 # So that what never ends is soon stopped. On a busy machine it may stop a slow picture as well: the
 # same work takes up to twice the processor time there.
-LIMITS = Limits(cell_seconds=2.0)
+LIMITS = Limits(cell_seconds=4.0)
 
 
 @pytest.fixture(scope="module")

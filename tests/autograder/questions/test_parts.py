@@ -19,8 +19,14 @@ from autograder.student.exam import Verdict, judge
 from autograder.student.run import read_answers
 
 CHECKS = {check.name: check for checks in homeworks().values() for check in checks}
-by_check = pytest.mark.parametrize("check", CHECKS.values(), ids=CHECKS)
-SEEDS = (None, 3, 4, 5)  # the proof of a check has 0 and 1
+by_check = pytest.mark.parametrize(
+    "check",
+    [
+        pytest.param(c, id=name, marks=[pytest.mark.slow] if c.measure else [])
+        for name, c in CHECKS.items()
+    ],
+)
+SEEDS = (None, 3)  # the proof of a check has 0 and 1
 
 
 @functools.cache
@@ -40,7 +46,8 @@ def sit(check, function, seed=0):
 
 def judged(exam, function):
     cases = [{key: array.copy() for key, array in case.items()} for case in exam.cases]
-    return judge(exam, read_answers(probe.answer(function, exam.check, exam.recipe, cases)))
+    answers = read_answers(probe.answer(function, exam.check, exam.recipe, cases))
+    return judge(exam, exam.measured(answers))
 
 
 @by_check
@@ -143,9 +150,9 @@ def test_a_case_that_raises_costs_its_own_parts():
     assert verdict.outcome == "raised"
     assert lost(verdict.parts) == ["an end by truncation", "both kinds of end"]
     assert "not thought of" in verdict.sentence
-    assert verdict.points == 2.5
+    assert verdict.points == 5
     assert verdict.credit == (
-        "2.5 of 4 points. Right: lam = 0, lam = 1, lam between, an end by termination, leaves "
+        "5 of 8 points. Right: lam = 0, lam = 1, lam between, an end by termination, leaves "
         "nothing behind. Not yet: an end by truncation, both kinds of end."
     )
 
@@ -239,18 +246,18 @@ def its_own_defaults(surrogate, kl, theta, step, delta, shrink=0.5, tries=10):
 
 
 HALF_DONE = {
-    ("returns_to_go", right_with_more_than_one_step): 1.75,
-    ("returns_to_go", divided_by_powers_of_gamma): 1.75,
+    ("returns_to_go", right_with_more_than_one_step): 5.25,
+    ("returns_to_go", divided_by_powers_of_gamma): 5.25,
     ("reinforce_2", first_step_only): 0,
-    ("line_search", its_own_defaults): 2,
+    ("line_search", its_own_defaults): 4,
     ("reinforce_1", score_by_one_hot): 0,
     ("reinforce_1", score_on_a_square): 0,
     ("reinforce", two_episodes): 0,
     ("conjugate_gradient", first_square_kept): 0,
-    ("line_search", one_branch_to_write): 2,
+    ("line_search", one_branch_to_write): 4,
     ("line_search", twice_at_most): 0,
-    ("line_search", squeezed): 2.5,
-    ("surrogate", no_graph): 1,
+    ("line_search", squeezed): 5,
+    ("surrogate", no_graph): 2,
     ("baseline_loss", not_summed): 0,
 }
 
@@ -305,12 +312,10 @@ def test_the_notebook_says_what_was_right_and_gives_its_points(capsys):
     def kl(old_logits, logits):
         return CHECKS["kl"].reference(old_logits, logits).detach()
 
-    assert notebook.check(kl) == 1.5
+    assert notebook.check(kl) == 3
     said = capsys.readouterr().out
     assert "lost its graph" in said
-    assert (
-        "1.5 of 2 points. Right: the value, leaves nothing behind. Not yet: its gradient." in said
-    )
+    assert "3 of 4 points. Right: the value, leaves nothing behind. Not yet: its gradient." in said
 
 
 def test_a_warning_on_the_way_is_no_error_of_the_cell(capsys):

@@ -9,7 +9,7 @@ import pytest
 from autograder.project import HandoutError
 from autograder.questions import checks_of, homeworks
 
-ASKED = '# %% check="kl" points=2\n'
+ASKED = '# %% check="kl" points=4\n'
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def test_order_and_points_are_those_of_the_homework(project):
     before = checks_of("hw2", project)
     asked = re.findall(r'check="(\w+)" points=(\d+)', source.read_text())
     assert [(check.name, str(check.points)) for check in before] == asked
-    edit(source, ASKED, ASKED.replace("2", "7"))
+    edit(source, ASKED, ASKED.replace("4", "7"))
     after = {check.name: check.points for check in checks_of("hw2", project)}
     assert after == {check.name: check.points for check in before} | {"kl": 7}
 
@@ -73,7 +73,7 @@ def twice(project):
 BROKEN = {
     r"questions/hw2/unheard_of\.py is not asked for in notebooks/src/homework/hw2\.py: add the "
     r'cells `# %% answer="unheard_of"` and `# %% check="unheard_of" points=3`': not_asked,
-    r"hw2\.py, cell \d+ \(check='unheard_of', points=2\): there is no file autograder/questi"
+    r"hw2\.py, cell \d+ \(check='unheard_of', points=4\): there is no file autograder/questi"
     r"ons/hw2/"
     r"unheard_of\.py: write it, or take this cell out and call `course new question hw2 "
     r"unheard_of`": no_file,

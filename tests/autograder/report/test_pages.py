@@ -393,6 +393,9 @@ def test_csv_and_json_agree(course: Path) -> None:
             assert (float(row[name]) if row[name] else None) == mark["score"]
             assert row[f"{name}: outcome"] == mark["outcome"]
             assert row[f"{name}: mistake"] == mark["mistake"]
+        by_hand = [name for name, mark in student["marks"].items() if mark["by_hand"]]
+        assert row["marked by hand"] == ", ".join(by_hand)
+    assert any(row["marked by hand"] for row in rows)
     assert data["states"] == {
         "graded": 1,
         "cells failed": 1,

@@ -34,7 +34,7 @@ def test_every_module_on_the_list_comes_with_a_pinned_package(root):
         assert brings[name][0].lower() in pins, f"pin what brings {name}"
 
 
-@pytest.mark.parametrize("homework", ["hw1", "hw2"])
+@pytest.mark.parametrize("homework", ["hw1", "hw2", "hw3"])
 def test_homeworks_and_the_students_readme_hold_the_list(files, homework):
     text = files[f"notebooks/homework/{homework}.ipynb"].decode()
     words = "\n".join(

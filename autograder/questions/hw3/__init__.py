@@ -1,0 +1,1 @@
+"""The questions of hw3, one file each."""

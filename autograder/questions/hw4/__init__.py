@@ -1,0 +1,1 @@
+"""The questions of hw4, one file each."""
