@@ -225,7 +225,7 @@ CHECK = Check(
             "the likeliest word for certain",
             "It gives one word all the probability and the others none. The model's own "
             "probabilities are asked for; the words are drawn from them.",
-            answer="(answer == answer.max(dim=-1, keepdim=True).values).double().clamp(1e-12).log()",
+            answer="(answer == answer.amax(-1, keepdim=True)).double().clamp(1e-12).log()",
         ),
         slip(
             "draws something",
