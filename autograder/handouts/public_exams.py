@@ -22,6 +22,7 @@ from autograder.project import ROOT, HandoutError, Progress, unseen
 from autograder.questions import PROVEN, TERM, checks_of, homeworks, proof, proofs
 from autograder.questions.check import HANDED_IN, Check
 from autograder.questions.proof import proven_exam
+from course_lib.recorded import FOLDER
 
 PUBLIC = "autograder/student/public/"
 FEW = 4  # so many are proven sooner than other processes have imported what they need
@@ -38,8 +39,7 @@ def compile_public_exams(root: Path = ROOT, progress: Progress = unseen) -> dict
     Raises HandoutError if a check is not proven.
     """
     found = homeworks(root)
-    common = [f"{name} {version(name)}" for name in COUNTING]
-    common += digests([ROOT / "course_lib/data", ROOT / TERM, HANDED_IN], ROOT)
+    common = [*(f"{name} {version(name)}" for name in COUNTING), *digests([ROOT / TERM], ROOT)]
     sources = {check: [*common, *_sources(check)] for checks in found.values() for check in checks}
     _lines.update(_standing(root, sources))
     proven = _prove([check for check in sources if check not in _lines], root, progress)
@@ -57,9 +57,11 @@ def compile_public_exams(root: Path = ROOT, progress: Progress = unseen) -> dict
 
 
 def _sources(check: Check) -> list[str]:
-    """What the proof of a check comes from: its file and all that it imports, and the proof's."""
+    """What the proof of a check comes from: its file, the proof's, what they import, and data."""
     files = imported([Path(inspect.getfile(check.recipe)), Path(proof.__file__)], ROOT)
-    return [check.homework, str(check.points), *digests(files, ROOT)]
+    data = [FOLDER] if ROOT / "course_lib" / "recorded.py" in files else []
+    data += [HANDED_IN / name for name in check.files]
+    return [check.homework, str(check.points), *digests([*files, *data], ROOT)]
 
 
 def _key(check: Check, sources: Sequence[str], line: str) -> str:

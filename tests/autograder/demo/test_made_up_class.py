@@ -13,29 +13,22 @@ import pytest
 from autograder.demo import made_up_class as demo
 from autograder.demo.attacks import ATTACKS
 from autograder.grading.record import STATES
-from autograder.handouts.assignments import release_notebook, settings
+from autograder.handouts.assignments import homework_path, release_notebook, settings
 from autograder.handouts.sources import homework_notebook, notebook_bytes
+from autograder.percent import HOMEWORK_KEYS, read_cells
+from autograder.project import ROOT
 from autograder.questions import homeworks
 from autograder.questions.check import compile_exam, observe
 from autograder.student.exam import judge
 
 HOMEWORKS = homeworks()
 
-IMPORTS = """\
-from collections.abc import Callable, Sequence
-from typing import Any
-import numpy as np
-import torch
-from torch import Tensor
-from course_lib import validate
-from course_lib.episodes import Episode
-from autograder.student.check import check
-"""
-
 
 def percent_source(homework: str) -> str:
     """A homework that asks every check and one question in words."""
-    cells = [f"# %%\n{IMPORTS}"]
+    own = read_cells(homework_path(ROOT, homework), HOMEWORK_KEYS)
+    imports = next(cell.source for cell in own if cell.kind == "code")
+    cells = [f"# %%\n{imports}\n"]
     for check in HOMEWORKS[homework]:
         cells.append(f'# %% answer="{check.name}"\n')
         cells.append(f'# %% check="{check.name}"\n')

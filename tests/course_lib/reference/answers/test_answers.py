@@ -1,8 +1,10 @@
 """The homework answers as a set: their names, their worked examples, their errors."""
 
+import ast
 import importlib
 import inspect
 import pkgutil
+import re
 
 import pytest
 import torch
@@ -193,9 +195,16 @@ def test_an_answer_says_its_equation_shapes_errors_and_source(name):
 
 
 @pytest.mark.parametrize("name", [name for name in ANSWERS if name != "train"])  # of all the rest
-def test_a_body_uses_nothing_but_the_notebooks_imports(name):
+def test_a_body_uses_nothing_but_the_notebooks_imports(root, name):
     names = inspect.getclosurevars(ANSWERS[name])
-    assert set(names.globals) <= {"torch", "validate", "Tensor"}
+    texts = [path.read_text() for path in root.glob("notebooks/src/homework/*.py")]
+    asking = [text for text in texts if re.search(f'(answer|program)="{name}"', text)]
+    assert asking
+    for homework in asking:
+        cell = re.search(r"^# %%\n(.*?)^# %%", homework, re.DOTALL | re.MULTILINE)[1]
+        imports = [node for node in ast.parse(cell).body if isinstance(node, ast.ImportFrom)]
+        imported = {alias.name for node in imports for alias in node.names} | {"torch"}
+        assert set(names.globals) <= imported
 
 
 # Errors
