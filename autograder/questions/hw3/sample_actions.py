@@ -56,12 +56,13 @@ def public_cases() -> list[Case]:
         },
         {"logits": np.full((2, 10), -1.3), "uniforms": np.ones(2)},
         {"logits": np.array([[-0.8, 1.2, 0.4]]), "uniforms": np.array([0.9])},
+        {"logits": np.array([[-1000.0, 0.3, -0.5], [0.6, -1000.0, 0.2]]), "uniforms": np.zeros(2)},
     ]
 
 
-def _beyond_rounding(case: Arrays) -> bool:
-    """Whether rounding may leave no action whose cumulative probability is above u."""
-    return bool(case["uniforms"].max() == 1)
+def _at_the_edge(case: Arrays) -> bool:
+    """Whether u is 0, and an empty piece begins there, or so near 1 that rounding leaves none."""
+    return bool(case["uniforms"].max() in (0, 1))
 
 
 def _single_row(case: Arrays) -> bool:
@@ -69,7 +70,7 @@ def _single_row(case: Arrays) -> bool:
 
 
 def _choices(case: Arrays) -> int:
-    special = _beyond_rounding(case) or _single_row(case)
+    special = _at_the_edge(case) or _single_row(case)
     return 0 if special else int(case["logits"].shape[1])
 
 
@@ -101,6 +102,9 @@ def hidden_cases(rng: np.random.Generator) -> list[Case]:
             "uniforms": np.ones(rows),
         }
     )
+    logits = rng.uniform(-2, 2, size=(int(rng.integers(2, 5)), int(rng.integers(3, 6))))
+    logits[:, 0] = -1000  # never drawn
+    cases.append({"logits": logits, "uniforms": np.zeros(len(logits))})
     return cases
 
 
@@ -153,6 +157,12 @@ CHECK = Check(
     public_cases=public_cases,
     hidden_cases=hidden_cases,
     misconceptions=(
+        slip(
+            "drawn where the sum equals u",
+            "Where u is 0, an action of probability 0 is drawn if it comes first: its sum is 0 and "
+            "not above u. Generators do give a 0: the sum has to be larger than u, not as large.",
+            passed="cumulative < uniforms[:, None]",
+        ),
         slip(
             "no action left by rounding",
             "Where u is just below 1, the action that comes out does not exist: it is A, and the "
@@ -333,7 +343,7 @@ CHECK = Check(
         Property("two actions", 2, lambda case: _choices(case) == 2, ("actions",)),
         Property("several actions", 2, lambda case: _choices(case) > 2, ("actions",)),
         Property("a single row", 1, _single_row, ("actions",), beside=True),
-        Property("u just below 1", 1, _beyond_rounding, ("actions",), beside=True),
+        Property("u of 0 and just below 1", 1, _at_the_edge, ("actions",), beside=True),
         Property("whole numbers", observations=("are_whole_numbers",), beside=True),
     ),
     accepted=(row_by_row, by_searching, in_numpy, by_bisection, in_single_precision),

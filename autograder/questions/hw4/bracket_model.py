@@ -35,7 +35,13 @@ def recipe(function: Function, case: Arrays) -> dict[str, Any]:
     asked = torch.tensor(case["prompts"])
     tokens, said = asked.clone(), []
     for uniforms in case["uniforms"].T:
-        said.append(frozen(function(given, tokens.clone())))
+        came = frozen(function(given, tokens.clone()))
+        if came.shape != (len(tokens), 9):
+            raise ValueError(
+                f"for {tuple(tokens.shape)} tokens there must come (N, V) = ({len(tokens)}, 9) "
+                f"log-probabilities, of the word after the last place alone, got {came.shape}"
+            )
+        said.append(came)
         words = torch.tensor(drawn(said[-1], uniforms))
         tokens = torch.cat([tokens, words[:, None]], dim=1)
     shown = asked.clone()
@@ -61,10 +67,7 @@ def measure(case: Arrays, observations: Arrays) -> dict[str, Any]:
 
     log_probs, other = observations["log_probs"], observations["by_other_weights"]
     if log_probs.shape != (*case["uniforms"].shape, len(WORDS)):
-        raise ValueError(
-            f"bracket_model must give (N, {len(WORDS)}) log-probabilities, one row a text, got "
-            f"{log_probs.shape[::2]} for {len(log_probs)} texts"
-        )
+        raise ValueError(f"log-probabilities came with the shape {log_probs.shape}")
     tokens = case["prompts"]
     for step, uniforms in enumerate(case["uniforms"].T):
         ends = np.exp(log_probs[:, step]).cumsum(axis=1)
@@ -156,6 +159,11 @@ def nearly_learned(weights: Weights, tokens: Tensor) -> Tensor:
     return worse(bracket_model(weights, tokens), 0.28)
 
 
+def not_loaded(weights: Weights, tokens: Tensor) -> Tensor:
+    model = LanguageModel(len(WORDS), PROMPT + ANSWER, generator=torch.Generator().manual_seed(0))
+    return model(tokens)[:, -1].log_softmax(-1).detach()
+
+
 def by_a_program(weights: Weights, tokens: Tensor) -> Tensor:
     rows = torch.full((len(tokens), len(WORDS)), 1e-9)
     for row, text in zip(rows, WORDS.decode(tokens), strict=True):
@@ -193,10 +201,22 @@ CHECK = Check(
             function=nearly_learned,
         ),
         slip(
+            "the weights are not put in",
+            "It says the same whatever numbers stand in the file, and next to nothing it writes is "
+            "right: that is a model as it is made. Put the trained weights into it.",
+            function=not_loaded,
+        ),
+        slip(
             "the file is not used",
             "It says the same whatever numbers stand in the file. The probabilities are to come "
             "from the weights that were trained.",
             function=by_a_program,
+        ),
+        slip(
+            "the softmax goes over the texts",
+            "The exponentials of a column sum to 1, those of a row do not: the softmax goes over "
+            "the texts. The words of one text are what is chosen between.",
+            log_probs="logits.log_softmax(dim=0)",
         ),
         slip(
             "probabilities without the logarithm",

@@ -219,6 +219,13 @@ CHECK = Check(
             gain="(kept_terms.sum(dim=1) / mask.sum(dim=1).clamp(min=1)).mean()",
         ),
         slip(
+            "mean of each completion, empty ones left out",
+            "Each completion is averaged over its own tokens first, so that a token of a long one "
+            "counts for less. Here every kept token of the batch has the same weight.",
+            see="08_advantages#G4",
+            gain="(kept_terms.sum(dim=1) / mask.sum(dim=1))[mask.any(dim=1)].mean()",
+        ),
+        slip(
             "divided by all places",
             "The sum over the kept tokens is divided by the number of all places, padding too. "
             "Then the same texts give a smaller loss the more they are padded.",

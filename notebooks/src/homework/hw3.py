@@ -70,7 +70,7 @@ torch.set_num_threads(1)  # the tensors here are small: more threads would wait 
 #
 # If $u_b$ is uniform, each action comes as often as the policy says. `logits` is `(B, A)`, `uniforms` is `(B,)`. Return `(B,)` whole numbers, of an integer type: question 1 uses them as indices, and the environment does as well.
 #
-# The probabilities sum to 1, but rounded numbers may not: ten times 0.1, added up, is 0.9999999999999999. If $u_b$ is not below that sum, no action is left by the formula; then take the last one. This is rare, but an agent takes millions of steps, and one that asks for action number $A$ stops there.
+# The probabilities sum to 1, but rounded numbers may not: ten times 0.1, added up, is 0.9999999999999999. If $u_b$ is not below that sum, no action is left by the formula; then take the last one. This is rare, but an agent takes millions of steps, and one that asks for action number $A$ stops there. At the other end $u_b$ may be exactly 0: an action of probability 0 is not drawn even then, so the sum has to be larger than $u_b$, not as large.
 #
 # **By hand.** Probabilities $(0.2, 0.5, 0.3)$ add up to $(0.2, 0.7, 1)$. $u = 0.1$ gives action 0, $u = 0.35$ and $u = 0.65$ give action 1, $u = 0.8$ gives action 2.
 #

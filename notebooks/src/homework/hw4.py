@@ -340,4 +340,4 @@ save_agent("brackets.npz", model)
 # %% [markdown]
 # ## Before you hand in
 #
-# Restart the kernel and run all cells: every check should print a line that ends in "examples", and the question in words should hold your words. Then hand in, together: this notebook with its name unchanged, and `brackets.npz`. `course check hw4.ipynb` says what is missing.
+# Restart the kernel and run all cells: every check should print a line that says "right on", and the question in words should hold your words. Then hand in, together: this notebook with its name unchanged, and `brackets.npz`. `course check hw4.ipynb` says what is missing.
