@@ -20,7 +20,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from autograder.grading.record import Record, by_import
+from autograder.grading.record import ACCIDENT, Record, by_import
 from autograder.project import ROOT, Progress
 from autograder.student import command as check_command
 from autograder.student.limits import CELL_SECONDS
@@ -88,17 +88,19 @@ def grade(
     folder = class_folder(course)
     keep_private(folder)
     chosen = tuple(student or ())
-    with Sandbox(ROOT, confined=not no_sandbox) as sandbox:
+    with Sandbox(ROOT, confined=not no_sandbox, private=[folder]) as sandbox:
         records = _grade(
             sandbox, folder, homework, workers, cell_seconds, again, chosen, bar=not as_json
         )
     written = write_all(folder, homework)
     if as_json:
         print(json.dumps([asdict(record) for record in records], indent=1))
-        return
-    print_records(homework, records, written.group)
-    print_changes(written)
-    print_paths(folder, homework, written.report)
+    else:
+        print_records(homework, records, written.group)
+        print_changes(written)
+        print_paths(folder, homework, written.report)
+    if any(record.state == ACCIDENT for record in records):
+        raise typer.Exit(1)
 
 
 def _grade(
@@ -163,9 +165,10 @@ def print_records(homework: str, records: Sequence[Record], group: ClassResults)
     table.add_column("what was found", ratio=1)
     for record in records:
         late = [f"-{points(penalties[record.student])}" if record.student in penalties else ""]
+        mark = f"{points(_coded(record, now))}/{points(record.max_points)}"
         table.add_row(
             escape(visible(record.student)),
-            f"{points(_coded(record, now))}/{points(record.max_points)}",
+            "" if record.state == ACCIDENT else mark,
             *(late if penalties else []),
             escape(visible(in_short(record))),
         )
@@ -193,6 +196,8 @@ def in_short(record: Record) -> str:
     """What was wrong with a submission, in a few words."""
     if record.state == "unreadable":
         return record.for_staff
+    if record.state == ACCIDENT:
+        return f"{ACCIDENT}. {record.for_staff}"
     parts = [
         f"{verdict.check}: {verdict.mistake or verdict.outcome}"
         for verdict in record.verdicts
@@ -490,7 +495,7 @@ def demo(
     _remove(folder)
     keep_private(folder)
     graded, reports = 0, []
-    with Sandbox(ROOT) as sandbox:
+    with Sandbox(ROOT, private=[folder]) as sandbox:
         names = tuple(homeworks())
         for homework in names:
             release_assignment(folder, homework)

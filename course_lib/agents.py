@@ -49,7 +49,7 @@ def load_agent(path: str | Path) -> Weights:
     if not path.is_file():
         raise ValueError(
             f"there is no file {path.name} beside the notebook: write it with save_agent, and hand "
-            "it in with the notebook"
+            f"it in with the notebook (one of more than {MAX_BYTES:,} bytes is not taken)"
         )
     if (size := path.stat().st_size) > MAX_BYTES:
         raise ValueError(

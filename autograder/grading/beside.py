@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Collection, Iterator
+import re
+import unicodedata
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from autograder.project import LITTER
@@ -47,21 +49,31 @@ def files_in(folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 def take_along(
-    folder: Path, others: Collection[str] = ()
+    folder: Path,
+    others: Collection[str] = (),
+    asked: Collection[str] = (),
+    also: Collection[Path] = (),
 ) -> tuple[dict[str, str], tuple[str, ...]]:
-    """What comes along: (content in base64 by name from the folder, sentences on what does not).
+    """What comes along: (content in base64 by name from the folder, sentences on how and what not).
 
     No other notebooks, nothing that would stand before a module of the course, nothing large, and
-    nothing in the folders that are called `others`.
+    nothing in the folders that are called `others`. asked: names of files that the homework asks
+    for; they are found under names that a browser or a platform makes of them, in folders below,
+    and in the folders `also`.
     """
     files: dict[str, str] = {}
     hiding, large = [], []
     size = 0
-    for name, path in files_in(folder):
-        if name.lower().endswith(".ipynb") or name == TIMESTAMP:
-            continue
-        if name.split("/")[0] in others:
-            continue
+    there = {
+        name: path
+        for name, path in files_in(folder)
+        if not name.lower().endswith(".ipynb") and name != TIMESTAMP
+        if name.split("/")[0] not in others
+    }
+    loose = {path.name: path for place in also for path in own_files(place)}
+    found = {name: near for name in asked if (near := _nearest(name, there, loose))}
+    there = {**{name: path for name, (_, path) in found.items()}, **there}
+    for name, path in there.items():
         bytes_ = path.stat().st_size
         if hides_a_module(name):
             hiding.append(name)
@@ -70,7 +82,7 @@ def take_along(
         else:
             files[name] = base64.b64encode(path.read_bytes()).decode()
             size += bytes_
-    said = []
+    said = [f"{name} was handed in as {few([where])}." for name, (where, _) in found.items()]
     if hiding:
         said.append(f"Left out, since they would stand before the course's own: {few(hiding)}.")
     if large:
@@ -78,6 +90,42 @@ def take_along(
             f"Left out, since files beside a notebook were too many or large: {few(large)}."
         )
     return files, tuple(said)
+
+
+def own_files(folder: Path) -> list[Path]:
+    """Regular files that lie in a folder itself, in order."""
+    paths = sorted(folder.iterdir()) if folder.is_dir() and not folder.is_symlink() else []
+    return [path for path in paths if path.is_file() and not path.is_symlink()]
+
+
+def _nearest(
+    asked: str, there: Mapping[str, Path], loose: Mapping[str, Path]
+) -> tuple[str, Path] | None:
+    """What was handed in for a file that is not there by its own name: its name then, and where.
+
+    The one that differs by case alone, else the newest whose name holds this one's.
+    """
+    if asked in there:
+        return None
+    stem, ending = (re.escape(part) for part in os.path.splitext(_plain(asked)))
+    alike = re.compile(rf"(?<![^\W_]){stem}(?![^\W_]).*{ending}$")
+    near = [
+        (name, path)
+        for name, path in [*there.items(), *loose.items()]
+        if alike.search(_plain(name.rpartition("/")[2]))
+    ]
+    return max(
+        near,
+        key=lambda one: (
+            _plain(one[0].rpartition("/")[2]) == _plain(asked),
+            one[1].stat().st_mtime,
+        ),
+        default=None,
+    )
+
+
+def _plain(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def few(names: list[str]) -> str:

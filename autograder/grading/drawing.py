@@ -8,11 +8,9 @@ import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
-from nbgrader.api import Gradebook
-
 from autograder.grading.examiner import course_secret, hidden_numbers
-from autograder.grading.late import has_gradebook
-from autograder.handouts.assignments import gradebook_url, settings
+from autograder.handouts.assignments import settings
+from autograder.handouts.books import has_gradebook, open_gradebook
 from autograder.project import ROOT, replace
 from autograder.questions.check import Check
 
@@ -62,7 +60,7 @@ def _students(course: Path, names: Path | None, root: Path) -> list[str]:
     found: set[str] = set()
     config = settings(root)
     if has_gradebook(course, config):
-        with Gradebook(gradebook_url(course, config)) as gradebook:
+        with open_gradebook(course, config) as gradebook:
             found |= {student.id for student in gradebook.students}
     if (course / "submitted").is_dir():
         entries = (course / "submitted").iterdir()

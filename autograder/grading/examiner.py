@@ -5,11 +5,11 @@ Sits outside the student's process and trusts nothing that comes out of it.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import os
 import secrets
-import socket
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,14 +18,16 @@ from typing import Any
 
 import numpy as np
 
-from autograder.grading.sandbox import Limits, Sandbox
-from autograder.grading.warm_parent import OUT_OF_MEMORY_EXIT
+from autograder.grading.sandbox import Job, Limits, Sandbox
+from autograder.grading.warm_parent import NOTHING, OUT_OF_MEMORY
 from autograder.questions.check import Check, compile_exam
 from autograder.questions.together import with_pairs
 from autograder.student import wire
 from autograder.student.check import public_exam
-from autograder.student.exam import Exam, Verdict
+from autograder.student.exam import Exam, Failure, Verdict
+from autograder.student.limits import BY_THE_CLOCK
 from autograder.student.run import (
+    SIGKILL_EXIT,
     Answers,
     Crash,
     Over,
@@ -38,21 +40,42 @@ from autograder.student.run import (
     run_past_crashes,
 )
 
+SECRET_BYTES = 32
 MAX_LINE = 24_000_000
 MAX_OUTPUTS = 10_000_000  # characters of output that are kept of one notebook
 STOPPED = "Stopped"  # the name of the error in a cell that took its process down
 SILENT_SECONDS = 20.0  # longer than this no job is silent between two cells
+SHORT = 0.05  # of a run without a processor that it had a right to: then its clock says nothing
 
 
 def course_secret(course: Path) -> bytes:
-    """The key of the hidden cases: made on first use, kept in the class folder, never shown."""
+    """The key of the hidden cases: made on first use, kept in the class folder, never shown.
+
+    Made whole or not at all. Raises ValueError if the file holds no key.
+    """
     path = course / ".course" / "secret"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_hex(32))
-    return bytes.fromhex(path.read_text().strip())
+        draft = path.with_name(f".secret.{os.getpid()}.{secrets.token_hex(4)}")
+        try:
+            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "w") as file:
+                file.write(secrets.token_hex(SECRET_BYTES))
+                file.flush()
+                os.fsync(file.fileno())
+            with contextlib.suppress(FileExistsError):  # another run's was there first
+                os.link(draft, path)
+        finally:
+            draft.unlink(missing_ok=True)
+    with contextlib.suppress(ValueError):
+        key = bytes.fromhex(path.read_text().strip())
+        if len(key) == SECRET_BYTES:
+            return key
+    raise ValueError(
+        f"{path} holds no key of {SECRET_BYTES} bytes, so hidden cases could be foretold or would "
+        "be others than before. Put it back from a copy, or remove it: then a new one is made, and "
+        "every submission is graded anew."
+    )
 
 
 def hidden_exams(checks: Sequence[Check], secret: bytes, student: str) -> list[Exam]:
@@ -72,6 +95,13 @@ def hidden_numbers(check: Check, secret: bytes, student: str) -> np.random.Gener
     label = "\0".join((check.homework, check.name, student)).encode()
     digest = hmac.new(secret, label, hashlib.sha256).digest()
     return np.random.default_rng(int.from_bytes(digest, "big"))
+
+
+class Accident(RuntimeError):
+    """A run ended by something that the student's code alone did not do: it is to be run again.
+
+    The message says what, to go on after "it" or the name of a student.
+    """
 
 
 @dataclass
@@ -117,13 +147,16 @@ def examine(
     tests: Collection[int] = (),
     imports: tuple[int, str] | None = None,
     checks: Mapping[int, str] | None = None,
+    alone: bool = False,
 ) -> Examination:
     """Run a notebook's code cells and examine its functions: at their checks and at the end.
 
     cells: sources, in order; None is not run. files: what lies beside the notebook, base64 by name.
     tests: cells with the homework's own checks; that they raise is what a verdict says better.
     imports: the imports cell, and the homework's own one, which runs if that stops. checks: cells
-    ahead of which a function is taken as it stands there, with its name.
+    ahead of which a function is taken as it stands there, with its name. alone: whether nothing
+    else of this grader runs beside it; then a limit by the clock is the student's own doing.
+    Raises Accident if something else than the student's code ended the run, or may have.
     """
     started = time.monotonic()
     deadline = started + limits.submission_seconds
@@ -148,9 +181,24 @@ def examine(
             order["cells"][imports[0]] = imports[1]
         elif imports:
             order["imports"] = imports
-        with sandbox.job(limits) as channel:
-            line = _Line(channel, deadline)
-            return run_once(line, order, exams, pending, keep, answers, SILENT_SECONDS)
+        begun = time.monotonic()
+        with sandbox.job(limits) as job:
+            line = _Line(job, deadline)
+            crash = run_once(line, order, exams, pending, keep, answers, SILENT_SECONDS)
+            if crash is not None and crash.where is None and crash.after is None:
+                raise Accident(f"{crash.words} before any of its cells ran")
+            if not alone and (line.waited_out or clock_struck()):
+                ended = job.end(0)
+                if ended is None or ended["short"] > SHORT * (time.monotonic() - begun):
+                    raise Accident("ran out of time while others had the processors")
+            return crash
+
+    def clock_struck() -> bool:
+        said = [o.get("evalue", "") for outputs in examination.outputs.values() for o in outputs]
+        said += [
+            one.message for given in answers.values() for one in given if isinstance(one, Failure)
+        ]
+        return any(BY_THE_CLOCK in words for words in said)
 
     for crash in run_past_crashes(cells, places, answers, run):
         where, words = crash.where, crash.words
@@ -193,12 +241,15 @@ def examine(
 class _Line:
     """The line to a job in the sandbox: messages of bounded length, and none past a deadline."""
 
-    def __init__(self, channel: socket.socket, deadline: float) -> None:
-        self.channel, self.deadline = channel, deadline
+    def __init__(self, job: Job, deadline: float) -> None:
+        self.job, self.channel, self.deadline = job, job.channel, deadline
         self.buffer = bytearray()
+        self.waited_out = False  # the clock ran out over what it was to say
+        self.killed_before = machine_kills()
 
     def say(self, message: Any) -> None:
-        self.channel.settimeout(SILENT_SECONDS)
+        left = self.deadline - time.monotonic()
+        self.channel.settimeout(max(0.1, min(SILENT_SECONDS, left)))
         try:
             self.channel.sendall(wire.dumps(message))
         except TimeoutError:
@@ -207,17 +258,13 @@ class _Line:
             raise self._how_it_ended() from None
 
     def hear(self, patience: float) -> dict[str, Any]:
-        message = self._next(min(time.monotonic() + patience, self.deadline))
-        if "ended" in message:
-            raise _end(message["ended"])
-        return message
-
-    def _next(self, until: float) -> dict[str, Any]:
+        until = min(time.monotonic() + patience, self.deadline)
         searched = 0
         while (end := self.buffer.find(b"\n", searched)) < 0:
             searched = len(self.buffer)
             left = until - time.monotonic()
             if left <= 0:
+                self.waited_out = True
                 raise Over("timed out", "did not stop at its time limit")
             self.channel.settimeout(left)
             try:
@@ -227,7 +274,7 @@ class _Line:
             except OSError:
                 data = b""
             if not data:
-                raise Over("killed", "ended without a word")
+                raise self._how_it_ended()
             self.buffer += data
             if len(self.buffer) > MAX_LINE:
                 raise wire.WireError("more than the limit")
@@ -236,22 +283,32 @@ class _Line:
         return read_message(line)
 
     def _how_it_ended(self) -> Over:
-        try:
-            while True:
-                message = self._next(time.monotonic() + 2)
-                if "ended" in message:
-                    return _end(message["ended"])
-        except (Over, wire.WireError):
-            return Over("killed", "ended without a word")
+        """What the student's process did to end its line. Raises Accident if it was not that."""
+        ended = self.job.end()
+        if ended is None:
+            raise Accident("ended without a word of the process that watches over it")
+        if ended["stage"] == NOTHING:
+            raise Accident("could not be started")
+        if ended["stage"] == OUT_OF_MEMORY:
+            words = "took more memory than it may have, all its processes together"
+            return Over("out of memory", words)
+        if ended["leash"]:  # it lives, and was made to end
+            return Over("killed", "closed its line to the grader")
+        status = ended["status"]
+        # A signal ends the job's own process 1 only from outside, as the machine's memory running
+        # out does; that ends a student's process too.
+        if status < 0 or (status == SIGKILL_EXIT and machine_kills() != self.killed_before):
+            raise Accident("was ended from outside, or for want of memory that others used")
+        return how_it_ended(status)
 
 
-def _end(ended: Any) -> Over:
-    """How a process ended, from what its keeper says."""
-    code = ended.get("status") if isinstance(ended, dict) else None
-    if code == OUT_OF_MEMORY_EXIT:
-        words = "took more memory than it may have, all its processes together"
-        return Over("out of memory", words)
-    return how_it_ended(code if type(code) is int else None)
+def machine_kills() -> int:
+    """How many processes this machine has ended for want of memory; -1 if it does not say."""
+    try:
+        counts = dict(line.split() for line in Path("/proc/vmstat").read_text().splitlines())
+        return int(counts["oom_kill"])
+    except (OSError, KeyError, ValueError):
+        return -1
 
 
 def _size(outputs: Any) -> int:

@@ -20,14 +20,15 @@ from nbgrader.utils import is_locked
 from sqlalchemy.exc import OperationalError
 
 from autograder.grading.environment import environment, installed, programs_in
-from autograder.grading.examiner import Examination, course_secret, examine, hidden_exams
+from autograder.grading.examiner import Accident, Examination, course_secret, examine, hidden_exams
 from autograder.grading.gradebook import GradebookWriter
 from autograder.grading.imports import imports_of, mended, stopped_imports
 from autograder.grading.placing import Submission, fingerprint, place
-from autograder.grading.record import Record, load, record_path, save
+from autograder.grading.record import ACCIDENT, Record, load, record_path, save
 from autograder.grading.sandbox import Limits, Sandbox, SandboxError
 from autograder.grading.submissions import Unreadable, suspicions, take_in
 from autograder.handouts.assignments import release_assignment
+from autograder.handouts.books import why_not
 from autograder.project import Progress, unseen
 from autograder.questions import checks_of
 from autograder.questions.check import Check
@@ -35,6 +36,7 @@ from autograder.student.exam import Failure, Verdict, judge
 from autograder.student.modules import require_installed
 from autograder.student.notebook_file import check_cells, trains
 
+TRIES = 3  # of a submission that met an accident, all but the first with nothing else beside it
 CHECK = "check "  # how names of checks begin among what a mark depends on
 HAND_IN = "hand-in"
 
@@ -60,8 +62,10 @@ def grade(plan: Plan, sandbox: Sandbox, progress: Progress = unseen) -> list[Rec
     """Grade the submissions of a homework; one record each, by student.
 
     Whatever a submission holds, it ends as a record, a row in the gradebook and an autograded
-    notebook. What an earlier run finished with the same file, checks and release is not done again,
-    and where only some checks are others now, only those are asked.
+    notebook. What something else than the student's code ended is run again with nothing beside it;
+    after TRIES accidents it is filed nowhere, and its record here says so. What an earlier run
+    finished with the same file, checks and release is not done again, and where only some checks
+    are others now, only those are asked.
     Raises ValueError for a homework or folder that does not exist or that another run is grading,
     or if a module that students may use is not installed; OSError if the gradebook or a file cannot
     be written, SandboxError without a sandbox.
@@ -80,10 +84,7 @@ def grade(plan: Plan, sandbox: Sandbox, progress: Progress = unseen) -> list[Rec
         with FileLock(plan.course / ".course" / "grading.lock", timeout=0):
             return _grade_class(plan, sandbox, checks, submissions, progress)
     except OperationalError as error:
-        raise OSError(
-            f"The gradebook cannot be written ({error.orig}): is it in use elsewhere, or the disk "
-            "full? What is graded stays; the same command goes on from here."
-        ) from error
+        raise OSError(why_not(error)) from error
     except Timeout:
         raise ValueError(
             f"Another `course grade` is at work in {plan.course}, and two would overwrite each "
@@ -185,22 +186,51 @@ def _grade_all(
     progress: Progress,
     done: int,
 ) -> list[Record]:
-    records = []
+    records: list[Record] = []
     pool = ThreadPoolExecutor(work.plan.workers)
-    try:
-        futures: list[Future[tuple[NotebookNode, Record]]] = [
-            pool.submit(_graded, work, one) for one in todo
-        ]
-        with GradebookWriter(work.plan.root, work.plan.course, work.release) as writer:
+    with GradebookWriter(work.plan.root, work.plan.course, work.release) as writer:
+
+        def keep(one: _Todo, notebook: NotebookNode, record: Record) -> None:
+            record = _file(writer, one.submission, notebook, record, work.release)
+            save(work.plan.course, record)
+            count(record)
+
+        def count(record: Record) -> None:
+            records.append(record)
+            progress(record.student, done + len(records), done + len(todo))
+
+        again = []
+        try:
+            futures: list[Future[tuple[NotebookNode, Record]]] = [
+                pool.submit(_graded, work, one) for one in todo
+            ]
             for one, future in zip(todo, futures, strict=True):
-                notebook, record = future.result()
-                record = _file(writer, one.submission, notebook, record, work.release)
-                save(work.plan.course, record)
-                records.append(record)
-                progress(record.student, done + len(records), done + len(todo))
-    finally:  # what still runs then (Ctrl-C) goes down with the sandbox
-        pool.shutdown(wait=False, cancel_futures=True)
+                try:
+                    keep(one, *future.result())
+                except Accident:
+                    again.append(one)
+        finally:  # what still runs then (Ctrl-C) goes down with the sandbox
+            pool.shutdown(wait=False, cancel_futures=True)
+        for one in again:
+            try:
+                keep(one, *_tried_again(work, one))
+            except Accident as error:
+                count(_not_graded(one.submission, str(error)))
     return records
+
+
+def _tried_again(work: _Work, one: _Todo) -> tuple[NotebookNode, Record]:
+    """A submission that met an accident, graded with nothing beside it; Accident if all fail."""
+    for _ in range(TRIES - 2):
+        with contextlib.suppress(Accident):
+            return _graded(work, one, alone=True)
+    return _graded(work, one, alone=True)
+
+
+def _not_graded(submission: Submission, why: str) -> Record:
+    """What is shown of a submission that met an accident each time."""
+    words = f"It {why}, {TRIES} times; no mark of it is filed. Try it with --student."
+    return Record(submission.homework, submission.student, ACCIDENT, for_staff=words)
 
 
 def _file(
@@ -217,7 +247,7 @@ def _file(
     verdicts = {verdict.check: verdict for verdict in record.verdicts}
     try:
         writer.file(submission, notebook, verdicts)
-    except (OSError, OperationalError):
+    except OSError:
         raise
     except Exception as error:
         why = f"its notebook could not be filed ({type(error).__name__}: {str(error)[:200]})"
@@ -228,22 +258,24 @@ def _file(
     return record
 
 
-def _graded(work: _Work, todo: _Todo) -> tuple[NotebookNode, Record]:
-    """One submission, from its file to a notebook with outputs and a record, whatever it holds."""
+def _graded(work: _Work, todo: _Todo, alone: bool = False) -> tuple[NotebookNode, Record]:
+    """One submission, from its file to a notebook with outputs and a record, whatever it holds.
+
+    alone: whether nothing else runs beside it. Raises Accident if it is not the student's doing
+    that there is none.
+    """
     submission, made_from = todo.submission, todo.made_from
     try:
-        notebook, record = _run(work, submission, todo.stands())
+        notebook, record = _run(work, submission, todo.stands(), alone)
         return notebook, replace(record, made_from=made_from)
-    except SandboxError:
+    except (SandboxError, Accident):
         raise
     except Unreadable as error:
         reason = error
-    except Exception as error:  # not foreseen: a row with a reason, the others go on
-        reason = Unreadable(
-            "Your notebook could not be graded by machine. Your teachers have been told.",
-            f"grading it failed with {type(error).__name__}: {str(error)[:200]}",
-        )
-        made_from = {}  # and the next run tries again
+    except Exception as error:  # not foreseen, so it is ours
+        raise Accident(
+            f"could not be graded ({type(error).__name__}: {str(error)[:200]})"
+        ) from error
     lost = Failure("unreadable", reason.for_student)
     exams = hidden_exams(work.checks, work.secret, submission.student)
     return _blank(work.release), Record(
@@ -258,12 +290,17 @@ def _graded(work: _Work, todo: _Todo) -> tuple[NotebookNode, Record]:
 
 
 def _run(
-    work: _Work, submission: Submission, stands: Mapping[str, Verdict]
+    work: _Work, submission: Submission, stands: Mapping[str, Verdict], alone: bool
 ) -> tuple[NotebookNode, Record]:
-    """Read, repair, run and examine one submission. stands: verdicts not to be asked for again."""
+    """Read, repair, run and examine one submission.
+
+    stands: verdicts not to be asked for again. alone: whether nothing else runs beside it.
+    """
     asked = [check for check in work.checks if check.name not in stands]
     exams = hidden_exams(asked, work.secret, submission.student)
-    intake = take_in(submission, work.release, [check.name for check in work.checks])
+    names = [check.name for check in work.checks]
+    files = [file for check in work.checks for file in check.files]
+    intake = take_in(submission, work.release, names, files)
     cells = [cell for cell in intake.notebook.cells if cell.cell_type == "code"]
     original = imports_of(work.release)
     imports = next((k for k, cell in enumerate(cells) if cell is intake.imports), None)
@@ -277,6 +314,7 @@ def _run(
         tests={index for index, cell in enumerate(cells) if is_locked(cell)},
         imports=None if imports is None or original is None else (imports, original.source),
         checks=check_cells(cells, [check.name for check in asked]),
+        alone=alone,
     )
     for index, cell in enumerate(cells):
         outputs = examination.outputs.get(index, [])

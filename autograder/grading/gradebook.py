@@ -9,13 +9,13 @@ from __future__ import annotations
 import contextlib
 import re
 import shutil
+import time
 import warnings
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
-from nbgrader.api import Gradebook
 from nbgrader.preprocessors import LimitOutput
 from nbgrader.utils import compute_checksum, determine_grade
 
@@ -25,7 +25,14 @@ from autograder.grading.by_hand import Given, Kept, answer_hash
 from autograder.grading.hand_log import keep_log
 from autograder.grading.late import handed_in
 from autograder.grading.placing import Submission
-from autograder.handouts.assignments import gradebook_url, settings
+from autograder.handouts.assignments import settings
+from autograder.handouts.books import (
+    LOCK_SECONDS,
+    database_trouble,
+    is_busy,
+    open_gradebook,
+    why_not,
+)
 from autograder.student.exam import Verdict
 
 HARMLESS = r"/?(?:br|hr|sub|sup)\s*/?>"
@@ -73,12 +80,11 @@ class GradebookWriter:
     def __init__(self, root: Path, course: Path, release: NotebookNode) -> None:
         self.course = course
         self.config = settings(root)
-        self.url = gradebook_url(course, self.config)
         self.release = {cell.source for cell in release.cells}
 
     def __enter__(self) -> GradebookWriter:
         with _nbgrader_warnings_off():
-            self.gradebook = Gradebook(self.url, self.config.CourseDirectory.course_id)
+            self.gradebook = open_gradebook(self.course, self.config)
         keep_log(self.course, "course grade")
         return self
 
@@ -96,7 +102,7 @@ class GradebookWriter:
         self._show_mark_schemes(submission.homework, notebook)
         notebook, _ = LimitOutput(config=self.config).preprocess(notebook, {})
         with _nbgrader_warnings_off():
-            self._save(submission, notebook, verdicts)
+            self._save_patiently(submission, notebook, verdicts)
         folder = self._folder(submission)
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
@@ -127,6 +133,26 @@ class GradebookWriter:
             tag = cell.metadata.get("nbgrader", {})
             if tag.get("locked") and tag["grade_id"] in texts:
                 cell.source = MARKERS.sub("", texts[tag["grade_id"]])
+
+    def _save_patiently(
+        self,
+        submission: Submission,
+        notebook: NotebookNode,
+        verdicts: Mapping[str, Verdict],
+    ) -> None:
+        """Save, as soon as nobody else writes. Raises OSError if the database is in trouble."""
+        until = time.monotonic() + LOCK_SECONDS
+        while True:
+            try:
+                return self._save(submission, notebook, verdicts)
+            except Exception as error:
+                self.gradebook.db.rollback()
+                trouble = database_trouble(error)
+                if trouble is None:
+                    raise
+                if not is_busy(trouble) or time.monotonic() > until:
+                    raise OSError(why_not(trouble)) from error
+            time.sleep(0.5)
 
     def _save(
         self,
@@ -165,7 +191,8 @@ class GradebookWriter:
             mark.needs_manual_grade = waits and mark.manual_score is None
             if verdict:
                 # nbgrader reads it as Markdown.
-                words = inactive(f"{verdict.sentence} {verdict.credit}".strip())
+                said = verdict.sentence, verdict.played, verdict.credit
+                words = inactive(" ".join(filter(None, said)))
                 cell = cells[comment.name]
                 untouched = cell.metadata.nbgrader.get("checksum") == compute_checksum(cell)
                 comment.auto_comment = NO_RESPONSE if untouched else words or None

@@ -23,7 +23,8 @@ from traitlets.config.loader import Config
 
 from autograder.grading.beside import TIMESTAMP
 from autograder.grading.placing import Submission
-from autograder.handouts.assignments import gradebook_url, settings
+from autograder.handouts.assignments import settings
+from autograder.handouts.books import has_gradebook, open_gradebook
 from autograder.project import ROOT, replace
 
 DAY = dt.timedelta(days=1)
@@ -218,19 +219,13 @@ def _plugin(config: Config) -> BasePlugin:
     return preprocessor.plugin_inst
 
 
-def has_gradebook(course: Path, config: Config) -> bool:
-    """Whether there is one: opening it would make one."""
-    url = gradebook_url(course, config)
-    return not url.startswith("sqlite:///") or Path(url.removeprefix("sqlite:///")).exists()
-
-
 def _gradebook(course: Path, root: Path) -> Gradebook:
     config = settings(root)
     if not has_gradebook(course, config):
         raise ValueError(
             f"There is no gradebook in {course} yet: run `course grade` or name --class."
         )
-    return Gradebook(gradebook_url(course, config), config.CourseDirectory.course_id)
+    return open_gradebook(course, config)
 
 
 def _assignment(gradebook: Gradebook, homework: str) -> Assignment:

@@ -17,7 +17,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from autograder.grading.beside import MAX_DEPTH, TIMESTAMP, few, files_in
+from autograder.grading.beside import MAX_DEPTH, TIMESTAMP, few, files_in, own_files
 from autograder.student.notebook_file import MAX_BYTES, read_notebook
 
 NOTEBOOK = re.compile(r"\.ipynb(\.txt|\.json)?$", re.IGNORECASE)
@@ -31,7 +31,8 @@ class Submission:
 
     folder: where its notebook lies, with what belongs to it. notebook: its name there, "" for the
     homework's own. remarks: sentences on how it was found. others: folders in it that belong to
-    other homeworks. stamp: the file with the time of its hand-in, if it lies elsewhere.
+    other homeworks. stamp: the file with the time of its hand-in, if it lies elsewhere. also: other
+    folders whose files may belong to it, such as the one with its zip.
     """
 
     student: str
@@ -41,6 +42,7 @@ class Submission:
     remarks: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
     stamp: Path | None = None
+    also: tuple[Path, ...] = ()
 
     @property
     def timestamp(self) -> Path:
@@ -246,7 +248,8 @@ class _Finder:
             for path in folder.iterdir()
             if path.is_dir() and _plain(path.name) in self.homeworks
         ]
-        stamps = [above / TIMESTAMP for above in (folder, shown.parent, *usual)]
+        around = dict.fromkeys((folder, shown.parent, *usual))
+        stamps = [above / TIMESTAMP for above in around]
         return Submission(
             student,
             self.homework,
@@ -255,6 +258,7 @@ class _Finder:
             tuple(remarks),
             tuple(not_ours),
             next((path for path in stamps if os.path.lexists(path)), None),
+            tuple(above for above in around if above != folder),
         )
 
     def _unzipped(self, student: str, path: Path) -> list[Path]:
@@ -309,6 +313,7 @@ def fingerprint(submission: Submission) -> str:
     named = [(path.name, path) for path in linked or sorted(folder.glob("*"))]
     if not linked:
         named += [(name, path) for name, path in files_in(folder) if "/" in name]
+        named += [(path.name, path) for above in submission.also for path in own_files(above)]
     for name, path in named:
         if name == TIMESTAMP or name.split("/")[0] in submission.others:
             continue

@@ -12,14 +12,16 @@ from autograder.project import replace
 from autograder.student.exam import Verdict
 
 STATES = ("graded", "cells failed", "unreadable", "timed out", "out of memory", "killed")
+ACCIDENT = "not graded: accident"  # of the grader's: such a record is shown, and never kept
 
 
 @dataclass(frozen=True)
 class Record:
     """One submission, graded.
 
-    state: one of STATES; the last three when the process had to be stopped or died on the way,
-    even if the rest was graded afterwards. for_student, for_staff: a sentence each, or "".
+    state: one of STATES, or ACCIDENT. The last three of STATES: the process had to be stopped or
+    died on the way, even if the rest was graded afterwards. for_student, for_staff: a sentence
+    each, or "".
     verdicts: one a check, in the homework's order. repairs: what was put back before running
     (locked cells, kernel name). notices: what a person should look at (tampering, escapes).
     failed_cells: numbers (from 1) of code cells that raised. stopped_at: imports that cells or

@@ -7,6 +7,7 @@ are graded with: inside stands the bundle's `course_lib`, so there is nothing pr
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import fcntl
 import json
@@ -18,10 +19,13 @@ import sys
 import sysconfig
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from autograder.grading.syscalls import compiled_filter
 from autograder.handouts.bundle import copy_packages
 from autograder.project import read, replace
 from autograder.student.limits import ANSWER_SECONDS, CELL_SECONDS, CELLS_SECONDS
@@ -30,6 +34,7 @@ INSIDE = "/course"  # where the student bundle's packages stand inside the sandb
 VENV = "/venv"  # and where Python's environment does
 NOBODY = 65534
 START_SECONDS = 120.0
+END_SECONDS = 10.0  # for a job to be gone once it is told to
 FOLDER = "course-grading-"
 
 
@@ -55,6 +60,42 @@ class Limits:
     processes: int = 64
 
 
+@dataclass(frozen=True)
+class Job:
+    """A fork of the warm parent at work. channel: speaks to `probe.serve` in it, in its cells'
+    reach. leash: its keeper's, who says there how it ended and ends it when told to.
+    """
+
+    channel: socket.socket
+    leash: socket.socket
+
+    def end(self, patience: float = 1.0) -> dict[str, Any] | None:
+        """How it ended, in its keeper's words: by itself within `patience` seconds, or made to.
+
+        None without such words: the keeper itself went down.
+        """
+        said = b""
+        for seconds in (patience, END_SECONDS):
+            until = time.monotonic() + seconds
+            while not said.endswith(b"\n") and (left := until - time.monotonic()) > 0:
+                self.leash.settimeout(left)
+                try:
+                    part = self.leash.recv(4096)
+                except TimeoutError:
+                    break
+                except OSError:
+                    return None
+                if not part:
+                    return None
+                said += part
+            if said.endswith(b"\n"):
+                ended: dict[str, Any] = json.loads(said)
+                return ended
+            with contextlib.suppress(OSError):
+                self.leash.shutdown(socket.SHUT_WR)
+        return None
+
+
 class SandboxError(RuntimeError):
     """There is no working sandbox; the message says what to install or switch on."""
 
@@ -63,11 +104,17 @@ class Sandbox:
     """A warm parent, started on entering the block; `job` starts a fork of it.
 
     It warms up while the caller goes on; `wait` returns when it is ready, or raises SandboxError.
-    confined=False runs it without bubblewrap, namespaces or network barrier (`--no-sandbox`).
+    root: the repository. private: other folders that no notebook may see, wherever they are, such
+    as the class's. confined=False runs it without bubblewrap, namespaces or network barrier
+    (`--no-sandbox`).
     """
 
-    def __init__(self, root: Path, confined: bool = True) -> None:
+    def __init__(self, root: Path, confined: bool = True, private: Sequence[Path] = ()) -> None:
         self.root = root
+        self.private = (root, *private)
+        self.filter = ""
+        with contextlib.suppress(ImportError):  # `course doctor` says so
+            self.filter = base64.b64encode(compiled_filter()).decode()
         self.confined = confined
         self._lock = threading.Lock()
         self._ready = self._closed = False
@@ -115,7 +162,7 @@ class Sandbox:
         environment = _environment(INSIDE if self.confined else str(packages), python)
         with (self._folder / "log").open("wb") as stderr:
             self._process = subprocess.Popen(
-                confine(command, self.root, packages, environment) if self.confined else command,
+                confine(command, self.private, packages, environment) if self.confined else command,
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -150,13 +197,10 @@ class Sandbox:
             )
 
     @contextlib.contextmanager
-    def job(self, limits: Limits) -> Iterator[socket.socket]:
-        """A fresh fork of the warm parent; the socket speaks to `probe.serve` in it.
-
-        Leaving the block kills whatever still runs.
-        """
+    def job(self, limits: Limits) -> Iterator[Job]:
+        """A fresh fork of the warm parent. Leaving the block kills whatever still runs."""
         ours, theirs = socket.socketpair()
-        leash_theirs, leash = os.pipe()
+        leash, leash_theirs = socket.socketpair()
         scratch = self._folder / f"scratch-{ours.fileno()}"
         order = {
             "memory_bytes": limits.memory_bytes,
@@ -164,16 +208,17 @@ class Sandbox:
             "scratch_bytes": limits.scratch_bytes,
             "processes": limits.processes,
             "scratch_folder": str(scratch),
+            "filter": self.filter,
         }
         try:
             try:
-                self._send(json.dumps(order).encode(), [theirs.fileno(), leash_theirs])
+                self._send(json.dumps(order).encode(), [theirs.fileno(), leash_theirs.fileno()])
             finally:
                 theirs.close()
-                os.close(leash_theirs)
-            yield ours
+                leash_theirs.close()
+            yield Job(ours, leash)
         finally:
-            os.close(leash)
+            leash.close()
             ours.close()
             if not self.confined:
                 shutil.rmtree(scratch, ignore_errors=True)
@@ -246,21 +291,22 @@ def find_bubblewrap() -> str:
 
 
 def confine(
-    command: Sequence[str], root: Path, packages: Path, environment: dict[str, str]
+    command: Sequence[str], private: Sequence[Path], packages: Path, environment: dict[str, str]
 ) -> list[str]:
     """The command line that runs `command` inside bubblewrap.
 
-    root: the repository, hidden wherever a mounted tree would show it. packages: the student
-    bundle's packages, seen as INSIDE. The super-user first steps down to nobody, since the kernel's
+    private: the repository and others, hidden wherever a mounted tree would show them. packages:
+    the student bundle's packages, seen as INSIDE. Raises SandboxError if a private folder holds
+    Python itself, so that it cannot be hidden. The super-user first steps down to nobody, since the kernel's
     limit on processes does not bind root.
     """
     bwrap = find_bubblewrap()
     settings = [part for item in environment.items() for part in ("--setenv", *item)]
     inner = [bwrap, "--unshare-all", "--unshare-user", "--die-with-parent", "--new-session"]
     inner += _mounts({**_trees(), packages: INSIDE})
-    for path in (*_installed_packages(), root):  # where a mounted tree would show what is private
-        if path.is_dir() and (seen := _inside(path)):
-            inner += ["--tmpfs", seen]
+    for path in dict.fromkeys(path.resolve() for path in (*_installed_packages(), *private)):
+        if path.is_dir():
+            inner += [part for seen in _seen(path) for part in ("--tmpfs", seen)]
     inner += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]
     inner += ["--remount-ro", "/dev", "--remount-ro", "/"]
     inner += ["--clearenv", *settings, "--chdir", INSIDE, "--", *command]
@@ -297,6 +343,23 @@ def _inside(path: Path) -> str:
         if path.is_relative_to(source):
             return str(Path(seen) / path.relative_to(source))
     return ""
+
+
+def _seen(path: Path) -> list[str]:
+    """Every place where a private folder would be seen. Raises SandboxError if a tree lies in it.
+
+    The repository may hold Python's environment, which is seen under another name.
+    """
+    places = []
+    for source, seen in _trees().items():
+        if path.is_relative_to(source.resolve()):
+            places.append(str(Path(seen) / path.relative_to(source.resolve())))
+        elif source.resolve().is_relative_to(path) and seen != VENV:
+            raise SandboxError(
+                f"{source} is what notebooks run with, and lies in {path}, which they may not see: "
+                "move the class folder, or use a Python from elsewhere."
+            )
+    return places
 
 
 def _installed_packages() -> list[Path]:

@@ -46,11 +46,16 @@ class Intake:
     imports: NotebookNode | None = None
 
 
-def take_in(submission: Submission, release: NotebookNode, functions: Sequence[str]) -> Intake:
+def take_in(
+    submission: Submission,
+    release: NotebookNode,
+    functions: Sequence[str],
+    asked: Sequence[str] = (),
+) -> Intake:
     """Read and repair one submission.
 
-    functions: the names that the homework asks for. Raises Unreadable, and nothing else, whatever
-    the folder holds.
+    functions: the names that the homework asks for; asked: those of files beside it. Raises
+    Unreadable whatever the folder holds, and OSError or MemoryError if the machine cannot read it.
     """
     try:
         notebook = read_notebook(_find_notebook(submission))
@@ -61,10 +66,10 @@ def take_in(submission: Submission, release: NotebookNode, functions: Sequence[s
         moved = put_in(notebook, release, outside)
         shown = _show_pictures(notebook, release, submission)
         imports, put_back = find_imports(notebook, release)
-        files, left_out = take_along(submission.folder, submission.others)
+        files, left_out = take_along(submission.folder, submission.others, asked, submission.also)
         repairs = (*submission.remarks, *nameless, *put_back, *repairs, *moved, *shown, *left_out)
         return Intake(notebook, repairs, notices, files, imports)
-    except Unreadable:
+    except (Unreadable, OSError, MemoryError):
         raise
     except Exception as error:  # whatever else a file can hold: a row with a reason, never a stop
         raise Unreadable(

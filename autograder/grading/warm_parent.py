@@ -2,7 +2,8 @@
 
 Runs inside the sandbox, knows nothing private. For every job it is handed two file descriptors: the
 channel, over which the fork serves `student.probe`, and the leash: when its other end closes, by
-the examiner's will or the examiner's death, the whole job is killed.
+the examiner's will or the examiner's death, the whole job is killed. Over the leash comes the last
+word, how it ended; nothing of the student's ever holds it.
 
 A job is three processes. The keeper stays among the warm parent's processes and holds the leash.
 The init is process 1 of new user, process, mount, network and IPC namespaces; when it goes,
@@ -12,11 +13,13 @@ what it holds. The third runs the student's cells, without capabilities and unde
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import ctypes
 import fcntl
 import importlib
 import json
+import mmap
 import os
 import pkgutil
 import platform
@@ -27,6 +30,7 @@ import signal
 import socket
 import struct
 import sys
+import time
 from typing import Any
 
 from autograder.student import probe, wire
@@ -41,12 +45,12 @@ CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = (
 )
 MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REC, MS_PRIVATE = 2, 4, 8, 0x4000, 0x40000
 CAPABILITY_VERSION_3 = 0x20080522
-PR_SET_DUMPABLE = 4
+PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS, SECCOMP_MODE_FILTER = 4, 22, 38, 2
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
 KEYCTL, KEYCTL_JOIN_SESSION_KEYRING = {"x86_64": 250, "aarch64": 219}, 1
 SCRATCH = "/tmp/work"
-OUT_OF_MEMORY_EXIT = 71  # of a job whose processes together took too much
-TICK = 0.1  # seconds between two looks at their memory
+TICK = 0.1  # seconds between two looks at a job's memory and processor time
+NOTHING, RUNNING, OUT_OF_MEMORY = range(3)  # how far a job came: see `Meter`
 
 
 def main() -> None:
@@ -99,10 +103,41 @@ def warm_up() -> None:
     )
 
 
+class Meter:
+    """What a job's init and keeper know of it together, in memory that they share.
+
+    stage: NOTHING until the student's process is there with its limits, then RUNNING;
+    OUT_OF_MEMORY if all its processes together took too much. short: seconds for which it would
+    have run and got less than one processor, whoever had it.
+    """
+
+    def __init__(self) -> None:
+        self.shared = mmap.mmap(-1, 16)
+
+    @property
+    def stage(self) -> int:
+        """NOTHING, RUNNING or OUT_OF_MEMORY."""
+        return int(struct.unpack_from("q", self.shared, 0)[0])
+
+    @stage.setter
+    def stage(self, value: int) -> None:
+        struct.pack_into("q", self.shared, 0, value)
+
+    @property
+    def short(self) -> float:
+        """Seconds without the processor that it would have used."""
+        return float(struct.unpack_from("d", self.shared, 8)[0])
+
+    @short.setter
+    def short(self, value: float) -> None:
+        struct.pack_into("d", self.shared, 8, value)
+
+
 def keep(job: dict[str, Any], channel: int, leash: int, confined: bool) -> None:
-    """Start the job, wait for its end or the leash's, and report how it ended on the channel."""
+    """Start the job, wait for its end or the leash's, and say on the leash how it ended."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     alive, end_of_life = os.pipe()
+    meter = Meter()
     if confined:
         enter_namespaces()
     else:
@@ -112,10 +147,11 @@ def keep(job: dict[str, Any], channel: int, leash: int, confined: bool) -> None:
         os.close(alive)
         os.close(leash)
         try:
-            init(job, channel, confined)
+            init(job, channel, confined, meter)
         finally:
             os._exit(1)
     os.close(end_of_life)
+    os.close(channel)  # the student's alone: its end is their end
     ready, _, _ = select.select([alive, leash], [], [])
     by_leash = alive not in ready
     # Whatever woke us up: if init has ended by itself this changes nothing, else it ends now.
@@ -124,9 +160,14 @@ def keep(job: dict[str, Any], channel: int, leash: int, confined: bool) -> None:
             os.killpg(first, signal.SIGKILL)
     os.kill(first, signal.SIGKILL)
     _, status = os.waitpid(first, 0)
-    ended = {"leash": by_leash, "status": os.waitstatus_to_exitcode(status)}
+    ended = {
+        "leash": by_leash,
+        "status": os.waitstatus_to_exitcode(status),
+        "stage": meter.stage,
+        "short": meter.short,
+    }
     with contextlib.suppress(OSError):
-        os.write(channel, wire.dumps({"ended": ended}))
+        os.write(leash, wire.dumps(ended))
 
 
 def enter_namespaces() -> None:
@@ -150,7 +191,7 @@ def start_loopback() -> None:
         fcntl.ioctl(any_socket, SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", flags | IFF_UP))
 
 
-def init(job: dict[str, Any], channel: int, confined: bool) -> None:
+def init(job: dict[str, Any], channel: int, confined: bool, meter: Meter) -> None:
     """Process 1: private /proc and /tmp, then the student's process, whose end is everybody's."""
     os.setsid()  # also a scheduling group of its own, so that many processes are not many shares
     if confined:
@@ -169,31 +210,60 @@ def init(job: dict[str, Any], channel: int, confined: bool) -> None:
     child = os.fork()
     if child == 0:
         try:
-            student(job, channel, confined)
+            student(job, channel, confined, meter)
         finally:
             os._exit(70)
     os.close(channel)
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
     most = job["memory_bytes"] + resident("self")  # what the warm parent has is not the student's
     options = os.WNOHANG if confined else 0
+    clock = ProcessorClock()
     while True:
         pid, status = os.waitpid(-1, options)  # also reaps what the student left behind
         if pid == child:
             code = os.waitstatus_to_exitcode(status)
             os._exit(code if code >= 0 else 128 - code)
         if pid == 0:
-            if takes_more_than(most):
-                os._exit(OUT_OF_MEMORY_EXIT)
+            pids = [name for name in os.listdir("/proc") if name.isdigit() and name != "1"]
+            if takes_more_than(most, pids):
+                meter.stage = OUT_OF_MEMORY
+                os._exit(1)
+            meter.short += clock.short(pids)
             signal.sigtimedwait([signal.SIGCHLD], TICK)
 
 
-def takes_more_than(most: int) -> bool:
-    """Whether all processes of this namespace but init have more than so many bytes in memory.
+class ProcessorClock:
+    """For how long a job's processes would have run and got less than one processor together."""
+
+    def __init__(self) -> None:
+        self.then, self.before = time.monotonic(), dict[str, tuple[int, int]]()
+
+    def short(self, pids: list[str]) -> float:
+        """Seconds of that since the last call: what one of them waited, all had no core's worth."""
+        now, used = time.monotonic(), {pid: processor_time(pid) for pid in pids}
+        old = {pid: self.before.get(pid, (0, 0)) for pid in pids}
+        ran = sum(used[pid][0] - old[pid][0] for pid in pids) / 1e9
+        waited = max((used[pid][1] - old[pid][1] for pid in pids), default=0) / 1e9
+        passed, self.then, self.before = now - self.then, now, used
+        return max(0.0, min(waited, passed - ran))
+
+
+def processor_time(pid: str) -> tuple[int, int]:
+    """Nanoseconds that a process ran and that it waited for a processor; nothing if it is gone."""
+    try:
+        with open(f"/proc/{pid}/schedstat") as file:
+            ran, waited, *_ = file.read().split()
+            return int(ran), int(waited)
+    except (OSError, ValueError):
+        return 0, 0
+
+
+def takes_more_than(most: int, pids: list[str]) -> bool:
+    """Whether these processes together have more than so many bytes in memory.
 
     What processes share is counted once (proportional set size); that is slow to read, so first it
     is seen whether they can have so much at all: forks have all that they share, but for files.
     """
-    pids = [name for name in os.listdir("/proc") if name.isdigit() and name != "1"]
     return sum(map(without_files, pids)) > most and sum(map(proportional, pids)) > most
 
 
@@ -227,7 +297,7 @@ def proportional(pid: str) -> int:
         return 0
 
 
-def student(job: dict[str, Any], channel: int, confined: bool) -> None:
+def student(job: dict[str, Any], channel: int, confined: bool, meter: Meter) -> None:
     """The student's process: limits, an empty scratch folder, nothing open but the channel."""
     if confined:
         _call("prctl", PR_SET_DUMPABLE, 1, 0, 0, 0)  # its own /proc/self
@@ -255,8 +325,23 @@ def student(job: dict[str, Any], channel: int, confined: bool) -> None:
     ):
         if confined or name not in ("RLIMIT_NPROC",):
             resource.setrlimit(getattr(resource, name), (limit, limit))
+    if confined and job["filter"]:
+        refuse_system_calls(base64.b64decode(job["filter"]))
+    meter.stage = RUNNING
+    meter.shared.close()
     probe.serve(reader, writer)
     os._exit(0)
+
+
+class _Program(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p))
+
+
+def refuse_system_calls(instructions: bytes) -> None:
+    """From now on, for this process and all that it starts. instructions: of `syscalls`."""
+    program = _Program(len(instructions) // 8, instructions)
+    _call("prctl", PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    _call("prctl", PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(program))
 
 
 def virtual_memory() -> int:

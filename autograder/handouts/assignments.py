@@ -18,6 +18,7 @@ from nbgrader.converters.base import NbGraderException
 from nbgrader.coursedir import CourseDirectory
 from traitlets.config.loader import Config, PyFileConfigLoader
 
+from autograder.handouts.books import gradebook_url, open_gradebook, patient_url
 from autograder.handouts.freshness import fresh_files, key_of, remember
 from autograder.handouts.sources import homework_notebook, notebook_bytes
 from autograder.project import ROOT, HandoutError, replace
@@ -35,12 +36,6 @@ def settings(root: Path = ROOT) -> Config:
 def homework_path(root: Path, homework: str) -> Path:
     """Where the source of a homework lies."""
     return root / "notebooks" / "src" / "homework" / f"{homework}.py"
-
-
-def gradebook_url(course: Path, config: Config) -> str:
-    """The class's gradebook: as in the settings, else SQLite in the class folder."""
-    configured = config.CourseDirectory.get("db_url")
-    return str(configured) if configured else f"sqlite:///{course.resolve() / 'gradebook.db'}"
 
 
 def release_notebook(homework: str, source: bytes, config: Config) -> bytes:
@@ -64,7 +59,6 @@ def release_assignment(
         checks = checks_of(homework, root)
     config = settings(root)
     database = gradebook_url(course, config)
-    course_id = config.CourseDirectory.course_id
     notebook = homework_notebook(homework_path(root, homework), checks)
     source = notebook_bytes(notebook)
     source_path = course / "source" / homework / f"{homework}.ipynb"
@@ -73,11 +67,11 @@ def release_assignment(
     key = key_of(made_from)
 
     course.mkdir(parents=True, exist_ok=True)
-    with Gradebook(database, course_id) as gradebook:
+    with open_gradebook(course, config) as gradebook:
         registered = _require_same_questions(gradebook, homework, notebook)
     if registered and fresh_files(course, homework, key, RELEASES) is not None:
         return []
-    release = _generate(homework, source, config, database)
+    release = _generate(homework, source, config, patient_url(course, config))
     replace(source_path, source)
     replace(release_path, release)
     remember(course, homework, key, [source_path, release_path], RELEASES)

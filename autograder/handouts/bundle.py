@@ -46,13 +46,15 @@ Then open the lectures and the homework:
 
 In VS Code, open this folder and choose `.venv` as the kernel. In **Colab**, upload the notebook
 and, behind the folder icon on the left, the zip that this file came in. Then make this the first
-cell; it keeps Colab's own torch and NumPy:
+cell; it keeps Colab's own torch and NumPy, and does nothing elsewhere, so it may stay when you hand
+the notebook in:
 
 ```python
 import sys, zipfile
-zipfile.ZipFile("{zip}").extractall()
-sys.path.insert(0, "/content/{folder}")
-%pip install --quiet gymnasium=={gymnasium}
+if "google.colab" in sys.modules:
+    zipfile.ZipFile("{zip}").extractall()
+    sys.path.insert(0, "/content/{folder}")
+    %pip install --quiet gymnasium=={gymnasium}
 ```
 
 What you train is written beside the notebook, in Colab into `/content`: download it from there.

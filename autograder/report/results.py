@@ -21,7 +21,8 @@ from autograder.grading.beside import TIMESTAMP
 from autograder.grading.by_hand import Given, Kept
 from autograder.grading.placing import Placed, Submission, place
 from autograder.grading.record import Record, by_import
-from autograder.handouts.assignments import gradebook_url, settings
+from autograder.handouts.assignments import settings
+from autograder.handouts.books import has_gradebook, open_gradebook
 from autograder.student.exam import Verdict
 from autograder.student.notebook_file import grade_id_of
 
@@ -317,12 +318,11 @@ class _Books:
 def _read_gradebook(course: Path, homework: str) -> _Books:
     books = _Books()
     config = settings()
-    url = gradebook_url(course, config)
-    if url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).exists():
-        return books  # opening it would make one
+    if not has_gradebook(course, config):
+        return books
     from nbgrader import api
 
-    with api.Gradebook(url, config.CourseDirectory.course_id) as gradebook:
+    with open_gradebook(course, config) as gradebook:
         for student in gradebook.students:
             full = " ".join(part for part in (student.first_name, student.last_name) if part)
             books.names[student.id] = full

@@ -101,7 +101,7 @@ def _question(
 
 def explain(verdict: Verdict) -> str:
     """A verdict's sentence, where the lectures clear it up, and what was right all the same."""
-    lines = [verdict.sentence]
+    lines = [f"{verdict.sentence} {verdict.played}".strip()]
     if verdict.see:
         lecture, _, section = verdict.see.partition("#")
         lines.append(f"See lecture {lecture}, section {section}.")

@@ -6,8 +6,9 @@ the examiner (hidden cases, made for one submission and never leaving the grader
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -35,10 +36,22 @@ ERRORS = {
     "give it logits=...",
     "to satisfy the constraint GreaterThan(lower_bound=0.0)": "A standard deviation is above 0: "
     "was its logarithm given in its place?",
+    "KeyError: ": "There is no such name in the dictionary: print the names in it, list(...).",
     "at non-singleton dimension": "Two shapes do not go together: print them. x[:, None] makes a "
     "column (B, 1) of (B,), and that goes with every column of (B, A).",
 }
+# The same for what the course's own functions say, where their words cannot be shown.
+OWN_ERRORS = {
+    "there is no file": "Its file is not there: hand it in with the notebook (one of more than "
+    "400,000 bytes is not taken).",
+    "and an agent's file may have": "Its file is too large: two layers of 64 are plenty.",
+    "cannot be read as an npz file": "Its file cannot be read: write it with save_agent.",
+    "holds something other than arrays": "Its file holds more than numbers: write it with "
+    "save_agent.",
+    "is no suspect": "A name that it gives is none of those in SUSPECTS.",
+}
 MEAN_RETURN = "mean_return"  # what a measure calls what is told of an agent and not judged
+NOT_IN_IT = "on numbers that are not in the notebook"
 # What is said if a flag (an observation whose name ends like this) is off: alone, and besides.
 FLAGS = {
     "_unchanged": (
@@ -334,6 +347,11 @@ class Verdict:
         return Verdict(**{**data, "parts": parts})
 
     @property
+    def played(self) -> str:
+        """What an agent that was handed in earned here, in a sentence; "" if none was played."""
+        return "" if self.mean_return is None else f"Its mean return here: {self.mean_return:.1f}."
+
+    @property
     def credit(self) -> str:
         """Which parts were earned and which were not, in a sentence; "" if it is all or nothing."""
         if not 0 < self.points < self.max_points:
@@ -357,17 +375,15 @@ def judge(exam: Exam, answers: Sequence[Answer]) -> Verdict:
         right = outcome == "right"
         points = exam.points if right else round(sum(part.points for part in parts), 2)
         head = exam.check, exam.title, points, exam.points
-        if mean_return is not None:
-            sentence = f"{sentence} Its mean return here: {mean_return:.1f}."
         return Verdict(*head, outcome, mistake, sentence, see, parts, mean_return)
 
     failed = {i: one for i, one in enumerate(answers) if isinstance(one, Failure)}
     if failed:
         first, failure = next(iter(failed.items()))
-        hidden = "on numbers that are not in the notebook"
-        where = f"on example {first + 1}" if first < exam.public else hidden
+        where = f"on example {first + 1}" if first < exam.public else NOT_IN_IT
         only = where if len(failed) < len(answers) else ""
-        return verdict(failure.kind, _failure_sentence(exam.check, failure, only))
+        hidden = first >= exam.public
+        return verdict(failure.kind, _failure_sentence(exam.check, failure, only, hidden))
     tables: list[Arrays] = [answer for answer in answers if not isinstance(answer, Failure)]
     if len(tables) != len(exam.cases) or any(map(_goes_beyond, exam.expected, tables)):
         return verdict("ended", f"{exam.check} gave no answer to what was asked.")
@@ -473,6 +489,19 @@ def agree(exam: Exam, want: Arrays, got: Arrays) -> bool:
     )
 
 
+def _without_hidden(failure: Failure) -> Failure:
+    """A failure on hidden numbers in words of ours alone: any other word could hold one of them."""
+    if failure.kind == "ended":  # what is said of it comes from outside
+        return failure
+    error = failure.message.partition(":")[0]
+    words = {
+        "raised": error if isinstance(getattr(builtins, error, None), type) else "an error",
+        "part unwritten": "another function",
+        "timed out": "it came to its time limit",
+    }
+    return replace(failure, message=words.get(failure.kind, ""))
+
+
 def _clause(message: str) -> str:
     """A message to go on after; one that was cut ends in its last whole word."""
     if message.endswith("..."):
@@ -480,8 +509,12 @@ def _clause(message: str) -> str:
     return message.removesuffix(".")
 
 
-def _failure_sentence(name: str, failure: Failure, only: str) -> str:
+def _failure_sentence(name: str, failure: Failure, only: str, hidden: bool) -> str:
     """Why there is no answer; `only`: on which case, where others have one."""
+    hints = {**OWN_ERRORS, **ERRORS} if hidden else ERRORS
+    more = next((f" {words}" for part, words in hints.items() if part in failure.message), "")
+    if hidden:
+        failure = _without_hidden(failure)
     at = f" {only}" if only else ""
     where = f"{at} (line {failure.line} of its cell)" if failure.line else at
     if failure.kind == "missing":
@@ -500,11 +533,11 @@ def _failure_sentence(name: str, failure: Failure, only: str) -> str:
     if failure.kind == "part unwritten":
         return f"{name} called {failure.message}, which is not written yet{at}."
     if failure.kind == "raised":
-        more = next((f" {words}" for part, words in ERRORS.items() if part in failure.message), "")
         return f"{name} stopped with {_clause(failure.message)}{where}.{more}"
     if failure.kind == "not numbers":
+        why = f": {failure.message}" if failure.message else ""
         end = "" if failure.message.endswith((".", "?")) else "."
-        return f"{name} was called and gave no usable answer{at}: {failure.message}{end}"
+        return f"{name} was called and gave no usable answer{at}{why}{end}"
     if failure.kind == "timed out":
         return f"{name} did not come back{at}: {failure.message}."
     return f"{name} {failure.message}."
@@ -516,6 +549,8 @@ def _difference_sentence(exam: Exam, tables: Sequence[Arrays], index: int) -> st
     where = f" on example {index + 1}" if index < exam.public else ""
     for key in want:
         if key in got and want[key].shape != got[key].shape:
+            if index >= exam.public:
+                return f"{name}: `{key}` has another shape than was wanted, {NOT_IN_IT}."
             return (
                 f"{name}: `{key}` has shape {got[key].shape}{where}, and {want[key].shape} was "
                 "wanted."
@@ -529,6 +564,8 @@ def _difference_sentence(exam: Exam, tables: Sequence[Arrays], index: int) -> st
                 f"{name}: `{key}` holds whole numbers{where}: was it put into an integer tensor, "
                 "which cuts fractions off?"
             )
+    if exam.measure and keys and keys[0] in got:
+        return f"{name}: not yet: {', '.join(key.replace('_', ' ') for key in keys)}."
     off = ", ".join(f"`{key}`" for key in keys)
     if index >= exam.public and exam.beyond:
         return f"{name} {exam.beyond}"

@@ -16,6 +16,7 @@ CELL_SECONDS = 10.0  # of one cell, in processor time
 CELLS_SECONDS = 60.0  # of all cells together
 ANSWER_SECONDS = 5.0  # of one call of a function that is asked
 WALL = 5  # a block that waits instead of computing may take this many times longer: under a minute
+BY_THE_CLOCK = "by the clock"  # what tells that limit from the one in processor time
 
 
 class TimeLimit(BaseException):
@@ -36,7 +37,9 @@ def time_limit(seconds: float, note: str = "", last_resort: bool = True) -> Iter
         yield
         return
 
-    def stop(*_: Any) -> None:
+    def stop(number: int, *_: Any) -> None:
+        if number == signal.SIGALRM:
+            raise TimeLimit(f"the time limit of {WALL * seconds:.3g} s {BY_THE_CLOCK} was reached")
         raise TimeLimit(f"the time limit of {seconds:.3g} s was reached{note}")
 
     timers = (

@@ -29,7 +29,7 @@ RECURSIVE = "import os\ndef running_sum(numbers):\n    {}\n    return numbers.cu
 def asked(sandbox, *cells):
     """Examine a notebook in which running_sum is checked by one of the cells above."""
     checks = {i: "running_sum" for i, cell in enumerate(cells) if cell in (CHECK, FAILED_CHECK)}
-    return examine(sandbox, [*cells, RIGHT_DOUBLE], EXAMS, LIMITS, checks=checks)
+    return examine(sandbox, [*cells, RIGHT_DOUBLE], EXAMS, LIMITS, checks=checks, alone=True)
 
 
 def outcomes(examination):
@@ -174,7 +174,7 @@ def test_a_fork_that_a_function_leaves_running_has_no_say(sandbox, stays):
 def test_one_fork_answers_for_all_functions_above_and_survives_each(sandbox):
     cells = [RECURSIVE.format("os._exit(3)"), FAILED_CHECK, RIGHT_DOUBLE, "double = None"]
     checks = {1: "running_sum", 3: "double"}
-    examination = examine(sandbox, cells, EXAMS, LIMITS, checks=checks)
+    examination = examine(sandbox, cells, EXAMS, LIMITS, checks=checks, alone=True)
     assert outcomes(examination) == ["ended", "right"]
 
 
@@ -266,7 +266,7 @@ def test_a_function_that_calls_an_unwritten_one_is_told_which(sandbox):
         "def double(x):\n    raise NotImplementedError('double: your code here')",
         "def running_sum(x):\n    return double(x)",
     ]
-    examination = examine(sandbox, cells, EXAMS, LIMITS)
+    examination = examine(sandbox, cells, EXAMS, LIMITS, alone=True)
     assert outcomes(examination) == ["part unwritten", "unwritten"]
     assert [verdict.sentence for verdict in examination.verdicts] == [
         "running_sum called double, which is not written yet.",

@@ -55,7 +55,7 @@ for descriptor in range(3, 16):
         pass
 os.execvp("sleep", ["sleep", "87654"])
 """
-    examine(sandbox, [cell], EXAMS, SHORT)
+    examine(sandbox, [cell], EXAMS, SHORT, alone=True)
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline and _running("87654"):
         time.sleep(0.05)
@@ -90,7 +90,7 @@ print(os.listdir("/dev/pts"), os.getsid(0))
     results = {}
 
     def run(name, cell):
-        results[name] = examine(sandbox, [cell], EXAMS, SHORT)
+        results[name] = examine(sandbox, [cell], EXAMS, SHORT, alone=True)
 
     threads = [
         threading.Thread(target=run, args=("server", server)),
@@ -108,7 +108,7 @@ def test_many_slow_cells_cost_none_of_the_answers(sandbox):
     slow = "import time\nwhile time.process_time() < {}: pass\nprint('done')"
     limits = Limits(cell_seconds=3.0, cells_seconds=2.0, answer_seconds=1.0)
     cells = [slow.format(1.2), slow.format(9), slow.format(9), RIGHT, RIGHT_DOUBLE]
-    examination = examine(sandbox, cells, EXAMS, limits)
+    examination = examine(sandbox, cells, EXAMS, limits, alone=True)
     assert [verdict.outcome for verdict in examination.verdicts] == ["right", "right"]
     assert printed(examination) == "done\n"
     assert examination.failed == [1, 2]
@@ -122,7 +122,7 @@ def test_text_that_cannot_be_stored_is_made_plain(sandbox):
         r"def running_sum(x): raise ValueError('\ud800\0')",
         RIGHT_DOUBLE,
     ]
-    examination = examine(sandbox, cells, EXAMS, SHORT)
+    examination = examine(sandbox, cells, EXAMS, SHORT, alone=True)
     assert printed(examination) == "\ufffd\ufffd\n"
     everything = [examination.outputs, [asdict(verdict) for verdict in examination.verdicts]]
     assert b"\\u0000" not in json.dumps(everything, ensure_ascii=False).encode()
@@ -143,7 +143,7 @@ for cell in range(6):
         except OSError:
             pass
 """
-    examination = examine(sandbox, ["1"] * 5 + [forge], EXAMS, SHORT)
+    examination = examine(sandbox, ["1"] * 5 + [forge], EXAMS, SHORT, alone=True)
     assert len(json.dumps(examination.outputs)) < 1.2 * MAX_OUTPUTS
 
 
@@ -162,7 +162,7 @@ while True:
             pass
 """
     started = time.monotonic()
-    examination = examine(sandbox, [RIGHT, flood], EXAMS, SHORT)
+    examination = examine(sandbox, [RIGHT, flood], EXAMS, SHORT, alone=True)
     assert time.monotonic() - started < 30
     assert examination.state == "killed"
 

@@ -137,3 +137,53 @@ def test_in_course_check_too_nothing_beside_stands_before_the_course(tmp_path):
     report = examine_notebook(tmp_path / "hw2.ipynb")
     assert report.failed_cells == {}
     assert report.hiding == ["autograder", "course_lib", "torch.py"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "cartpole (1).npz",
+        "cartpole-2.npz",
+        "CartPole.NPZ",
+        "agents/cartpole.npz",
+        "lovelace_1815_cartpole.npz",
+        "Copy of cartpole.npz",
+        "cartpole.npz.npz",
+    ],
+)
+def test_a_file_that_is_asked_for_is_found_under_the_name_that_others_gave_it(tmp_path, name):
+    put(tmp_path, name, "weights")
+    files, said = take_along(tmp_path, asked=["cartpole.npz"])
+    assert base64.b64decode(files["cartpole.npz"]) == b"weights"
+    assert said == (f"cartpole.npz was handed in as {name}.",)
+
+
+@pytest.mark.parametrize("name", ["mycartpole.npz", "cartpole.npy", "cartpoles.npz", "pole.npz"])
+def test_another_file_is_not_taken_for_it(tmp_path, name):
+    put(tmp_path, name)
+    files, said = take_along(tmp_path, asked=["cartpole.npz"])
+    assert (list(files), said) == ([name], ())
+
+
+def test_its_own_name_counts_before_any_other_and_of_others_the_newest(tmp_path):
+    for age, name in enumerate(["cartpole-1.npz", "cartpole-2.npz", "old/cartpole.npz"]):
+        os.utime(put(tmp_path, name, name), (10_000 - age, 10_000 - age))
+    os.utime(tmp_path / "cartpole-2.npz", (20_000, 20_000))
+    files, _ = take_along(tmp_path, asked=["cartpole.npz"])
+    # Its name differs by nothing, only its folder does.
+    assert base64.b64decode(files["cartpole.npz"]) == b"old/cartpole.npz"
+    put(tmp_path, "cartpole.npz", "own")
+    files, said = take_along(tmp_path, asked=["cartpole.npz"])
+    assert base64.b64decode(files["cartpole.npz"]) == b"own"
+    assert said == ()
+
+
+def test_a_file_beside_the_zip_with_the_notebook_is_found_too(tmp_path):
+    folder, around = tmp_path / "unzipped", tmp_path / "handed in"
+    put(folder, "notes.txt")
+    put(around, "cartpole-1.npz", "weights")
+    put(around, "hw2/cartpole.npz", "another homework's")
+    files, said = take_along(folder, asked=["cartpole.npz"], also=[around])
+    assert base64.b64decode(files["cartpole.npz"]) == b"weights"
+    assert sorted(files) == ["cartpole.npz", "notes.txt"]
+    assert said == ("cartpole.npz was handed in as cartpole-1.npz.",)

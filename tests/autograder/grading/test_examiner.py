@@ -67,7 +67,7 @@ RIGHT_DOUBLE = "def double(numbers):\n    return numbers + numbers"
 
 
 def outcomes(sandbox, *cells, limits=LIMITS, files=None):
-    examination = examine(sandbox, cells, EXAMS, limits, files)
+    examination = examine(sandbox, cells, EXAMS, limits, files, alone=True)
     return examination, [verdict.outcome for verdict in examination.verdicts]
 
 
@@ -353,7 +353,7 @@ def test_files_beside_the_notebook_are_there(sandbox):
 
 def test_same_notebook_same_outputs(sandbox):
     cells = ("import torch\nprint(torch.randn(3), {'a', 'b', 'c'})", RIGHT)
-    first, second = (examine(sandbox, cells, EXAMS, LIMITS) for _ in range(2))
+    first, second = (examine(sandbox, cells, EXAMS, LIMITS, alone=True) for _ in range(2))
     assert first.outputs == second.outputs
     assert first.verdicts == second.verdicts
 
