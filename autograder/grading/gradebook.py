@@ -11,7 +11,7 @@ import re
 import shutil
 import time
 import warnings
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 
 import nbformat
@@ -25,14 +25,9 @@ from autograder.grading.by_hand import Given, Kept, answer_hash
 from autograder.grading.hand_log import keep_log
 from autograder.grading.late import handed_in
 from autograder.grading.placing import Submission
+from autograder.handouts import books
 from autograder.handouts.assignments import settings
-from autograder.handouts.books import (
-    LOCK_SECONDS,
-    database_trouble,
-    is_busy,
-    open_gradebook,
-    why_not,
-)
+from autograder.handouts.books import database_trouble, is_busy, open_gradebook, why_not
 from autograder.student.exam import Verdict
 
 HARMLESS = r"/?(?:br|hr|sub|sup)\s*/?>"
@@ -99,14 +94,14 @@ class GradebookWriter:
         Filing again replaces what was there; marks given by hand stay.
         """
         clean_markdown(notebook, self.release)
-        self._show_mark_schemes(submission.homework, notebook)
-        notebook, _ = LimitOutput(config=self.config).preprocess(notebook, {})
+        self._patiently(lambda: self._show_mark_schemes(submission.homework, notebook))
+        limited, _ = LimitOutput(config=self.config).preprocess(notebook, {})
         with _nbgrader_warnings_off():
-            self._save_patiently(submission, notebook, verdicts)
+            self._patiently(lambda: self._save(submission, limited, verdicts))
         folder = self._folder(submission)
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        texts = {f"{submission.homework}.ipynb": nbformat.writes(notebook) + "\n"}
+        texts = {f"{submission.homework}.ipynb": nbformat.writes(limited) + "\n"}
         if handed_in(submission.timestamp).at is not None:
             texts[TIMESTAMP] = submission.timestamp.read_text()
         for name, text in texts.items():
@@ -134,17 +129,12 @@ class GradebookWriter:
             if tag.get("locked") and tag["grade_id"] in texts:
                 cell.source = MARKERS.sub("", texts[tag["grade_id"]])
 
-    def _save_patiently(
-        self,
-        submission: Submission,
-        notebook: NotebookNode,
-        verdicts: Mapping[str, Verdict],
-    ) -> None:
-        """Save, as soon as nobody else writes. Raises OSError if the database is in trouble."""
-        until = time.monotonic() + LOCK_SECONDS
+    def _patiently(self, work: Callable[[], None]) -> None:
+        """Do it as soon as nobody else has the database. Raises OSError if that is in trouble."""
+        until = time.monotonic() + books.LOCK_SECONDS
         while True:
             try:
-                return self._save(submission, notebook, verdicts)
+                return work()
             except Exception as error:
                 self.gradebook.db.rollback()
                 trouble = database_trouble(error)

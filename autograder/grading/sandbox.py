@@ -297,25 +297,36 @@ def confine(
 
     private: the repository and others, hidden wherever a mounted tree would show them. packages:
     the student bundle's packages, seen as INSIDE. Raises SandboxError if a private folder holds
-    Python itself, so that it cannot be hidden. The super-user first steps down to nobody, since the kernel's
-    limit on processes does not bind root.
+    Python itself, so that it cannot be hidden. The super-user first steps down to nobody, since the
+    kernel's limit on processes does not bind root.
     """
     bwrap = find_bubblewrap()
     settings = [part for item in environment.items() for part in ("--setenv", *item)]
     inner = [bwrap, "--unshare-all", "--unshare-user", "--die-with-parent", "--new-session"]
     inner += _mounts({**_trees(), packages: INSIDE})
-    for path in dict.fromkeys(path.resolve() for path in (*_installed_packages(), *private)):
-        if path.is_dir():
-            inner += [part for seen in _seen(path) for part in ("--tmpfs", seen)]
+    hidden = [path.resolve() for path in (*_installed_packages(), *private) if path.is_dir()]
+    as_root, trees = os.getuid() == 0, _trees()
+    # The super-user hides before stepping down, since nobody may not come as far; but not what
+    # holds a tree, which would be gone as well and has another name within.
+    early = [
+        path
+        for path in hidden
+        if as_root
+        and any(path.is_relative_to(tree) for tree in trees)
+        and not any(tree.is_relative_to(path) for tree in trees)
+    ]
+    late = [place for path in hidden if path not in early for place in _seen(path)]
+    inner += [part for place in late for part in ("--tmpfs", place)]
     inner += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]
     inner += ["--remount-ro", "/dev", "--remount-ro", "/"]
     inner += ["--clearenv", *settings, "--chdir", INSIDE, "--", *command]
-    if os.getuid() != 0:
+    if not as_root:
         return inner
     step_down = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
     step_down += ["--inh-caps=-all", "--ambient-caps=-all", "--"]
     outer = [bwrap, "--die-with-parent"]
     outer += _mounts({source: str(source) for source in (*_trees(), packages)})
+    outer += [part for path in early for part in ("--tmpfs", str(path))]
     outer += ["--bind", "/proc", "/proc", "--dev", "/dev", "--remount-ro", "/"]
     outer += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID", "--"]
     return [*outer, *step_down, *inner]

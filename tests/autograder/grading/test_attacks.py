@@ -15,7 +15,7 @@ from autograder.cli import main, print_records
 from autograder.grading.examiner import MAX_OUTPUTS, examine
 from autograder.grading.grade import Plan, grade
 from autograder.grading.gradebook import inactive
-from autograder.grading.record import Record
+from autograder.grading.record import ACCIDENT, Record
 from autograder.grading.sandbox import Limits
 from autograder.handouts.assignments import release_assignment
 from autograder.report.results import ClassResults
@@ -236,8 +236,10 @@ def test_what_nobody_foresaw_costs_one_submission_and_not_the_batch(
     assert "RecursionError: too deep" in str(records["bob"])
     assert "RecursionError" not in str([records["ada"], records["eve"]])
     assert records["ada"].state == records["eve"].state
-    for student in records:
-        assert (tmp_path / "autograded" / student / "hw1" / "hw1.ipynb").is_file()
+    assert (records["bob"].state == ACCIDENT) == (where == "examine")
+    for student, record in records.items():
+        filed = (tmp_path / "autograded" / student / "hw1" / "hw1.ipynb").is_file()
+        assert filed == (record.state != ACCIDENT)
 
 
 def test_a_stopped_run_says_that_the_same_command_goes_on(monkeypatch, capsys):

@@ -21,6 +21,7 @@ from autograder.grading.late import settle
 from autograder.grading.placing import place
 from autograder.grading.record import Record, load, load_all, record_path, save
 from autograder.grading.sandbox import Limits
+from autograder.handouts import books
 from autograder.handouts.assignments import release_assignment
 from autograder.questions import homeworks
 
@@ -272,8 +273,11 @@ def test_two_runs_on_one_class_are_kept_apart(small, root, sandbox):
     assert not list(load_all(course, "hw1"))
 
 
-def test_a_gradebook_that_cannot_be_written_is_told_and_the_next_run_goes_on(small, root, sandbox):
+def test_a_gradebook_that_cannot_be_written_is_told_and_the_next_run_goes_on(
+    small, root, sandbox, monkeypatch
+):
     course, _ = small
+    monkeypatch.setattr(books, "LOCK_SECONDS", 1)
 
     def lock(record, done, total):
         if done == 2:
@@ -281,7 +285,7 @@ def test_a_gradebook_that_cannot_be_written_is_told_and_the_next_run_goes_on(sma
 
     with (
         contextlib.closing(sqlite3.connect(course / "gradebook.db")) as holder,
-        pytest.raises(OSError, match=r"cannot be written .*locked"),
+        pytest.raises(OSError, match=r"cannot be used .*locked"),
     ):
         grade(Plan(root, course, "hw1", limits=LIMITS), sandbox, lock)
     assert len(list(load_all(course, "hw1"))) == 2
