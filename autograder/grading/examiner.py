@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from autograder.grading.record import Accident
 from autograder.grading.sandbox import Job, Limits, Sandbox
 from autograder.grading.warm_parent import NOTHING, OUT_OF_MEMORY
 from autograder.questions.check import Check, compile_exam
@@ -95,13 +96,6 @@ def hidden_numbers(check: Check, secret: bytes, student: str) -> np.random.Gener
     label = "\0".join((check.homework, check.name, student)).encode()
     digest = hmac.new(secret, label, hashlib.sha256).digest()
     return np.random.default_rng(int.from_bytes(digest, "big"))
-
-
-class Accident(RuntimeError):
-    """A run ended by something that the student's code alone did not do: it is to be run again.
-
-    The message says what, to go on after "it" or the name of a student.
-    """
 
 
 @dataclass

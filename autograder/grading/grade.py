@@ -20,13 +20,14 @@ from nbgrader.utils import is_locked
 from sqlalchemy.exc import OperationalError
 
 from autograder.grading.environment import environment, installed, programs_in
-from autograder.grading.examiner import Accident, Examination, course_secret, examine, hidden_exams
+from autograder.grading.examiner import Examination, course_secret, examine, hidden_exams
 from autograder.grading.gradebook import GradebookWriter
 from autograder.grading.imports import imports_of, mended, stopped_imports
 from autograder.grading.placing import Submission, fingerprint, place
-from autograder.grading.record import ACCIDENT, Record, load, record_path, save
+from autograder.grading.reading import Readers
+from autograder.grading.record import ACCIDENT, Accident, Record, load, record_path, save
 from autograder.grading.sandbox import Limits, Sandbox, SandboxError
-from autograder.grading.submissions import Unreadable, suspicions, take_in
+from autograder.grading.submissions import Unreadable, take_in
 from autograder.handouts.assignments import release_assignment
 from autograder.handouts.books import why_not
 from autograder.project import Progress, unseen
@@ -81,8 +82,8 @@ def grade(plan: Plan, sandbox: Sandbox, progress: Progress = unseen) -> list[Rec
     submissions = _chosen(plan, placed.submissions)
     (plan.course / ".course").mkdir(exist_ok=True)
     try:
-        with FileLock(plan.course / ".course" / "grading.lock", timeout=0):
-            return _grade_class(plan, sandbox, checks, submissions, progress)
+        with FileLock(plan.course / ".course" / "grading.lock", timeout=0), Readers() as readers:
+            return _grade_class(plan, sandbox, readers, checks, submissions, progress)
     except OperationalError as error:
         raise OSError(why_not(error)) from error
     except Timeout:
@@ -106,7 +107,8 @@ def _chosen(plan: Plan, submissions: Sequence[Submission]) -> list[Submission]:
 class _Work:
     """A plan with all that every submission is graded by.
 
-    packages: installed, by module. common: what all marks depend on, hashed.
+    readers: what reads hand-ins. packages: installed, by module. common: what all marks depend on,
+    hashed.
     """
 
     plan: Plan
@@ -114,6 +116,7 @@ class _Work:
     checks: Sequence[Check]
     release: NotebookNode
     secret: bytes
+    readers: Readers
     packages: Mapping[str, list[str]]
     common: dict[str, str]
 
@@ -121,6 +124,7 @@ class _Work:
 def _grade_class(
     plan: Plan,
     sandbox: Sandbox,
+    readers: Readers,
     checks: Sequence[Check],
     submissions: Sequence[Submission],
     progress: Progress,
@@ -131,7 +135,7 @@ def _grade_class(
     )
     secret = course_secret(plan.course)
     common = _common(plan, checks, release, secret)
-    work = _Work(plan, sandbox, checks, release, secret, installed(), common)
+    work = _Work(plan, sandbox, checks, release, secret, readers, installed(), common)
     made_from = {submission.student: _made_from(work, submission) for submission in submissions}
     before = {} if plan.again else _recorded(plan, submissions)
     finished = [
@@ -300,10 +304,10 @@ def _run(
     exams = hidden_exams(asked, work.secret, submission.student)
     names = [check.name for check in work.checks]
     files = [file for check in work.checks for file in check.files]
-    intake = take_in(submission, work.release, names, files)
+    intake = work.readers.read(take_in, submission, work.release, names, files)
     cells = [cell for cell in intake.notebook.cells if cell.cell_type == "code"]
     original = imports_of(work.release)
-    imports = next((k for k, cell in enumerate(cells) if cell is intake.imports), None)
+    imports = intake.imports
     examination = examine(
         work.sandbox,
         [None if trains(cell.source) else cell.source for cell in cells],
@@ -333,7 +337,7 @@ def _run(
         for_staff=for_staff,
         verdicts=tuple(verdicts[check.name] for check in work.checks),
         repairs=(*imports_mended, *intake.repairs),
-        notices=(*intake.notices, *examination.remarks, *suspicions(intake.notebook)),
+        notices=(*intake.notices, *examination.remarks, *intake.suspicions),
         failed_cells=tuple(index + 1 for index in examination.failed),
         stopped_at=stopped_imports(examination),
         seconds=round(examination.seconds, 3),

@@ -6,12 +6,15 @@ import ast
 import contextlib
 import copy
 import re
+from typing import TYPE_CHECKING
 
 from nbformat import NotebookNode
 
-from autograder.grading.examiner import Examination
 from autograder.student.modules import stopped_at
 from autograder.student.notebook_file import grade_id_of
+
+if TYPE_CHECKING:  # reading a hand-in takes no torch
+    from autograder.grading.examiner import Examination
 
 MAGIC = re.compile(r"^[ \t]*[%!].*$", re.MULTILINE)  # lines for IPython, which are not Python
 

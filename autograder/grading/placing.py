@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autograder.grading.beside import MAX_DEPTH, TIMESTAMP, few, files_in, own_files
+from autograder.grading.reading import Readers
 from autograder.student.notebook_file import MAX_BYTES, read_notebook
 
 NOTEBOOK = re.compile(r"\.ipynb(\.txt|\.json)?$", re.IGNORECASE)
@@ -82,14 +83,15 @@ def place(course: Path, homework: str, functions: Collection[str] = ()) -> Place
     ValueError if there is no submitted folder at all, saying where notebooks are expected, or if a
     folder's name cannot be a student's: nbgrader would take "ada " for "ada".
     """
-    finder = _Finder(course, homework, functions)
     submissions = []
     lost: list[str] = []
-    for student, folders in _students(course, homework):
-        if submission := finder.find(student, folders):
-            submissions.append(submission)
-        else:
-            lost += [name for folder in folders for name in finder.nobodys(folder)]
+    with Readers() as readers:
+        finder = _Finder(course, homework, functions, readers)
+        for student, folders in _students(course, homework):
+            if submission := finder.find(student, folders):
+                submissions.append(submission)
+            else:
+                lost += [name for folder in folders for name in finder.nobodys(folder)]
     loose = (course / "submitted").iterdir()
     lost += [path.name for path in loose if path.is_file() and not path.name.startswith(".")]
     return Placed(tuple(submissions), tuple(sorted(lost)))
@@ -124,7 +126,10 @@ def _plain(name: str) -> str:
 class _Finder:
     """Looks for one homework among what students handed in."""
 
-    def __init__(self, course: Path, homework: str, functions: Collection[str]) -> None:
+    def __init__(
+        self, course: Path, homework: str, functions: Collection[str], readers: Readers
+    ) -> None:
+        self.readers = readers
         self.course, self.homework = course, homework
         source = course / "source"
         released = [p.name for p in source.iterdir()] if source.is_dir() else []
@@ -202,6 +207,8 @@ class _Finder:
 
     def _likeliest(self, candidates: Sequence[_Candidate]) -> _Candidate:
         """The newest of those with most of the homework in them; its own name if dates agree."""
+        if len(candidates) == 1:
+            return candidates[0]
         weights = {one: self._weight(one.path) for one in candidates}
         most = max(weights.values())
         own = f"{self.homework}.ipynb"
@@ -213,7 +220,7 @@ class _Finder:
     def _weight(self, path: Path) -> int:
         """How much of the homework is in a notebook: 1 if no answer is, 0 if it is unreadable."""
         try:
-            notebook = read_notebook(path)
+            notebook = self.readers.read(read_notebook, path)
         except Exception:  # whatever a file can hold: `take_in` says what is wrong with it
             return 0
         cells = "\n".join(f"{cell.metadata} {cell.source}" for cell in notebook.cells)

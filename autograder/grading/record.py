@@ -15,6 +15,13 @@ STATES = ("graded", "cells failed", "unreadable", "timed out", "out of memory", 
 ACCIDENT = "not graded: accident"  # of the grader's: such a record is shown, and never kept
 
 
+class Accident(RuntimeError):
+    """A run ended by something that the student's code alone did not do: it is to be run again.
+
+    The message says what, to go on after "it" or the name of a student.
+    """
+
+
 @dataclass(frozen=True)
 class Record:
     """One submission, graded.

@@ -36,14 +36,16 @@ class Intake:
 
     notebook: repaired, nbformat 4, outputs cleared. repairs: sentences on what was put back.
     notices: sentences for staff on what looks like tampering. files: what lay beside it, base64, by
-    name from the folder. imports: the cell of the notebook that imports what the homework uses.
+    name from the folder. suspicions: sentences on what in it looks like an attack. imports: which
+    of its code cells imports what the homework uses.
     """
 
     notebook: NotebookNode
     repairs: tuple[str, ...]
     notices: tuple[str, ...]
     files: dict[str, str]
-    imports: NotebookNode | None = None
+    suspicions: tuple[str, ...] = ()
+    imports: int | None = None
 
 
 def take_in(
@@ -68,7 +70,15 @@ def take_in(
         imports, put_back = find_imports(notebook, release)
         files, left_out = take_along(submission.folder, submission.others, asked, submission.also)
         repairs = (*submission.remarks, *nameless, *put_back, *repairs, *moved, *shown, *left_out)
-        return Intake(notebook, repairs, notices, files, imports)
+        code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+        return Intake(
+            notebook,
+            repairs,
+            notices,
+            files,
+            tuple(suspicions(notebook)),
+            next((k for k, cell in enumerate(code) if cell is imports), None),
+        )
     except (Unreadable, OSError, MemoryError):
         raise
     except Exception as error:  # whatever else a file can hold: a row with a reason, never a stop

@@ -28,8 +28,11 @@ class Unreadable(Exception):
     """There is no notebook to grade. for_student and for_staff say why and what to do."""
 
     def __init__(self, for_student: str, for_staff: str) -> None:
-        super().__init__(for_staff)
+        super().__init__(for_student, for_staff)
         self.for_student, self.for_staff = for_student, for_staff
+
+    def __str__(self) -> str:
+        return self.for_staff
 
 
 def read_notebook(path: Path) -> NotebookNode:

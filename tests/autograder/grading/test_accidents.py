@@ -20,9 +20,9 @@ from typer.testing import CliRunner
 from autograder import cli
 from autograder.grading import examiner
 from autograder.grading import grade as grading
-from autograder.grading.examiner import Accident, course_secret, examine
+from autograder.grading.examiner import course_secret, examine
 from autograder.grading.grade import TRIES, Plan, grade
-from autograder.grading.record import ACCIDENT, load_all
+from autograder.grading.record import ACCIDENT, Accident, load_all
 from autograder.grading.sandbox import Limits, Sandbox
 from autograder.grading.warm_parent import ProcessorClock
 from autograder.handouts import books
