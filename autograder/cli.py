@@ -446,6 +446,36 @@ def checks(as_json: JsonOption = False) -> None:
     console.print(table)
 
 
+@app.command()
+def doctor(
+    course: ClassOption = None,
+    workers: Annotated[int, typer.Option(min=1, help="Submissions side by side.")] = os.cpu_count()
+    or 1,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what protects grading on this machine, and try each protection from inside."""
+    from autograder.grading.doctor import examine_machine
+
+    folder = class_folder(course)
+    with console.status("looking") as status:
+        findings = list(
+            examine_machine(ROOT, folder if folder.is_dir() else None, workers, status.update)
+        )
+    if as_json:
+        print(json.dumps([asdict(finding) for finding in findings], indent=1))
+    else:
+        table = Table()
+        for column in ("", "protection", "here"):
+            table.add_column(column)
+        for one in findings:
+            mark = "[green]yes[/]" if one.holds else "[bold red]no[/]"
+            advice = f"\n{one.advice}" if one.advice else ""
+            table.add_row(mark, one.name, escape(f"{one.said}{advice}"))
+        console.print(table)
+    if any(one.needed and not one.holds for one in findings):
+        raise typer.Exit(1)
+
+
 @new.command("question")
 def new_question(
     homework: Annotated[str, typer.Argument(help="hw1, hw2, ..., or a new one.")],
