@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import rich.progress
 import typer
@@ -19,7 +19,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
+from autograder.grading.journal import read_journal
 from autograder.grading.record import ACCIDENT, Record, by_import
 from autograder.project import ROOT, Progress
 from autograder.student import command as check_command
@@ -79,6 +81,13 @@ def grade(
         bool,
         typer.Option("--no-sandbox", help="Run notebooks unconfined. Trust every one of them."),
     ] = False,
+    new_cases: Annotated[
+        bool, typer.Option("--new-cases", help="Draw other hidden cases for them, from now on.")
+    ] = False,
+    explain: Annotated[
+        str | None,
+        typer.Option(metavar="STUDENT", help="Grade nobody: show how this one was graded last."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Grade every submission of a homework; write marks, feedback and the class report."""
@@ -86,11 +95,22 @@ def grade(
     from autograder.report.pages import write_all
 
     folder = class_folder(course)
+    if explain is not None:
+        print_journal(list(read_journal(folder, homework, explain)), as_json)
+        return
     keep_private(folder)
     chosen = tuple(student or ())
     with Sandbox(ROOT, confined=not no_sandbox, private=[folder]) as sandbox:
         records = _grade(
-            sandbox, folder, homework, workers, cell_seconds, again, chosen, bar=not as_json
+            sandbox,
+            folder,
+            homework,
+            workers,
+            cell_seconds,
+            again,
+            chosen,
+            bar=not as_json,
+            new_cases=new_cases,
         )
     written = write_all(folder, homework)
     if as_json:
@@ -112,6 +132,7 @@ def _grade(
     again: bool,
     students: tuple[str, ...] = (),
     bar: bool = True,
+    new_cases: bool = False,
 ) -> list[Record]:
     from autograder.grading import grade as grading
     from autograder.grading.sandbox import Limits
@@ -124,14 +145,53 @@ def _grade(
         limits=Limits(cell_seconds=cell_seconds),
         again=again,
         students=students,
+        new_cases=new_cases,
     )
     with _bar(disable=not bar) as progress:
+        progress.columns = (*progress.columns, _AtWork(plan.now))
         task = progress.add_task(f"grading {homework}", total=None)
 
         def tick(student: str, done: int, total: int) -> None:
             progress.update(task, completed=done, total=total)
 
         return grading.grade(plan, sandbox, tick)
+
+
+def print_journal(lines: Sequence[dict[str, Any]], as_json: bool) -> None:
+    """How a submission was graded: a row for each thing that happened, with the seconds it took."""
+    from autograder.report.pages import visible
+
+    if as_json:
+        print(json.dumps(lines, indent=1))
+        return
+    table = Table()
+    table.add_column("at", justify="right", no_wrap=True)
+    table.add_column("took", justify="right", no_wrap=True)
+    table.add_column("")
+    table.add_column("what")
+    ends = [*(line["seconds"] for line in lines[1:]), None]
+    for line, end in zip(lines, ends, strict=True):
+        took = "" if end is None or end < line["seconds"] else f"{end - line['seconds']:.2f} s"
+        words = escape(visible(str(line["words"])))
+        table.add_row(f"{line['seconds']:.2f} s", took, escape(visible(str(line["what"]))), words)
+    console.print(table)
+
+
+class _AtWork(rich.progress.ProgressColumn):
+    """Who has been at work for longest, and how long."""
+
+    def __init__(self, now: dict[str, float]) -> None:
+        super().__init__()
+        self.now = now
+
+    def render(self, task: rich.progress.Task) -> Text:
+        """A name and seconds."""
+        from autograder.report.pages import visible
+
+        if not (at_work := list(self.now.items())):
+            return Text("")
+        student, since = min(at_work, key=lambda one: one[1])
+        return Text(f"{visible(student)[:24]} {time.monotonic() - since:.0f} s", style="dim")
 
 
 def _bar(disable: bool = False) -> rich.progress.Progress:

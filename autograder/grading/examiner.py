@@ -11,7 +11,7 @@ import hmac
 import os
 import secrets
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -79,21 +79,32 @@ def course_secret(course: Path) -> bytes:
     )
 
 
-def hidden_exams(checks: Sequence[Check], secret: bytes, student: str) -> list[Exam]:
+def hidden_exams(
+    checks: Sequence[Check], secret: bytes, student: str, sitting: int = 0
+) -> list[Exam]:
     """The exams of one student: public cases, then hidden ones that only the secret foretells.
 
-    The same secret, homework, question and student give the same cases, hence the same mark.
+    The same secret, homework, question, student and sitting give the same cases, hence the same
+    mark. sitting: one more each time that staff have new cases drawn for somebody.
     """
-    exams = (compile_exam(check, hidden_numbers(check, secret, student)) for check in checks)
+    exams = (
+        compile_exam(check, hidden_numbers(check, secret, student, sitting)) for check in checks
+    )
     return [
         with_pairs(check, exam, public_exam(check.name))
         for check, exam in zip(checks, exams, strict=True)
     ]
 
 
-def hidden_numbers(check: Check, secret: bytes, student: str) -> np.random.Generator:
-    """What one student's hidden cases of a check are drawn from."""
-    label = "\0".join((check.homework, check.name, student)).encode()
+def hidden_numbers(
+    check: Check, secret: bytes, student: str, sitting: int = 0
+) -> np.random.Generator:
+    """What one student's hidden cases of a check are drawn from.
+
+    Those that students are told beforehand stay what they were told at any sitting.
+    """
+    again = (str(sitting),) if sitting and not check.told else ()
+    label = "\0".join((check.homework, check.name, student, *again)).encode()
     digest = hmac.new(secret, label, hashlib.sha256).digest()
     return np.random.default_rng(int.from_bytes(digest, "big"))
 
@@ -142,6 +153,7 @@ def examine(
     imports: tuple[int, str] | None = None,
     checks: Mapping[int, str] | None = None,
     alone: bool = False,
+    tell: Callable[[str, str], None] = lambda what, words: None,
 ) -> Examination:
     """Run a notebook's code cells and examine its functions: at their checks and at the end.
 
@@ -150,6 +162,7 @@ def examine(
     imports: the imports cell, and the homework's own one, which runs if that stops. checks: cells
     ahead of which a function is taken as it stands there, with its name. alone: whether nothing
     else of this grader runs beside it; then a limit by the clock is the student's own doing.
+    tell(what, words): called with what is being done, as in `Journal`.
     Raises Accident if something else than the student's code ended the run, or may have.
     """
     started = time.monotonic()
@@ -160,8 +173,17 @@ def examine(
     went_down: set[int] = set()
 
     def keep(cell: int, outputs: list[dict[str, Any]]) -> None:
+        failed = next((o["ename"] for o in outputs if o["output_type"] == "error"), "")
+        tell("ran", f"code cell {cell + 1} {f'stopped with {failed}' if failed else 'ran'}")
         if cell not in went_down:
             examination.keep(cell, outputs)
+
+    def see(where: int | Place) -> None:
+        if isinstance(where, int):
+            begins = next(iter((cells[where] or "").strip().splitlines()), "")
+            tell("cell", f"code cell {where + 1}: {begins}")
+        else:
+            tell("ask", f"{where.check} is asked {where.words}")
 
     def run(todo: Sequence[str | None], pending: Sequence[Place]) -> Crash | None:
         order: dict[str, Any] = {
@@ -178,7 +200,8 @@ def examine(
         begun = time.monotonic()
         with sandbox.job(limits) as job:
             line = _Line(job, deadline)
-            crash = run_once(line, order, exams, pending, keep, answers, SILENT_SECONDS)
+            tell("run", f"a run begins, {len(pending)} questions to ask")
+            crash = run_once(line, order, exams, pending, keep, answers, SILENT_SECONDS, see)
             if crash is not None and crash.where is None and crash.after is None:
                 raise Accident(f"{crash.words} before any of its cells ran")
             if not alone and (line.waited_out or clock_struck()):
@@ -196,6 +219,7 @@ def examine(
 
     for crash in run_past_crashes(cells, places, answers, run):
         where, words = crash.where, crash.words
+        tell("down", f"it {words}; the next run leaves that out")
         if isinstance(where, int):
             went_down.add(where)
             _note(examination, crash.state, f"code cell {where + 1} {words}")
@@ -208,6 +232,8 @@ def examine(
     remarks: dict[bool, dict[str, str]] = {}  # by whether the end counts or the check
     for exam in exams:
         verdict, at_the_end, remark = better(exam, places, answers)
+        found = f"{verdict.points:g} of {verdict.max_points:g}, {verdict.outcome}"
+        tell("verdict", f"{exam.check}: {found}. {verdict.sentence}")
         examination.verdicts.append(verdict)
         if remark:
             remarks.setdefault(at_the_end, {})[exam.check] = remark

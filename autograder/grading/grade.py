@@ -8,6 +8,7 @@ import difflib
 import hashlib
 import inspect
 import json
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
@@ -23,6 +24,7 @@ from autograder.grading.environment import environment, installed, programs_in
 from autograder.grading.examiner import Examination, course_secret, examine, hidden_exams
 from autograder.grading.gradebook import GradebookWriter
 from autograder.grading.imports import imports_of, mended, stopped_imports
+from autograder.grading.journal import Journal
 from autograder.grading.placing import Submission, fingerprint, place
 from autograder.grading.reading import Readers
 from autograder.grading.record import ACCIDENT, Accident, Record, load, record_path, save
@@ -31,6 +33,7 @@ from autograder.grading.submissions import Unreadable, take_in
 from autograder.handouts.assignments import release_assignment
 from autograder.handouts.books import why_not
 from autograder.project import Progress, unseen
+from autograder.project import replace as write
 from autograder.questions import checks_of
 from autograder.questions.check import Check
 from autograder.student.exam import Failure, Verdict, judge
@@ -47,7 +50,9 @@ class Plan:
     """How a class is graded.
 
     root: the repository. course: the class folder. workers: submissions side by side. again: also
-    those whose record is up to date. students: only these; all if there are none.
+    those whose record is up to date. students: only these; all if there are none. now: who is being
+    graded, and since when (time.monotonic), for whoever watches. new_cases: draw other hidden cases
+    for these students than before, from now on.
     """
 
     root: Path
@@ -57,6 +62,8 @@ class Plan:
     limits: Limits = field(default_factory=Limits)
     again: bool = False
     students: tuple[str, ...] = ()
+    now: dict[str, float] = field(default_factory=dict)
+    new_cases: bool = False
 
 
 def grade(plan: Plan, sandbox: Sandbox, progress: Progress = unseen) -> list[Record]:
@@ -107,8 +114,8 @@ def _chosen(plan: Plan, submissions: Sequence[Submission]) -> list[Submission]:
 class _Work:
     """A plan with all that every submission is graded by.
 
-    readers: what reads hand-ins. packages: installed, by module. common: what all marks depend on,
-    hashed.
+    readers: what reads hand-ins. sittings: how often hidden cases were drawn anew, by student.
+    packages: installed, by module. common: what all marks depend on, hashed.
     """
 
     plan: Plan
@@ -117,6 +124,7 @@ class _Work:
     release: NotebookNode
     secret: bytes
     readers: Readers
+    sittings: Mapping[str, int]
     packages: Mapping[str, list[str]]
     common: dict[str, str]
 
@@ -135,7 +143,8 @@ def _grade_class(
     )
     secret = course_secret(plan.course)
     common = _common(plan, checks, release, secret)
-    work = _Work(plan, sandbox, checks, release, secret, readers, installed(), common)
+    sittings = _sittings(plan, [submission.student for submission in submissions])
+    work = _Work(plan, sandbox, checks, release, secret, readers, sittings, installed(), common)
     made_from = {submission.student: _made_from(work, submission) for submission in submissions}
     before = {} if plan.again else _recorded(plan, submissions)
     finished = [
@@ -153,6 +162,7 @@ def _grade_class(
     ]
     records = finished
     if todo:
+        readers.start(min(plan.workers, len(todo)), take_in.__module__)
         sandbox.wait()
         records = records + _grade_all(work, todo, progress, len(finished))
     return sorted(records, key=lambda record: record.student)
@@ -269,17 +279,25 @@ def _graded(work: _Work, todo: _Todo, alone: bool = False) -> tuple[NotebookNode
     that there is none.
     """
     submission, made_from = todo.submission, todo.made_from
-    try:
-        notebook, record = _run(work, submission, todo.stands(), alone)
-        return notebook, replace(record, made_from=made_from)
-    except (SandboxError, Accident):
-        raise
-    except Unreadable as error:
-        reason = error
-    except Exception as error:  # not foreseen, so it is ours
-        raise Accident(
-            f"could not be graded ({type(error).__name__}: {str(error)[:200]})"
-        ) from error
+    work.plan.now[submission.student] = time.monotonic()
+    with Journal(work.plan.course, submission.homework, submission.student, alone) as journal:
+        try:
+            notebook, record = _run(work, submission, todo.stands(), alone, journal)
+            return notebook, replace(record, made_from=made_from)
+        except SandboxError:
+            raise
+        except Accident as error:
+            journal.tell("accident", f"it {error}")
+            raise
+        except Unreadable as error:
+            journal.tell("unreadable", error.for_staff)
+            reason = error
+        except Exception as error:  # not foreseen, so it is ours
+            what = f"could not be graded ({type(error).__name__}: {str(error)[:200]})"
+            journal.tell("accident", f"it {what}")
+            raise Accident(what) from error
+        finally:
+            del work.plan.now[submission.student]
     lost = Failure("unreadable", reason.for_student)
     exams = hidden_exams(work.checks, work.secret, submission.student)
     return _blank(work.release), Record(
@@ -294,17 +312,26 @@ def _graded(work: _Work, todo: _Todo, alone: bool = False) -> tuple[NotebookNode
 
 
 def _run(
-    work: _Work, submission: Submission, stands: Mapping[str, Verdict], alone: bool
+    work: _Work,
+    submission: Submission,
+    stands: Mapping[str, Verdict],
+    alone: bool,
+    journal: Journal,
 ) -> tuple[NotebookNode, Record]:
     """Read, repair, run and examine one submission.
 
     stands: verdicts not to be asked for again. alone: whether nothing else runs beside it.
     """
     asked = [check for check in work.checks if check.name not in stands]
-    exams = hidden_exams(asked, work.secret, submission.student)
+    journal.tell("begin", f"{'alone' if alone else 'beside others'}, {len(asked)} questions")
+    sitting = work.sittings.get(submission.student, 0)
+    exams = hidden_exams(asked, work.secret, submission.student, sitting)
     names = [check.name for check in work.checks]
     files = [file for check in work.checks for file in check.files]
     intake = work.readers.read(take_in, submission, work.release, names, files)
+    journal.tell("read", f"{submission.name}, {len(intake.files)} files beside it")
+    for sentence in (*intake.repairs, *intake.notices, *intake.suspicions):
+        journal.tell("noticed", sentence)
     cells = [cell for cell in intake.notebook.cells if cell.cell_type == "code"]
     original = imports_of(work.release)
     imports = intake.imports
@@ -319,7 +346,9 @@ def _run(
         imports=None if imports is None or original is None else (imports, original.source),
         checks=check_cells(cells, [check.name for check in asked]),
         alone=alone,
+        tell=journal.tell,
     )
+    journal.tell("end", f"{examination.state}, {examination.seconds:.1f} s")
     for index, cell in enumerate(cells):
         outputs = examination.outputs.get(index, [])
         cell.outputs = [nbformat.from_dict(output) for output in outputs]
@@ -377,7 +406,29 @@ def _made_from(work: _Work, submission: Submission) -> dict[str, str]:
     """Everything a mark depends on, hashed, by a name that people read when a mark changes."""
     texts = [*programs_in(submission.folder), nbformat.writes(work.release)]
     packages = json.dumps(environment(texts, work.packages))
-    return {HAND_IN: fingerprint(submission), "packages": _hash(packages), **work.common}
+    found = {HAND_IN: fingerprint(submission), "packages": _hash(packages), **work.common}
+    sitting = work.sittings.get(submission.student, 0)
+    return {**found, "hidden cases": str(sitting)} if sitting else found
+
+
+def _sittings(plan: Plan, students: Sequence[str]) -> dict[str, int]:
+    """How often hidden cases were drawn anew, by student; once more for these if the plan says so.
+
+    Raises ValueError if the file that holds it is damaged.
+    """
+    path = plan.course / ".course" / "sittings" / f"{plan.homework}.json"
+    try:
+        found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        sittings = {str(student): int(number) for student, number in found.items()}
+    except (ValueError, AttributeError, TypeError) as error:
+        raise ValueError(
+            f"{path} is damaged ({error}): put it back from a copy, or remove it; then everybody "
+            "has the hidden cases of the first grading again."
+        ) from None
+    if plan.new_cases:
+        sittings |= {student: sittings.get(student, 0) + 1 for student in students}
+        write(path, json.dumps(sittings, indent=1, ensure_ascii=False).encode())
+    return sittings
 
 
 def _common(

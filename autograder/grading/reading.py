@@ -6,6 +6,7 @@ A file takes as much time and memory to read as its author likes. Nothing in it 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import math
 import resource
 import signal
@@ -29,7 +30,10 @@ T = TypeVar("T")
 
 
 class Readers:
-    """Processes that read, as many as are asked at a time. Use as a context manager."""
+    """Processes that read, as many as are asked at a time. Use as a context manager.
+
+    seconds: of processor time that one hand-in may take.
+    """
 
     def __init__(self, seconds: float = READ_SECONDS) -> None:
         self._seconds = seconds
@@ -42,6 +46,11 @@ class Readers:
         with contextlib.suppress(Empty):
             while True:
                 self._idle.get_nowait().end()
+
+    def start(self, number: int, module: str) -> None:
+        """Have so many ready, with the module imported whose functions they will be asked for."""
+        for _ in range(number):
+            self._idle.put(_Reader(self._seconds, module))
 
     def read(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """What a function of a module gives for arguments that can be pickled, or what it raises.
@@ -68,10 +77,10 @@ class Readers:
 
 
 class _Reader:
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, module: str = "") -> None:
         ours, theirs = socket.socketpair()
-        module = "autograder.grading.reading"
-        command = [sys.executable, "-m", module, str(theirs.fileno()), str(seconds)]
+        command = [sys.executable, "-m", "autograder.grading.reading"]
+        command += [str(theirs.fileno()), str(seconds), module]
         self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()])
         theirs.close()
         self._line = Connection(ours.detach())
@@ -109,6 +118,8 @@ def main() -> None:
     """Answer until the other side closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the grader's to handle
     line, seconds = Connection(int(sys.argv[1])), float(sys.argv[2])
+    if module := sys.argv[3]:
+        importlib.import_module(module)
     limited = False
     while True:
         try:

@@ -50,6 +50,11 @@ class Place(NamedTuple):
     check: str
     cell: int | None = None
 
+    @property
+    def words(self) -> str:
+        """Where that is, for people."""
+        return "at the end" if self.cell is None else f"at its check, code cell {self.cell + 1}"
+
 
 Answers = dict[Place, list[Answer]]
 
@@ -213,14 +218,10 @@ def better(exam: Exam, places: Sequence[Place], answers: Answers) -> tuple[Verdi
     remark = ""
     if worse:
         remark = (
-            f"{exam.check} counts as it stood {_words(best)}. As it stood {_words(worse[-1])}: "
+            f"{exam.check} counts as it stood {best.words}. As it stood {worse[-1].words}: "
             f"{found[worse[-1]].sentence}"
         )
     return found[best], best.cell is None, remark
-
-
-def _words(place: Place) -> str:
-    return "at the end" if place.cell is None else f"at its check, code cell {place.cell + 1}"
 
 
 def how_it_ended(code: int | None) -> Over:
