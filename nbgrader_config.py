@@ -20,7 +20,10 @@ CLASS = os.environ.get("COURSE_CLASS") or os.path.join(os.path.dirname(__file__)
 c.CourseDirectory.root = os.path.abspath(CLASS)
 keep_log(c.CourseDirectory.root)  # who gave which mark, and when
 c.CourseDirectory.course_id = "policy-gradient-course"
-# Several TAs at once need more than the SQLite file in the folder: set c.CourseDirectory.db_url.
+# Several TAs at once need more than the SQLite file in the folder: a server, such as
+# postgresql://ta@db.example.edu/course, in $COURSE_GRADEBOOK or here. It is for this folder alone.
+if os.environ.get("COURSE_GRADEBOOK"):
+    c.CourseDirectory.db_url = os.environ["COURSE_GRADEBOOK"]
 
 # An unwritten answer raises NotImplementedError with its own name; that line stands in the source
 # notebook behind the solution (handouts/sources.py), so nothing more is put in its place here.

@@ -294,7 +294,10 @@ def print_changes(written: Written) -> None:
 
 def print_paths(folder: Path, homework: str, report: Path) -> None:
     """Where everything lies."""
-    console.print(f"gradebook  {folder / 'gradebook.db'}", soft_wrap=True, highlight=False)
+    from autograder.handouts.assignments import settings
+    from autograder.handouts.books import shown
+
+    console.print(f"gradebook  {shown(folder, settings())}", soft_wrap=True, highlight=False)
     console.print(
         f"feedback   {folder / 'feedback'}/<student>/{homework}/{homework}.html",
         soft_wrap=True,

@@ -27,7 +27,13 @@ from autograder.grading.late import handed_in
 from autograder.grading.placing import Submission
 from autograder.handouts import books
 from autograder.handouts.assignments import settings
-from autograder.handouts.books import database_trouble, is_busy, open_gradebook, why_not
+from autograder.handouts.books import (
+    database_trouble,
+    is_busy,
+    is_conflict,
+    open_gradebook,
+    why_not,
+)
 from autograder.student.exam import Verdict
 
 HARMLESS = r"/?(?:br|hr|sub|sup)\s*/?>"
@@ -131,16 +137,17 @@ class GradebookWriter:
 
     def _patiently(self, work: Callable[[], None]) -> None:
         """Do it as soon as nobody else has the database. Raises OSError if that is in trouble."""
-        until = time.monotonic() + books.LOCK_SECONDS
+        until, conflicts = time.monotonic() + books.LOCK_SECONDS, 0
         while True:
             try:
                 return work()
             except Exception as error:
                 self.gradebook.db.rollback()
                 trouble = database_trouble(error)
-                if trouble is None:
+                conflicts += is_conflict(error)
+                if trouble is None and not 0 < conflicts < books.TRIES:
                     raise
-                if not is_busy(trouble) or time.monotonic() > until:
+                if trouble and (not is_busy(trouble) or time.monotonic() > until):
                     raise OSError(why_not(trouble)) from error
             time.sleep(0.5)
 

@@ -5,20 +5,38 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from nbgrader.api import Gradebook
 from sqlalchemy import make_url
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import (
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    ProgrammingError,
+)
 from traitlets.config.loader import Config
 
 LOCK_SECONDS = 60  # for somebody else to be done with it
+TRIES = 5  # to open one that others make at the same time
 
 
 def gradebook_url(course: Path, config: Config) -> str:
-    """The class's gradebook: as in the settings, else SQLite in the class folder."""
-    configured = config.CourseDirectory.get("db_url")
-    return str(configured) if configured else f"sqlite:///{course.resolve() / 'gradebook.db'}"
+    """The class's gradebook: as in the settings, if they are for this folder, else SQLite in it."""
+    configured, folder = config.CourseDirectory.get("db_url"), config.CourseDirectory.get("root")
+    if configured and (not folder or Path(folder).resolve() == course.resolve()):
+        return str(configured)
+    return f"sqlite:///{course.resolve() / 'gradebook.db'}"
+
+
+def shown(course: Path, config: Config) -> str:
+    """Where the gradebook is, for people: a path, or an address without its password."""
+    path = gradebook_path(course, config)
+    return str(path) if path else repr(make_url(gradebook_url(course, config)))
 
 
 def patient_url(course: Path, config: Config) -> str:
@@ -50,13 +68,17 @@ def open_gradebook(course: Path, config: Config) -> Gradebook:
     try:
         if path is not None and not path.exists():
             _make(path, course_id)
+        for _ in range(TRIES):  # others may be making its tables on the server at this moment
+            with contextlib.suppress(IntegrityError, ProgrammingError):
+                return Gradebook(patient_url(course, config), course_id)
+            time.sleep(1)
         return Gradebook(patient_url(course, config), course_id)
     except ModuleNotFoundError as error:
         raise OSError(
-            f"The gradebook is {make_url(gradebook_url(course, config))!r}, which needs the module "
-            f"{error.name}: install it, for PostgreSQL by `pip install psycopg2-binary`."
+            f"The gradebook is {shown(course, config)}, which needs the module {error.name}: "
+            "install it, for PostgreSQL by `pip install -c constraints.txt -e '.[postgres]'`."
         ) from error
-    except OperationalError as error:
+    except DBAPIError as error:
         raise OSError(why_not(error)) from error
 
 
@@ -79,15 +101,29 @@ def why_not(error: DBAPIError) -> str:
     )
 
 
-def database_trouble(error: BaseException | None) -> OperationalError | None:
-    """The database's own trouble behind an error of nbgrader's, which wraps it in others."""
-    while error is not None:
-        if isinstance(error, OperationalError):
-            return error
-        error = error.__cause__ or error.__context__
+def database_trouble(error: BaseException | None) -> DBAPIError | None:
+    """The database's own trouble behind an error of nbgrader's, which wraps it in others.
+
+    Neither that it does not take what a notebook holds, nor that a row is there already.
+    """
+    for one in _chain(error):
+        if isinstance(one, OperationalError | InterfaceError | InternalError):
+            return one
     return None
 
 
-def is_busy(error: OperationalError) -> bool:
+def is_conflict(error: BaseException) -> bool:
+    """Whether a row was there already, as when two made it at the same moment."""
+    return any(isinstance(one, IntegrityError) for one in _chain(error))
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def is_busy(error: DBAPIError) -> bool:
     """Whether somebody else has it: with a rollback and some patience it will go."""
-    return any(word in str(error.orig).lower() for word in ("locked", "deadlock", "could not lock"))
+    words = ("locked", "deadlock", "could not obtain lock", "could not serialize")
+    return any(word in str(error.orig).lower() for word in words)
