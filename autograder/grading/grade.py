@@ -38,7 +38,7 @@ from autograder.questions import checks_of
 from autograder.questions.check import Check
 from autograder.student.exam import Failure, Verdict, judge
 from autograder.student.modules import require_installed
-from autograder.student.notebook_file import check_cells, trains
+from autograder.student.notebook_file import check_cells, left_out
 
 TRIES = 3  # of a submission that met an accident, all but the first with nothing else beside it
 CHECK = "check "  # how names of checks begin among what a mark depends on
@@ -337,7 +337,7 @@ def _run(
     imports = intake.imports
     examination = examine(
         work.sandbox,
-        [None if trains(cell.source) else cell.source for cell in cells],
+        [None if left_out(cell.source) else cell.source for cell in cells],
         exams,
         work.plan.limits,
         files=intake.files,

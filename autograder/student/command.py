@@ -30,10 +30,10 @@ from autograder.student.notebook_file import (
     Unreadable,
     check_cells,
     grade_id_of,
+    left_out,
     not_run,
     read_notebook,
     term_named,
-    trains,
 )
 from autograder.student.recipes import files_asked
 from autograder.student.run import (
@@ -115,7 +115,7 @@ def examine_notebook(
     names = [exam.check for exam in exams]
     # The locked cells only ask what is asked anyway.
     todo = [
-        None if asked_in(cell.source) in names or trains(cell.source) else cell.source
+        None if asked_in(cell.source) in names or left_out(cell.source) else cell.source
         for cell in code
     ]
     places, answers = places_of(exams, check_cells(code, names)), Answers()

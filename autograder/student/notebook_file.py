@@ -19,7 +19,7 @@ MAX_BYTES = 200_000_000  # of a file, outputs and all
 MAX_KEPT = 50_000_000  # of what is kept of it: texts and attached pictures
 MAX_CELLS = 2_000
 MAX_TEXT = 5_000_000
-TRAINING = re.compile(r"\s*#\s*training\b", re.IGNORECASE)
+LEFT_OUT = re.compile(r"\s*#\s*(training\b|picture: grading does not run)", re.IGNORECASE)
 
 TERM = re.compile(r"^\*Term ([\w.-]{1,20})\.\*$", re.MULTILINE)
 
@@ -167,13 +167,13 @@ def grade_id_of(cell: NotebookNode) -> str:
     return name if isinstance(name, str) else ""
 
 
-def trains(source: str) -> bool:
-    """Whether a code cell says that it trains, in a comment on top that begins `# Training`.
+def left_out(source: str) -> bool:
+    """Whether a code cell says that checking and grading leave it out, in a comment on top.
 
-    Such a cell takes minutes: it is run by students, and left out when a notebook is checked or
-    graded. What it makes is handed in as files.
+    `# Training ...`: it takes minutes, and what it makes is handed in as files. `# Picture: grading
+    does not run this cell.`: it draws what the student looks at, and no mark hangs on it.
     """
-    return TRAINING.match(source) is not None
+    return LEFT_OUT.match(source) is not None
 
 
 def not_run(cells: Sequence[NotebookNode], name: str) -> str:
@@ -184,10 +184,11 @@ def not_run(cells: Sequence[NotebookNode], name: str) -> str:
     for cell in cells:
         defines = re.search(rf"^\s*def {re.escape(name)}\b", cell.source, re.MULTILINE)
         if cell.cell_type == "code":
-            if defines and trains(cell.source):
+            begins = re.match(r"\s*#\s*(\w+)", cell.source)
+            if defines and begins and left_out(cell.source):
                 return (
-                    f"The cell of {name} begins with the comment `# Training`, and such cells are "
-                    "not run here: put the function into a cell of its own."
+                    f"The cell of {name} begins with the comment `# {begins[1].capitalize()}`, "
+                    "and such cells are not run here: put the function into a cell of its own."
                 )
             continue
         if defines or grade_id_of(cell) == f"answer_{name}":

@@ -242,6 +242,8 @@ def means_and_what_they_should_be() -> dict[str, tuple[Tensor, Tensor]]:
     }
 
 
+# %%
+# Picture: grading does not run this cell.
 try:
     found = means_and_what_they_should_be()
     fig, axes = plt.subplots(1, 2, figsize=(8.4, 3.6), sharey=True, facecolor="white")
