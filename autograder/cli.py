@@ -5,10 +5,11 @@ Exit status 0: done. 1: the work failed. 2: the call was wrong. 130: stopped wit
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -29,6 +30,7 @@ from autograder.student.limits import CELL_SECONDS
 from course_lib.reference.agents import command as train_command
 
 if TYPE_CHECKING:
+    from autograder.grading.cluster import Cluster
     from autograder.grading.sandbox import Sandbox
     from autograder.handouts.build import Built
     from autograder.report.pages import Written
@@ -84,6 +86,10 @@ def grade(
     new_cases: Annotated[
         bool, typer.Option("--new-cases", help="Draw other hidden cases for them, from now on.")
     ] = False,
+    dask: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Run notebooks on this Dask cluster; judge here."),
+    ] = None,
     explain: Annotated[
         str | None,
         typer.Option(metavar="STUDENT", help="Grade nobody: show how this one was graded last."),
@@ -100,7 +106,10 @@ def grade(
         return
     keep_private(folder)
     chosen = tuple(student or ())
-    with Sandbox(ROOT, confined=not no_sandbox, private=[folder]) as sandbox:
+    if dask is not None and no_sandbox:
+        raise ValueError("--dask and --no-sandbox do not go together: workers have sandboxes.")
+    sandboxed = Sandbox(ROOT, confined=not no_sandbox, private=[folder])
+    with _cluster(dask) as cluster, sandboxed as sandbox:
         records = _grade(
             sandbox,
             folder,
@@ -111,6 +120,7 @@ def grade(
             chosen,
             bar=not as_json,
             new_cases=new_cases,
+            cluster=cluster,
         )
     written = write_all(folder, homework)
     if as_json:
@@ -133,6 +143,7 @@ def _grade(
     students: tuple[str, ...] = (),
     bar: bool = True,
     new_cases: bool = False,
+    cluster: Cluster | None = None,
 ) -> list[Record]:
     from autograder.grading import grade as grading
     from autograder.grading.sandbox import Limits
@@ -154,7 +165,28 @@ def _grade(
         def tick(student: str, done: int, total: int) -> None:
             progress.update(task, completed=done, total=total)
 
-        return grading.grade(plan, sandbox, tick)
+        return grading.grade(plan, sandbox, tick, cluster)
+
+
+@contextlib.contextmanager
+def _cluster(address: str | None) -> Iterator[Cluster | None]:
+    """The cluster at an address, if one is given; says which of its workers may not grade."""
+    if address is None:
+        yield None
+        return
+    try:
+        from autograder.grading.cluster import Cluster
+    except ImportError:
+        raise ValueError(
+            "--dask needs Dask: pip install -c constraints.txt -e '.[cluster]', here and on each "
+            "worker."
+        ) from None
+    with Cluster(address) as cluster:
+        for worker, why in cluster.refused.items():
+            complain.print(
+                f"{worker} may not grade: {why}", markup=False, highlight=False, soft_wrap=True
+            )
+        yield cluster
 
 
 def print_journal(lines: Sequence[dict[str, Any]], as_json: bool) -> None:

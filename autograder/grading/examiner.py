@@ -25,7 +25,7 @@ from autograder.questions.check import Check, compile_exam
 from autograder.questions.together import with_pairs
 from autograder.student import wire
 from autograder.student.check import public_exam
-from autograder.student.exam import Exam, Failure, Verdict
+from autograder.student.exam import Answer, Exam, Failure, Verdict
 from autograder.student.limits import BY_THE_CLOCK
 from autograder.student.run import (
     SIGKILL_EXIT,
@@ -165,6 +165,28 @@ def examine(
     tell(what, words): called with what is being done, as in `Journal`.
     Raises Accident if something else than the student's code ended the run, or may have.
     """
+    examination, answers = gather(
+        sandbox, cells, exams, limits, files, imports, checks, alone, tell
+    )
+    return conclude(examination, answers, exams, tests, checks, tell)
+
+
+def gather(
+    sandbox: Sandbox,
+    cells: Sequence[str | None],
+    exams: Sequence[Exam],
+    limits: Limits,
+    files: Mapping[str, str] | None = None,
+    imports: tuple[int, str] | None = None,
+    checks: Mapping[int, str] | None = None,
+    alone: bool = False,
+    tell: Callable[[str, str], None] = lambda what, words: None,
+    is_right: Callable[[Exam, list[Answer]], bool] | None = None,
+) -> tuple[Examination, Answers]:
+    """The first half of `examine`: what came of the cells, and the answers, not judged yet.
+
+    is_right: as in `run_once`; who says that nothing is right gets all answers.
+    """
     started = time.monotonic()
     deadline = started + limits.submission_seconds
     examination = Examination()
@@ -201,7 +223,9 @@ def examine(
         with sandbox.job(limits) as job:
             line = _Line(job, deadline)
             tell("run", f"a run begins, {len(pending)} questions to ask")
-            crash = run_once(line, order, exams, pending, keep, answers, SILENT_SECONDS, see)
+            crash = run_once(
+                line, order, exams, pending, keep, answers, SILENT_SECONDS, see, is_right
+            )
             if crash is not None and crash.where is None and crash.after is None:
                 raise Accident(f"{crash.words} before any of its cells ran")
             if not alone and (line.waited_out or clock_struck()):
@@ -229,6 +253,20 @@ def examine(
         if time.monotonic() >= deadline:
             _note(examination, "timed out", f"stopped after {limits.submission_seconds:g} s in all")
             break
+    examination.seconds = time.monotonic() - started
+    return examination, answers
+
+
+def conclude(
+    examination: Examination,
+    answers: Answers,
+    exams: Sequence[Exam],
+    tests: Collection[int] = (),
+    checks: Mapping[int, str] | None = None,
+    tell: Callable[[str, str], None] = lambda what, words: None,
+) -> Examination:
+    """The second half of `examine`: judge the answers."""
+    places = places_of(exams, checks or {})
     remarks: dict[bool, dict[str, str]] = {}  # by whether the end counts or the check
     for exam in exams:
         verdict, at_the_end, remark = better(exam, places, answers)
@@ -254,7 +292,6 @@ def examine(
         for output in examination.outputs[cell]
     ):
         _note(examination, "out of memory", "a cell asked for more memory than there is")
-    examination.seconds = time.monotonic() - started
     return examination
 
 

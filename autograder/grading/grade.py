@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import copy
 import difflib
+import functools
 import hashlib
 import inspect
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import nbformat
 from filelock import FileLock, Timeout
@@ -41,6 +43,9 @@ from autograder.student.modules import require_installed
 from autograder.student.notebook_file import check_cells, left_out
 
 TRIES = 3  # of a submission that met an accident, all but the first with nothing else beside it
+if TYPE_CHECKING:  # its library is in an extra
+    from autograder.grading.cluster import Cluster
+
 CHECK = "check "  # how names of checks begin among what a mark depends on
 HAND_IN = "hand-in"
 
@@ -66,14 +71,17 @@ class Plan:
     new_cases: bool = False
 
 
-def grade(plan: Plan, sandbox: Sandbox, progress: Progress = unseen) -> list[Record]:
+def grade(
+    plan: Plan, sandbox: Sandbox, progress: Progress = unseen, cluster: Cluster | None = None
+) -> list[Record]:
     """Grade the submissions of a homework; one record each, by student.
 
     Whatever a submission holds, it ends as a record, a row in the gradebook and an autograded
     notebook. What something else than the student's code ended is run again with nothing beside it;
     after TRIES accidents it is filed nowhere, and its record here says so. What an earlier run
     finished with the same file, checks and release is not done again, and where only some checks
-    are others now, only those are asked.
+    are others now, only those are asked. cluster: where notebooks run, but for those that are run
+    again; in the sandbox, if there is none.
     Raises ValueError for a homework or folder that does not exist or that another run is grading,
     or if a module that students may use is not installed; OSError if the gradebook or a file cannot
     be written, SandboxError without a sandbox.
@@ -90,7 +98,7 @@ def grade(plan: Plan, sandbox: Sandbox, progress: Progress = unseen) -> list[Rec
     (plan.course / ".course").mkdir(exist_ok=True)
     try:
         with FileLock(plan.course / ".course" / "grading.lock", timeout=0), Readers() as readers:
-            return _grade_class(plan, sandbox, readers, checks, submissions, progress)
+            return _grade_class(plan, sandbox, readers, checks, submissions, progress, cluster)
     except OperationalError as error:
         raise OSError(why_not(error)) from error
     except Timeout:
@@ -120,6 +128,7 @@ class _Work:
 
     plan: Plan
     sandbox: Sandbox
+    cluster: Cluster | None
     checks: Sequence[Check]
     release: NotebookNode
     secret: bytes
@@ -136,6 +145,7 @@ def _grade_class(
     checks: Sequence[Check],
     submissions: Sequence[Submission],
     progress: Progress,
+    cluster: Cluster | None,
 ) -> list[Record]:
     release_assignment(plan.course, plan.homework, checks, plan.root)
     release = nbformat.read(
@@ -144,7 +154,9 @@ def _grade_class(
     secret = course_secret(plan.course)
     common = _common(plan, checks, release, secret)
     sittings = _sittings(plan, [submission.student for submission in submissions])
-    work = _Work(plan, sandbox, checks, release, secret, readers, sittings, installed(), common)
+    work = _Work(
+        plan, sandbox, cluster, checks, release, secret, readers, sittings, installed(), common
+    )
     made_from = {submission.student: _made_from(work, submission) for submission in submissions}
     before = {} if plan.again else _recorded(plan, submissions)
     finished = [
@@ -163,7 +175,8 @@ def _grade_class(
     records = finished
     if todo:
         readers.start(min(plan.workers, len(todo)), take_in.__module__)
-        sandbox.wait()
+        if cluster is None:
+            sandbox.wait()
         records = records + _grade_all(work, todo, progress, len(finished))
     return sorted(records, key=lambda record: record.student)
 
@@ -201,7 +214,8 @@ def _grade_all(
     done: int,
 ) -> list[Record]:
     records: list[Record] = []
-    pool = ThreadPoolExecutor(work.plan.workers)
+    at_once = work.cluster.at_once() if work.cluster else work.plan.workers
+    pool = ThreadPoolExecutor(max(1, at_once))
     with GradebookWriter(work.plan.root, work.plan.course, work.release) as writer:
 
         def keep(one: _Todo, notebook: NotebookNode, record: Record) -> None:
@@ -335,8 +349,10 @@ def _run(
     cells = [cell for cell in intake.notebook.cells if cell.cell_type == "code"]
     original = imports_of(work.release)
     imports = intake.imports
-    examination = examine(
-        work.sandbox,
+    run: Callable[..., Examination] = functools.partial(examine, work.sandbox, alone=alone)
+    if work.cluster is not None and not alone:
+        run = work.cluster.examine
+    examination = run(
         [None if left_out(cell.source) else cell.source for cell in cells],
         exams,
         work.plan.limits,
@@ -345,7 +361,6 @@ def _run(
         tests={index for index, cell in enumerate(cells) if is_locked(cell)},
         imports=None if imports is None or original is None else (imports, original.source),
         checks=check_cells(cells, [check.name for check in asked]),
-        alone=alone,
         tell=journal.tell,
     )
     journal.tell("end", f"{examination.state}, {examination.seconds:.1f} s")

@@ -118,14 +118,17 @@ def run_once(
     answers: Answers,
     start_seconds: float,
     see: Callable[[int | Place], None] = lambda _: None,
+    is_right: Callable[[Exam, list[Answer]], bool] | None = None,
 ) -> Crash | None:
     """Have the cells run and the questions asked in one process; None if all of it was done.
 
     order: as in `probe.serve`. keep(cell, outputs): called after each cell. answers: get those of
     each place that could be kept; what is right at the end is not asked for at a check that went
     through. start_seconds: how long the process may be silent when no cell runs. see(where): called
-    before each cell and question.
+    before each cell and question. is_right(exam, answers): how it is known that what came at the
+    end is right; by judging it if nothing else is said.
     """
+    is_right = is_right or (lambda exam, given: judge(exam, given).outcome == "right")
     cells, by_name, failed = order["cells"], {exam.check: exam for exam in exams}, set()
     where: int | Place | None = None
     after: int | None = None
@@ -157,7 +160,7 @@ def run_once(
                 if not isinstance(kept, list) or place.cell not in kept:
                     continue
                 at_end = answers.get(Place(place.check), [NOT_ASKED])
-                if place.cell not in failed and judge(exam, at_end).outcome == "right":
+                if place.cell not in failed and is_right(exam, at_end):
                     continue
             where = place
             see(place)
