@@ -245,14 +245,13 @@ class Cluster:
         """Addresses of those that live and are not refused."""
         return [one for one in self._all() if one not in self.refused]
 
-    def _all(self) -> dict[str, Any]:
-        found: dict[str, Any] = self.client.scheduler_info(n_workers=-1)["workers"]
-        return found
+    def _all(self) -> dict[str, int]:
+        """Threads of each worker that lives, by address."""
+        return dict(self.client.nthreads())
 
     def at_once(self) -> int:
         """How many submissions to have on their way."""
-        threads = [one["nthreads"] for name, one in self._all().items() if name not in self.refused]
-        return AHEAD * sum(threads)
+        return AHEAD * sum(n for name, n in self._all().items() if name not in self.refused)
 
     def examine(
         self,

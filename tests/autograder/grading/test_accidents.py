@@ -378,6 +378,7 @@ def test_a_busy_gradebook_is_waited_for(course, root, sandbox, monkeypatch):
 
 def test_a_missing_driver_is_named(tmp_path, root):
     config = settings(root)
+    config.CourseDirectory.root = str(tmp_path)
     config.CourseDirectory.db_url = "postgresql+asyncpg://nobody@localhost/none"
     with pytest.raises(OSError, match=r"needs the module asyncpg: install it"):
         books.open_gradebook(tmp_path, config)

@@ -232,9 +232,9 @@ def test_only_the_check_that_changed_is_asked_again(small, root, sandbox, monkey
     before = {r.student: r for r in grade(plan, sandbox)}
     asked = {}
 
-    def note(checks, secret, student):
+    def note(checks, secret, student, sitting=0):
         asked[student] = [check.name for check in checks]
-        return hidden_exams(checks, secret, student)
+        return hidden_exams(checks, secret, student, sitting)
 
     monkeypatch.setattr("autograder.grading.grade.hidden_exams", note)
     source = grading._check_source
