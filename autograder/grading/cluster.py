@@ -18,7 +18,6 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import distributed
-from dask import config
 from distributed.diagnostics.plugin import WorkerPlugin
 
 from autograder.grading.examiner import Examination, conclude, gather
@@ -212,7 +211,6 @@ class Cluster:
         self._lock = threading.Lock()
 
     def __enter__(self) -> Cluster:
-        config.set({"distributed.scheduler.allowed-failures": 2})
         try:
             self.client = distributed.Client(
                 self.address, timeout=CONNECT_SECONDS, set_as_default=False
