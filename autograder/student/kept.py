@@ -14,8 +14,10 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
 
 LOOK = 0.05  # seconds between two looks whether a silent fork still lives
 MAX_REPLY = 24_000_000
@@ -129,10 +131,29 @@ def asked_in(source: str) -> str:
     return match[1] if match else ""
 
 
-def only_adds(source: str, names: Container[str]) -> bool:
-    """Whether a cell can change no function above it: it checks one, or adds some and imports.
+def _bound(imported: ast.alias) -> str:
+    """The name that an import binds."""
+    return imported.asname or imported.name.partition(".")[0]
 
-    names: those that are taken. With such a cell ahead, a fork need not be made yet.
+
+def _is_there(
+    statement: ast.Import | ast.ImportFrom, imported: ast.alias, names: Mapping[str, Any]
+) -> bool:
+    """Whether an import binds a name to what it holds already."""
+    if isinstance(statement, ast.Import):
+        name = imported.name if imported.asname else _bound(imported)
+        found = sys.modules.get(name)
+    else:
+        module = None if statement.level else sys.modules.get(statement.module or "")
+        found = vars(module).get(imported.name) if isinstance(module, ModuleType) else None
+    return found is not None and names.get(_bound(imported)) is found
+
+
+def only_adds(source: str, names: Mapping[str, Any]) -> bool:
+    """Whether a cell can change no function above it: it checks one, adds some, or imports.
+
+    names: those that are taken, with their values; what is imported once more is no change. With
+    such a cell ahead, a fork need not be made yet.
     """
     if asked_in(source):
         return True
@@ -146,7 +167,7 @@ def only_adds(source: str, names: Container[str]) -> bool:
             calls = any(isinstance(part, ast.Call) for node in head for part in ast.walk(node))
             new = ["*" if calls or statement.decorator_list else statement.name]
         elif isinstance(statement, ast.Import | ast.ImportFrom):
-            new = [(one.asname or one.name).partition(".")[0] for one in statement.names]
+            new = [_bound(one) for one in statement.names if not _is_there(statement, one, names)]
         elif isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
             new = []
         else:

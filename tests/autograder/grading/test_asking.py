@@ -1,5 +1,7 @@
 """A function counts as it stood at its check or at the end, whichever is better."""
 
+import math
+import os
 import time
 
 import pytest
@@ -193,10 +195,14 @@ def test_one_fork_answers_for_all_functions_above_and_survives_each(sandbox):
         ("new = 1", False),
         ("print(1)", False),
         ("%matplotlib inline", False),
+        ("import math\nfrom os import path\nimport os.path", True),  # once more
+        ("from posixpath import sep as math", False),
+        ("import os as math", False),
+        ("from os import *", False),
     ],
 )
 def test_a_fork_is_made_unless_a_cell_can_change_nothing_above(cell, adds):
-    assert only_adds(cell, {"old"}) is adds
+    assert only_adds(cell, {"old": 1, "math": math, "path": os.path, "os": os}) is adds
 
 
 def test_without_namespaces_nothing_is_left_behind(root):
