@@ -670,6 +670,13 @@ def main() -> None:
         said = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         complain.print(f"course: {said}", markup=False, highlight=False, soft_wrap=True)
         raise SystemExit(1) from None
+    except Exception as error:
+        if not type(error).__module__.startswith("sqlalchemy."):
+            raise
+        from autograder.handouts.books import why_not
+
+        complain.print(f"course: {why_not(error)}", markup=False, highlight=False, soft_wrap=True)
+        raise SystemExit(1) from None
     except SystemExit as end:
         if end.code == train_command.STOPPED and not isinstance(end, train_command.Explained):
             complain.print(

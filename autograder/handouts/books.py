@@ -92,9 +92,9 @@ def _make(path: Path, course_id: str) -> None:
             os.link(draft, path)
 
 
-def why_not(error: DBAPIError) -> str:
+def why_not(error: Exception) -> str:
     """What is said of a gradebook that cannot be read or written."""
-    said = str(error.orig).strip().splitlines() or ["no reason given"]
+    said = str(getattr(error, "orig", error)).strip().splitlines() or ["no reason given"]
     return (
         f"The gradebook cannot be used ({said[0]}): is it in use elsewhere, or the disk full? What "
         "is filed stays; the same command goes on from here."

@@ -1,7 +1,9 @@
 """`course` as its users call it: what it prints, and its exit status."""
 
+import contextlib
 import json
 import os
+import sqlite3
 import stat
 import sys
 from pathlib import Path
@@ -135,3 +137,15 @@ def test_imports_that_stopped_many_are_told_below_the_class(capsys):
     assert lines[-1].startswith("2 submissions stopped at `import seaborn` (no module that")
     cli.print_records("hw1", [Record("hw1", "ada", "graded")], group)
     assert "stopped at" not in capsys.readouterr().out
+
+
+def test_a_gradebook_that_somebody_holds_is_a_sentence(course, tmp_path, monkeypatch):
+    at = ("--class", tmp_path)
+    assert course("due", "hw1", "2026-10-02T23:59:00+02:00", *at)[0] == 0
+    monkeypatch.setattr("autograder.handouts.books.LOCK_SECONDS", 1)
+    with contextlib.closing(sqlite3.connect(tmp_path / "gradebook.db")) as holder:
+        holder.execute("begin exclusive")
+        for words in (("due", "hw1"), ("report", "hw1"), ("draw", "hw3")):
+            status, _, err = course(*words, *at)
+            assert (status, "The gradebook cannot be used (database is locked)" in err) == (1, True)
+    assert course("due", "hw1", *at)[0] == 0
