@@ -6,6 +6,7 @@ Exit status 0: done. 1: the work failed. 2: the call was wrong. 130: stopped wit
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import time
@@ -668,6 +669,8 @@ def main() -> None:
         raise SystemExit(2) from None
     except OSError as error:  # a full disk, a folder of somebody else's
         said = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        if error.errno == errno.ENOSPC:
+            said += ". Make room: what is done stays, and the same command goes on from here."
         complain.print(f"course: {said}", markup=False, highlight=False, soft_wrap=True)
         raise SystemExit(1) from None
     except Exception as error:

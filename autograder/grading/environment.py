@@ -8,9 +8,11 @@ from collections.abc import Iterable, Mapping
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
-from autograder.grading.beside import files_in
+from autograder.grading.beside import MAX_FILE_BYTES, files_in
 from autograder.student.modules import OURS, mentioned
-from autograder.student.notebook_file import MAX_BYTES
+
+MAX_NOTEBOOK = 20_000_000
+MAX_SCANNED = 40_000_000  # of one hand-in
 
 
 def installed() -> Mapping[str, list[str]]:
@@ -33,12 +35,19 @@ def environment(texts: Iterable[str], packages: Mapping[str, list[str]]) -> list
 
 
 def programs_in(folder: Path) -> Iterable[str]:
-    """The text of every notebook and Python file of a submission, as it lies in the file."""
+    """The text of the notebooks and Python files of a submission, as it lies in the file.
+
+    Only of such a size as travels, or as a notebook has that somebody wrote, and not without end.
+    """
+    room = MAX_SCANNED
     if folder.is_symlink() or folder.parent.is_symlink():
         return
-    for name, path in files_in(folder):
+    for _, path in files_in(folder):
         try:
-            if name.lower().endswith((".py", ".ipynb")) and path.stat().st_size <= MAX_BYTES:
+            most = {".py": MAX_FILE_BYTES, ".ipynb": MAX_NOTEBOOK}.get(path.suffix.lower(), 0)
+            size = path.stat().st_size
+            if size <= min(most, room):
+                room -= size
                 # An imported name is ASCII: of UTF-16 it is every other byte.
                 yield path.read_bytes().replace(b"\0", b"").decode("latin-1")
         except OSError:

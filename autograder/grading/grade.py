@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import nbformat
+import torch
 from filelock import FileLock, Timeout
 from nbformat import NotebookNode
 from nbgrader.utils import is_locked
@@ -87,6 +88,7 @@ def grade(
     be written, SandboxError without a sandbox.
     """
     require_installed()
+    torch.set_num_threads(1)  # tensors here are small, and notebooks use the other processors
     checks = checks_of(plan.homework, plan.root)
     placed = place(plan.course, plan.homework, [check.name for check in checks])
     if not placed.submissions:

@@ -7,6 +7,7 @@ submissions, limits on output and marks given by hand. The marks of the checks a
 from __future__ import annotations
 
 import contextlib
+import logging
 import re
 import shutil
 import time
@@ -100,7 +101,8 @@ class GradebookWriter:
         Filing again replaces what was there; marks given by hand stay.
         """
         clean_markdown(notebook, self.release)
-        self._patiently(lambda: self._show_mark_schemes(submission.homework, notebook))
+        with _nbgrader_warnings_off():
+            self._patiently(lambda: self._show_mark_schemes(submission.homework, notebook))
         limited, _ = LimitOutput(config=self.config).preprocess(notebook, {})
         with _nbgrader_warnings_off():
             self._patiently(lambda: self._save(submission, limited, verdicts))
@@ -201,7 +203,13 @@ class GradebookWriter:
 
 @contextlib.contextmanager
 def _nbgrader_warnings_off() -> Iterator[None]:
-    """Without nbgrader's own warnings about SQLAlchemy sessions, which say nothing to a TA."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+    """Without nbgrader's own words on sessions and errors, which say nothing to a TA."""
+    log = logging.getLogger("tornado.application")
+    level = log.level
+    log.setLevel(logging.CRITICAL + 1)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.setLevel(level)

@@ -65,7 +65,7 @@ def read_journal(course: Path, homework: str, student: str) -> Iterator[dict[str
             f"There is no journal of {student} in {homework}: run `course grade {homework} "
             f"--student {student}` first."
         )
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_text(encoding="utf-8").split("\n"):
         try:
             found = json.loads(line)
         except ValueError:  # the last one of a run that was killed

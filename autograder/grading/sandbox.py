@@ -34,6 +34,7 @@ INSIDE = "/course"  # where the student bundle's packages stand inside the sandb
 VENV = "/venv"  # and where Python's environment does
 NOBODY = 65534
 START_SECONDS = 120.0
+STARTS = 3  # of a warm parent that ends without a word before it is ready
 END_SECONDS = 10.0  # for a job to be gone once it is told to
 FOLDER = "course-grading-"
 
@@ -180,14 +181,21 @@ class Sandbox:
     def _wait(self) -> None:
         if self._ready:
             return
-        self._control.settimeout(START_SECONDS)
-        try:
-            self._ready = self._control.recv(16) == b"ready\n"
-        except OSError:
-            self._ready = False
-        if not self._ready:
+        for _ in range(STARTS):
+            self._control.settimeout(START_SECONDS)
+            try:
+                self._ready = self._control.recv(16) == b"ready\n"
+            except OSError:
+                self._ready = False
+            if self._ready:
+                return
             self._stop()
             log = (self._folder / "log").read_text(errors="replace").strip()
+            if log or self._closed:
+                break
+            self._launch()  # it said nothing: something ended it
+        if not self._ready:
+            self._stop()
             said = (log.splitlines() or ["no message"])[-1]
             raise SandboxError(
                 f"The sandbox did not start ({said}). Grading needs bubblewrap (the `bwrap` "

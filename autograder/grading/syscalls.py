@@ -26,6 +26,7 @@ REFUSED = (
         "io_uring_setup io_uring_enter io_uring_register userfaultfd bpf perf_event_open "
         "fanotify_init modify_ldt personality vmsplice",
     ),
+    ("another process's memory, by its number", "migrate_pages move_pages process_madvise kcmp"),
     (
         "the machine itself",
         "init_module finit_module delete_module kexec_load kexec_file_load reboot swapon swapoff "
@@ -33,6 +34,20 @@ REFUSED = (
         "setdomainname iopl ioperm vhangup",
     ),
 )
+# Nor may a student's process govern the job's own process 1, which watches over it: by its number,
+# or with all of a group or a user. Each call, which of its arguments is a process, and which values
+# of the one ahead of that mean many.
+GOVERNS = (
+    ("prlimit64", 0, ()),
+    ("sched_setscheduler", 0, ()),
+    ("sched_setparam", 0, ()),
+    ("sched_setattr", 0, ()),
+    ("sched_setaffinity", 0, ()),
+    ("setpriority", 1, (1, 2)),
+    ("ioprio_set", 1, (2, 3)),
+    ("setpgid", 0, ()),
+)
+INT = 0xFFFFFFFF  # the kernel looks at so many bits of a number
 CLONE_NEW = 0x7E020000  # the flags of clone that make namespaces
 FAMILIES = (1, 2, 10, 16)  # of sockets: Unix, IPv4, IPv6, and what lists network interfaces
 LAST_FAMILY = 64
@@ -57,6 +72,10 @@ def compiled_filter() -> bytes:
                 continue  # newer than this libseccomp
             if number >= 0:  # else this machine has none by that name
                 wall.add_rule(refusal, name)
+    for name, who, many in GOVERNS:
+        wall.add_rule(refusal, name, seccomp.Arg(who, seccomp.MASKED_EQ, INT, 1))
+        for kind in many:
+            wall.add_rule(refusal, name, seccomp.Arg(who - 1, seccomp.MASKED_EQ, INT, kind))
     for bit in range(32):
         if flag := CLONE_NEW & (1 << bit):
             wall.add_rule(refusal, "clone", seccomp.Arg(0, seccomp.MASKED_EQ, flag, flag))

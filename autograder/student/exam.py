@@ -269,7 +269,7 @@ class Exam:
                     "name": wrong.name,
                     "hint": wrong.hint,
                     "see": wrong.see,
-                    "observations": [wire.encode(table) for table in wrong.observations],
+                    "observations": _besides(wrong.observations, self.expected),
                     "any_size": wrong.any_size,
                 }
                 for wrong in self.known_wrong
@@ -283,15 +283,16 @@ class Exam:
     @staticmethod
     def from_json(data: dict[str, Any]) -> Exam:
         """The inverse of `to_json`."""
+        expected = _tables(data["expected"])
         return Exam(
             check=data["check"],
             title=data["title"],
             points=data["points"],
             recipe=data["recipe"],
             cases=_tables(data["cases"]),
-            expected=_tables(data["expected"]),
+            expected=expected,
             known_wrong=tuple(
-                KnownWrong(**{**w, "observations": _tables(w["observations"])})
+                KnownWrong(**{**w, "observations": _whole(w["observations"], expected)})
                 for w in data["known_wrong"]
             ),
             tolerance=Close(**data["tolerance"]),
@@ -309,6 +310,26 @@ def measured(source: str, case: Arrays, observations: Arrays) -> Answer:
     except Exception as error:
         return Failure("not numbers", str(error)[:300])
     return wire.decode(wire.encode(counts))
+
+
+def _besides(tables: Sequence[Arrays], expected: Sequence[Arrays]) -> list[dict[str, Any]]:
+    """Tables as plain data, without what is as expected, which most of it is; None: not there."""
+    found = []
+    for table, want in zip(tables, expected, strict=True):
+        mine, right = wire.encode(table), wire.encode(want)
+        other = {name: array for name, array in mine.items() if right.get(name) != array}
+        found.append(other | {name: None for name in right if name not in mine})
+    return found
+
+
+def _whole(items: Sequence[Any], expected: Sequence[Arrays]) -> tuple[Arrays, ...]:
+    """The inverse of `_besides`."""
+    tables = []
+    for item, want in zip(items, expected, strict=True):
+        other = wire.decode({name: array for name, array in item.items() if array is not None})
+        same = {name: array for name, array in want.items() if name not in item}
+        tables.append(same | other)
+    return tuple(tables)
 
 
 def _tables(items: Sequence[Any]) -> tuple[Arrays, ...]:

@@ -16,6 +16,7 @@ from autograder.student.exam import Answer, Exam, Failure, Verdict, judge
 from autograder.student.limits import WALL
 from autograder.student.probe import MAX_PNG
 
+MAX_PARTS = 500_000  # commas and brackets in one message
 MAX_RUNS = 6
 SIGXCPU_EXIT, SIGKILL_EXIT, SIGSEGV_EXIT, SIGABRT_EXIT = 152, 137, 139, 134
 NOT_ASKED = Failure("ended", "could not be asked: its notebook went down before")
@@ -240,7 +241,11 @@ def how_it_ended(code: int | None) -> Over:
 
 
 def read_message(line: bytes) -> dict[str, Any]:
-    """The message in a line. Raises WireError if it is none."""
+    """The message in a line. Raises WireError if it is none, or of so many parts that reading it
+    would take the reader's memory.
+    """
+    if sum(map(line.count, b",[{")) > MAX_PARTS:
+        raise wire.WireError("more parts than the limit")
     message = wire.loads(line)
     if not isinstance(message, dict):
         raise wire.WireError("not a message")

@@ -5,6 +5,7 @@ And what a student's code does to look like such an accident is the student's al
 
 import contextlib
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -223,6 +224,15 @@ def test_nobody_speaks_in_the_keepers_name(sandbox):
         "syscall(56, 0x10000011, 0, 0, 0, 0)",  # clone with a new user namespace
         "socket(40, 1, 0)",  # to the host of a virtual machine
         "socket(38, 5, 0)",  # into the kernel's ciphers
+        # Whatever would govern the process that watches over the job, also with other upper bits.
+        "prlimit(1, 0, b'0' * 16, 0)",
+        "syscall(302, ctypes.c_long(0x7_0000_0001), 0, b'0' * 16, 0)",
+        "sched_setscheduler(1, 5, b'0' * 16)",
+        "sched_setaffinity(1, 8, b'1' * 8)",
+        "setpriority(0, 1, 19)",
+        "setpriority(1, 0, 19)",
+        "setpriority(2, 0, 19)",
+        "syscall(251, 1, 1, 0)",  # ioprio_set
     ],
 )
 def test_what_nobody_needs_is_refused(sandbox, call):
@@ -238,6 +248,10 @@ def test_what_nobody_needs_is_refused(sandbox, call):
 
 def test_what_everybody_needs_is_not(sandbox):
     cell = """
+import resource
+os.nice(1)
+os.sched_setaffinity(0, os.sched_getaffinity(0))
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 import multiprocessing, os, socket, subprocess, threading
 import torch
 threading.Thread(target=print).start()
@@ -248,10 +262,36 @@ with multiprocessing.get_context("fork").Pool(2) as pool:
     print(pool.map(abs, [-1, -2]))
 print(torch.ones(100, 100) @ torch.ones(100) == 100)
 """
+    cell = "import os" + cell
     examination = examine(sandbox, [cell, RIGHT], EXAMS, Limits())
     assert examination.state == "graded", examination.outputs
     assert "hello" in str(examination.outputs)
     assert "[1, 2]" in str(examination.outputs)
+
+
+def test_a_message_of_many_parts_does_not_fill_the_graders_memory(sandbox):
+    forge = (
+        IS_SOCKET
+        + """
+for part in (b"[],", b'{"":0},'):
+    line.sendall(b'{"cell":0,"x":[' + part * (20_000_000 // len(part)) + b'0]}\\n')
+time.sleep(60)
+"""
+    )
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    examination = examine(sandbox, [forge, RIGHT], EXAMS, SHORT, alone=True)
+    assert examination.verdicts[0].points == 2
+    assert "more parts than the limit" in str(examination.deaths)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # kB
+
+
+def test_a_warm_parent_that_is_killed_before_it_is_ready_is_started_again(root):
+    with Sandbox(root) as own:
+        own._process.kill()
+        for child in Path(f"/proc/{own._process.pid}/task").glob("*/children"):
+            for pid in child.read_text().split():
+                os.kill(int(pid), signal.SIGKILL)
+        assert examine(own, [RIGHT], EXAMS, Limits()).verdicts[0].points == 2
 
 
 # A class.

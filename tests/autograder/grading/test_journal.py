@@ -23,9 +23,9 @@ def test_lines_come_back_in_order_and_the_last_grading_is_kept(tmp_path):
         with Journal(tmp_path, "hw1", "ada") as journal:
             journal.tell("begin", words)
     with Journal(tmp_path, "hw1", "ada", again=True) as journal:
-        journal.tell("end", "third \ud800")
+        journal.tell("end", "third \ud800\u2028\x1b[2J")
     lines = list(read_journal(tmp_path, "hw1", "ada"))
-    assert [line["words"] for line in lines] == ["second", "third ?"]
+    assert [line["words"] for line in lines] == ["second", "third ?\u2028\x1b[2J"]
     assert all(line["when"].endswith("+00:00") for line in lines)
 
 

@@ -13,7 +13,7 @@ from autograder import questions
 from autograder.questions import homeworks
 from autograder.questions.check import compile_exam
 from autograder.student import probe, wire
-from autograder.student.exam import Close, Exam, judge
+from autograder.student.exam import Close, Exam, KnownWrong, judge
 from autograder.student.run import read_answers
 
 HOMEWORKS = homeworks()
@@ -100,6 +100,24 @@ def test_the_recipe_stands_alone_and_holds_no_secret(check):
     assert set(exam.measured(answers)[0]) == set(exam.expected[0])
     for word in ("reference", "autograder", "checks", "hidden", "mistake", "misconception"):
         assert word not in check.recipe_source
+
+
+def test_what_a_mistake_answers_is_whole_again_after_json():
+    """It travels as what differs from the right answer: other numbers, fewer or more of them."""
+    exam = exam_of("gae", 0)
+    tables = [dict(table) for table in exam.expected]
+    name = next(iter(tables[0]))
+    del tables[0][name]
+    tables[1][name] = tables[1][name] + 1
+    tables[2]["another"] = np.array([1.0, np.nan])
+    wrong = KnownWrong("strange", "Why?", "00#C00", tuple(tables))
+    data = json.loads(json.dumps(dataclasses.replace(exam, known_wrong=(wrong,)).to_json()))
+    assert [len(table) for table in data["known_wrong"][0]["observations"][:3]] == [1, 1, 1]
+    [again] = Exam.from_json(data).known_wrong
+    for back, table in zip(again.observations, tables, strict=True):
+        assert back.keys() == table.keys()
+        assert all(np.array_equal(back[n], table[n], equal_nan=True) for n in table if n != name)
+    assert np.array_equal(again.observations[1][name], tables[1][name])
 
 
 @by_check
