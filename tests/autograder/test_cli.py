@@ -149,3 +149,13 @@ def test_a_gradebook_that_somebody_holds_is_a_sentence(course, tmp_path, monkeyp
             status, _, err = course(*words, *at)
             assert (status, "The gradebook cannot be used (database is locked)" in err) == (1, True)
     assert course("due", "hw1", *at)[0] == 0
+
+
+def test_a_full_disk_is_told_with_what_to_do(course, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("autograder.report.pages.write_all", full)
+    status, _, err = course("report", "hw1", "--class", tmp_path)
+    assert status == 1
+    assert "No space left on device. Make room: what is done stays" in " ".join(err.split())

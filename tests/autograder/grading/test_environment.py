@@ -8,6 +8,7 @@ import nbformat
 import pytest
 
 from autograder.demo.made_up_class import make_draft, make_submission
+from autograder.grading import environment as environments
 from autograder.grading import grade as grading
 from autograder.grading.environment import environment, installed, programs_in
 from autograder.grading.grade import Plan, grade
@@ -89,3 +90,13 @@ def test_a_package_that_is_added_or_renewed_regrades_those_who_import_it(
     assert graded_anew() == {"helper"}
     shutil.rmtree(course / "submitted/helper/hw1/tools")
     assert graded_anew() == {"helper"}
+
+
+def test_what_is_scanned_for_imports_is_bounded(tmp_path, monkeypatch):
+    monkeypatch.setattr(environments, "MAX_FILE_BYTES", 100)
+    monkeypatch.setattr(environments, "MAX_NOTEBOOK", 300)
+    monkeypatch.setattr(environments, "MAX_SCANNED", 500)
+    sizes = {"a.py": 100, "b.py": 101, "c.ipynb": 300, "d.ipynb": 301, "e.PY": 90, "f.py": 50}
+    for name, size in sizes.items():
+        (tmp_path / name).write_text("#" * size)
+    assert [len(text) for text in programs_in(tmp_path)] == [100, 300, 90]  # no room for f.py
