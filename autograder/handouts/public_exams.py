@@ -17,6 +17,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from autograder.handouts.freshness import digests, imported, key_of
 from autograder.project import ROOT, HandoutError, Progress, unseen
 from autograder.questions import PROVEN, TERM, checks_of, homeworks, proof, proofs
@@ -119,6 +121,7 @@ def _proven_of(root: Path, homework: str, name: str) -> tuple[int, str]:
 
 def _proven(check: Check) -> tuple[int, str]:
     """The line of a check, and the draw of a term's public cases that tells all mistakes apart."""
+    torch.set_num_threads(1)  # tensors here are small: with more, a proof takes eight times as long
     for draw in range(DRAWS if check.term else 1):
         try:
             return draw, _line(replace(check, draw=draw))
