@@ -250,12 +250,7 @@ CHECK = Check(
             "The first step is made without looking: where b is zero or small enough already, it "
             "is 0/0 or one too many. The squared length is looked at before each step, the first "
             "one too.",
-            converged="False",
-            factor="""
-                if squared <= tolerance:
-                    break
-                factor = squared / old_squared
-            """,
+            converged="_ > 0 and squared <= tolerance",
         ),
         slip(
             "step size from the next residual",
@@ -315,12 +310,7 @@ CHECK = Check(
             "The residual is looked at only after a step, and its length is held against the "
             "tolerance. The squared length, r @ r, is looked at before each step, the first one "
             "too.",
-            converged="False",
-            factor="""
-                if squared.sqrt() <= tolerance:
-                    break
-                factor = squared / old_squared
-            """,
+            converged="_ > 0 and squared.sqrt() <= tolerance",
         ),
         slip(
             "mean of squares against the tolerance",
