@@ -260,6 +260,7 @@ def _restore(cell: NotebookNode, original: NotebookNode, grade_id: str) -> list[
 SUSPICIOUS = (
     (r"\bNodeTransformer\b|\bast_transformers\b", "rewrites code before it runs"),
     (r"\b_exit\b|\babort\s*\(|\bkill(pg)?\s*\(", "ends or signals processes"),
+    (r"\bprlimit\b|\bsetpriority\b|\bsched_set\w+", "governs processes"),
     (r"\bfork\s*\(|\bPopen\b|\bsubprocess\b|\bos\.system\b|\bdaemon", "starts processes"),
     (r"\bctypes\b|\bcffi\b", "calls into C"),
     (r"\bsocket\b|\burllib\b|\brequests\b|\bhttp\.", "uses the network"),

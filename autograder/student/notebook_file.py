@@ -19,6 +19,19 @@ MAX_BYTES = 200_000_000  # of a file, outputs and all
 MAX_KEPT = 50_000_000  # of what is kept of it: texts and attached pictures
 MAX_CELLS = 2_000
 MAX_TEXT = 5_000_000
+INSTEAD = {  # how other files begin that come under a notebook's name
+    b"%PDF": "a PDF",
+    b"PK\x03\x04": "a zip file",
+    b"<": "a web page",
+    b"\x1f\x8b": "a gzip file",
+    b"Rar!": "a rar file",
+    b"7z\xbc\xaf": "a 7z file",
+    b"\xd0\xcf\x11\xe0": "a document of Word",
+    b"\x89PNG": "a picture",
+    b"\xff\xd8\xff": "a picture",
+    b"version https://git-lfs": "a pointer of Git LFS, without the file that it points to",
+}
+MERGE = rb"^<{7} ", rb"^={7}\r?$", rb"^>{7} "  # lines that Git leaves where two versions meet
 LEFT_OUT = re.compile(r"\s*#\s*(training\b|picture: grading does not run)", re.IGNORECASE)
 
 TERM = re.compile(r"^\*Term ([\w.-]{1,20})\.\*$", re.MULTILINE)
@@ -50,7 +63,14 @@ def read_notebook(path: Path) -> NotebookNode:
     again = "Download it again from Jupyter (File > Download) and hand it in anew."
     if not data.strip():
         raise Unreadable(f"Your file is empty. {again}", "the file is empty")
-    for magic, what in ((b"%PDF", "a PDF"), (b"PK\x03\x04", "a zip file"), (b"<", "a web page")):
+    if all(re.search(mark, data, re.MULTILINE) for mark in MERGE):
+        raise Unreadable(
+            "Git left two versions in your notebook, between lines of <<<<<<< and >>>>>>>. Choose "
+            "one of them (git checkout --ours or --theirs), look at it in Jupyter, and hand it in "
+            "anew.",
+            "it holds the marks of a merge in Git",
+        )
+    for magic, what in INSTEAD.items():
         if data.lstrip().startswith(magic):
             raise Unreadable(
                 f"Your file is {what} with the name of a notebook. {again}", f"it is {what}"
