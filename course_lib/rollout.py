@@ -85,7 +85,7 @@ def make_envs(env_id: str, envs: int, device: torch.device | str = "cpu", **opti
 
     Those of course_lib.tensor_envs, tensor/CartPole-v1 and the like, are made of tensors on
     device; gymnasium's act on the host. options go to gymnasium.make_vec or make_tensor_envs.
-    Raises ValueError if envs is below 1 or there is no such environment.
+    Raises ValueError if envs is below 1 or there is no such environment, or none any more.
     """
     if envs < 1:
         raise ValueError(f"envs must be at least 1, got {envs}")
@@ -95,9 +95,7 @@ def make_envs(env_id: str, envs: int, device: torch.device | str = "cpu", **opti
 
     try:
         return gymnasium.make_vec(env_id, num_envs=envs, **options)
-    except (gymnasium.error.UnregisteredEnv, gymnasium.error.DependencyNotInstalled) as error:
-        raise ValueError(f"environment {env_id} cannot be made: {error}") from error
-    except ModuleNotFoundError as error:  # of "module:Name-v0"
+    except (gymnasium.error.Error, ImportError) as error:  # the latter of "module:Name-v0"
         raise ValueError(f"environment {env_id} cannot be made: {error}") from error
 
 

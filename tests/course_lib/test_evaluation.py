@@ -68,5 +68,8 @@ def test_greedy_takes_the_mean_of_a_gaussian():
 def test_an_unknown_environment_is_a_sentence():
     with pytest.raises(ValueError, match=r"environment NoSuch-v0 cannot be made: .*NoSuch"):
         make_envs("NoSuch-v0", 1)
+    gymnasium.register("NewerByATest-v2", "gymnasium.envs.classic_control:CartPoleEnv")
+    with pytest.raises(ValueError, match=r"NewerByATest-v1 cannot be made: .*NewerByATest-v2"):
+        make_envs("NewerByATest-v1", 1)
     with pytest.raises(ValueError, match=r"environment no_such_module:X-v0 cannot be made"):
         make_envs("no_such_module:X-v0", 1)
