@@ -12,6 +12,7 @@ start-up shared out. nbgrader runs every cell; `course grade` leaves out those t
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import json
 import os
@@ -94,6 +95,28 @@ def parts(course: Path) -> dict[str, float]:
     return {words: round(statistics.median(s[k] for s in spent), 3) for k, words in PARTS.items()}
 
 
+def job_memory(command: list[str], course: Path) -> float:
+    """The most megabytes that a process of a job had for itself while a command ran.
+
+    Looked at every twentieth of a second; the first of these processes is the warm parent, which
+    the others share the rest with.
+    """
+    peaks: dict[int, int] = {}
+    environment = {**os.environ, "COURSE_CLASS": str(course)}
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL) as run:
+        while run.poll() is None:
+            for entry in filter(str.isdigit, os.listdir("/proc")):
+                with contextlib.suppress(OSError, StopIteration):
+                    words = Path(f"/proc/{entry}/cmdline").read_bytes().split(b"\0")
+                    if b"autograder.grading.warm_parent" in words and b"python" in words[0]:
+                        lines = Path(f"/proc/{entry}/smaps_rollup").read_text().splitlines()
+                        dirty = next(line for line in lines if line.startswith("Private_Dirty:"))
+                        kilobytes = int(dirty.split()[1])
+                        peaks[int(entry)] = max(peaks.get(int(entry), 0), kilobytes)
+            time.sleep(0.05)
+    return max(peaks[pid] for pid in sorted(peaks)[1:]) / 1024
+
+
 def timed(command: list[str], course: Path) -> float:
     """Wall seconds of a command that must succeed."""
     started = time.perf_counter()
@@ -137,6 +160,10 @@ def main() -> None:
         autograde = [str(scripts / "nbgrader"), "autograde", HOMEWORK, "--create"]
         each = timed(autograde, stock) / min(options.stock, len(students))
         spent = parts(ours)
+        memory = job_memory(
+            [*grade, "--again", "--json", *(f"--student={s}" for s in students[:4])], ours
+        )
+        folder = sum(path.stat().st_size for path in ours.rglob("*") if path.is_file())
         mine, theirs = scores(ours), scores(stock)
     result = {
         "submissions": len(students),
@@ -146,6 +173,9 @@ def main() -> None:
         "in_sandbox_median_s": round(statistics.median(inside), 3),
         "own_processor_s_per_submission": round(used / len(students), 3),
         "parts": spent,
+        "grader_peak_MB": round(after.ru_maxrss / 1024),
+        "job_peak_MB": round(memory),
+        "class_folder_kB_per_submission": round(folder / len(students) / 1000),
         "nbgrader_autograde_s_per_submission": round(each, 3),
         "ratio": round(each / (total / len(students)), 1),
         "same_marks": {s: mine[s] == theirs[s] for s in students[: options.stock]},

@@ -107,24 +107,25 @@ def _nearest(
     """
     if asked in there:
         return None
-    stem, ending = (re.escape(part) for part in os.path.splitext(_plain(asked)))
+    stem, ending = (re.escape(part) for part in os.path.splitext(plain(asked)))
     alike = re.compile(rf"(?<![^\W_]){stem}(?![^\W_]).*{ending}$")
     near = [
         (name, path)
         for name, path in [*there.items(), *loose.items()]
-        if alike.search(_plain(name.rpartition("/")[2]))
+        if alike.search(plain(name.rpartition("/")[2]))
     ]
     return max(
         near,
         key=lambda one: (
-            _plain(one[0].rpartition("/")[2]) == _plain(asked),
+            plain(one[0].rpartition("/")[2]) == plain(asked),
             one[1].stat().st_mtime,
         ),
         default=None,
     )
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
+    """A name without case, in one form of its letters."""
     return unicodedata.normalize("NFC", name).casefold()
 
 

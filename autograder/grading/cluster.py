@@ -60,21 +60,21 @@ class _Here:
         self.lock = threading.Lock()
         self.identity: dict[str, str] = {}
         self.sandbox: Sandbox | None = None
+        self.opened = contextlib.ExitStack()
 
     def ready(self) -> Sandbox:
         """A sandbox that is warm. Raises SandboxError without one."""
         with self.lock:
             if self.sandbox is None:
-                self.sandbox = Sandbox(ROOT).__enter__()
+                self.sandbox = self.opened.enter_context(Sandbox(ROOT))
             self.sandbox.wait()
             return self.sandbox
 
     def close(self) -> None:
         """Leave nothing behind."""
         with self.lock:
-            if self.sandbox is not None:
-                self.sandbox.__exit__(None, None, None)
-                self.sandbox = None
+            self.opened.close()
+            self.sandbox = None
 
 
 _here = _Here()

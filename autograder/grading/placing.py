@@ -17,8 +17,9 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from autograder.grading.beside import MAX_DEPTH, TIMESTAMP, few, files_in, own_files
+from autograder.grading.beside import MAX_DEPTH, TIMESTAMP, few, files_in, own_files, plain
 from autograder.grading.reading import Readers
+from autograder.grading.record import Accident
 from autograder.student.notebook_file import MAX_BYTES, read_notebook
 
 NOTEBOOK = re.compile(r"\.ipynb(\.txt|\.json)?$", re.IGNORECASE)
@@ -81,7 +82,8 @@ def place(course: Path, homework: str, functions: Collection[str] = ()) -> Place
 
     functions: names that the homework asks for, by which a notebook of any name is known. Raises
     ValueError if there is no submitted folder at all, saying where notebooks are expected, or if a
-    folder's name cannot be a student's: nbgrader would take "ada " for "ada".
+    folder's name cannot be a student's: nbgrader would take "ada " for "ada"; OSError if the
+    machine does not get a hand-in read.
     """
     submissions = []
     lost: list[str] = []
@@ -119,10 +121,6 @@ def _students(course: Path, homework: str) -> Iterator[tuple[str, list[Path]]]:
     yield from sorted(by_name.items())
 
 
-def _plain(name: str) -> str:
-    return unicodedata.normalize("NFC", name).casefold()
-
-
 class _Finder:
     """Looks for one homework among what students handed in."""
 
@@ -133,8 +131,8 @@ class _Finder:
         self.course, self.homework = course, homework
         source = course / "source"
         released = [p.name for p in source.iterdir()] if source.is_dir() else []
-        self.homeworks = {_plain(name) for name in (*released, homework)}
-        begins = rf"(?<![a-z0-9]){re.escape(_plain(homework))}(?![a-z0-9])"
+        self.homeworks = {plain(name) for name in (*released, homework)}
+        begins = rf"(?<![a-z0-9]){re.escape(plain(homework))}(?![a-z0-9])"
         self.by_name = re.compile(begins)
         names = "|".join(map(re.escape, functions)) or "(?!)"
         self.number = len(functions)
@@ -159,7 +157,7 @@ class _Finder:
         return [
             f"{folder.name}/{name}"
             for name, _ in files_in(folder)
-            if HAND_IN.search(name) and _plain(name.split("/")[0]) not in self.homeworks
+            if HAND_IN.search(name) and plain(name.split("/")[0]) not in self.homeworks
         ]
 
     def _is_usual(self, folder: Path) -> bool:
@@ -175,17 +173,17 @@ class _Finder:
 
     def _is_misplaced(self, path: Path) -> bool:
         """Whether a folder may hold this homework, and does not have its name or another's."""
-        mine = _plain(path.name) == _plain(self.homework) and path.name != self.homework
-        return path.is_dir() and (mine or _plain(path.name) not in self.homeworks)
+        mine = plain(path.name) == plain(self.homework) and path.name != self.homework
+        return path.is_dir() and (mine or plain(path.name) not in self.homeworks)
 
     def _candidates(self, student: str, folder: Path) -> Iterator[_Candidate]:
         """Notebooks in a student's folder that may be this homework, zipped ones too."""
         for name, path in files_in(folder):
-            first = _plain(name.split("/")[0])
+            first = plain(name.split("/")[0])
             inside = "/" in name
-            if inside and first in self.homeworks and first != _plain(self.homework):
+            if inside and first in self.homeworks and first != plain(self.homework):
                 continue
-            belongs = inside and first == _plain(self.homework)
+            belongs = inside and first == plain(self.homework)
             if NOTEBOOK.search(name):
                 if belongs or self._is_ours(path):
                     yield _Candidate(path)
@@ -203,7 +201,7 @@ class _Finder:
                 return True
         except OSError:
             return False
-        return any(self.by_name.search(_plain(name)) for name in (path.name, named))
+        return any(self.by_name.search(plain(name)) for name in (path.name, named))
 
     def _likeliest(self, candidates: Sequence[_Candidate]) -> _Candidate:
         """The newest of those with most of the homework in them; its own name if dates agree."""
@@ -221,6 +219,8 @@ class _Finder:
         """How much of the homework is in a notebook: 1 if no answer is, 0 if it is unreadable."""
         try:
             notebook = self.readers.read(read_notebook, path)
+        except Accident as error:
+            raise OSError(f"{path} {error}: run the same command again.") from error
         except Exception:  # whatever a file can hold: `take_in` says what is wrong with it
             return 0
         cells = "\n".join(f"{cell.metadata} {cell.source}" for cell in notebook.cells)
@@ -253,7 +253,7 @@ class _Finder:
         not_ours = [
             path.name
             for path in folder.iterdir()
-            if path.is_dir() and _plain(path.name) in self.homeworks
+            if path.is_dir() and plain(path.name) in self.homeworks
         ]
         around = dict.fromkeys((folder, shown.parent, *usual))
         stamps = [above / TIMESTAMP for above in around]

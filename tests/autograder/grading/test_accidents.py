@@ -14,8 +14,8 @@ import threading
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
+from test_examiner import EXAMS, LIMITS, RIGHT
 from typer.testing import CliRunner
 
 from autograder import cli
@@ -28,32 +28,6 @@ from autograder.grading.sandbox import Limits, Sandbox
 from autograder.grading.warm_parent import ProcessorClock
 from autograder.handouts import books
 from autograder.handouts.assignments import release_assignment, settings
-from autograder.questions.check import Check, compile_exam
-
-
-def double(numbers):
-    """Twice the numbers."""
-    return 2 * numbers
-
-
-def recipe(function, case):
-    return {"twice": function(torch.tensor(case["numbers"]))}  # noqa: F821
-
-
-CHECK = Check(
-    homework="hw0",
-    title="twice",
-    points=2,
-    reference=double,
-    recipe=recipe,
-    public_cases=lambda: [{"numbers": np.array([1.0, 2.0, 4.0])}],
-    hidden_cases=lambda rng: [{"numbers": rng.normal(size=3)}],
-    misconceptions=(),
-)
-EXAMS = [compile_exam(CHECK, np.random.default_rng(0))]
-RIGHT = "def double(numbers):\n    return numbers + numbers"
-SHORT = Limits(cell_seconds=1.0, answer_seconds=1.0)
-
 
 # The sandbox's own accidents.
 
@@ -97,9 +71,9 @@ def test_for_want_of_memory_the_machine_may_kill_anybody(sandbox, monkeypatch):
     monkeypatch.setattr(examiner, "machine_kills", lambda: next(kills))
     cells = ["import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", RIGHT]
     with pytest.raises(Accident, match="memory that others used"):
-        examine(sandbox, cells, EXAMS, SHORT)
+        examine(sandbox, cells, EXAMS, LIMITS)
     monkeypatch.setattr(examiner, "machine_kills", lambda: 7)
-    examination = examine(sandbox, cells, EXAMS, SHORT)
+    examination = examine(sandbox, cells, EXAMS, LIMITS)
     assert examination.deaths == ["code cell 1 was killed, by itself or for want of memory"]
     assert examination.verdicts[0].points == 2
 
@@ -192,7 +166,7 @@ while True:
 
 def test_who_closes_the_line_is_told_so_and_is_no_accident(sandbox):
     shut = IS_SOCKET + "line.shutdown(socket.SHUT_RDWR)\ntime.sleep(30)"
-    examination = examine(sandbox, [shut, RIGHT], EXAMS, SHORT)
+    examination = examine(sandbox, [shut, RIGHT], EXAMS, LIMITS)
     assert examination.deaths == ["code cell 1 closed its line to the grader"]
     assert examination.verdicts[0].points == 2
 
@@ -203,7 +177,7 @@ def test_nobody_speaks_in_the_keepers_name(sandbox):
         forge = IS_SOCKET + (
             'line.sendall(b\'{"leash":false,"status":0,"stage":0,"short":99}\\n\')\n' + last
         )
-        examination = examine(sandbox, [forge, RIGHT], EXAMS, SHORT)
+        examination = examine(sandbox, [forge, RIGHT], EXAMS, LIMITS)
         assert examination.verdicts[0].points == 2
         assert examination.state == "killed"
 
@@ -242,7 +216,7 @@ def test_what_nobody_needs_is_refused(sandbox, call):
         "import ctypes\nlibc = ctypes.CDLL(None, use_errno=True)\n"
         f"print(libc.{call}, ctypes.get_errno())"
     )
-    examination = examine(sandbox, [cell], EXAMS, SHORT)
+    examination = examine(sandbox, [cell], EXAMS, LIMITS)
     assert examination.outputs[0][0]["text"] in ("-1 1\n", "-1 97\n")  # EPERM, EAFNOSUPPORT
 
 
@@ -279,7 +253,7 @@ time.sleep(60)
 """
     )
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    examination = examine(sandbox, [forge, RIGHT], EXAMS, SHORT, alone=True)
+    examination = examine(sandbox, [forge, RIGHT], EXAMS, LIMITS, alone=True)
     assert examination.verdicts[0].points == 2
     assert "more parts than the limit" in str(examination.deaths)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # kB
